@@ -1,0 +1,327 @@
+//! What all handles of one bus share, and the operations that more than one of them offers.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use arc_swap::Guard;
+use parking_lot::RwLock;
+
+use crate::dead_letter::{DeadLetterReason, Losses};
+use crate::error::{PublishError, RequestError, SubscribeError};
+use crate::lifecycle::{Lifecycle, Phase};
+use crate::mailbox::{Mailbox, MailboxOptions, Overflow};
+use crate::message::Parcel;
+use crate::request::{EachReply, NoReply, OneReply, PendingReply, Replies, ReplySource};
+use crate::route::{Delivered, Delivery, Route, Stopped, Wait, deliver};
+use crate::stats::{BusStats, SubscriptionStats};
+use crate::topic::Topic;
+use crate::topic_map::{TopicEntry, TopicMap};
+
+/// Kept alive by `Bus` and `Publisher` handles alone: when the last is dropped, nobody is left to publish.
+pub(crate) struct Core<T, R> {
+    /// Never held while user code runs: no payload, closure or callback is called or dropped under it.
+    pub(crate) map: RwLock<TopicMap<T, R>>,
+    pub(crate) lifecycle: Arc<Lifecycle>,
+    pub(crate) losses: Arc<Losses<T>>,
+    pub(crate) capacity: usize,
+    pub(crate) overflow: Overflow,
+}
+
+impl<T, R> Core<T, R> {
+    pub(crate) fn new(capacity: usize, overflow: Overflow) -> Self {
+        Self {
+            map: RwLock::new(TopicMap::new()),
+            lifecycle: Arc::new(Lifecycle::new()),
+            losses: Arc::new(Losses::new()),
+            capacity,
+            overflow,
+        }
+    }
+
+    pub(crate) fn add_publisher(&self, topic: &Topic) -> Arc<TopicEntry<T, R>> {
+        self.map.write().add_publisher(topic)
+    }
+
+    pub(crate) fn drop_publisher(&self, entry: &TopicEntry<T, R>) {
+        if entry.publishers.fetch_sub(1, Ordering::Relaxed) == 1 {
+            let leftovers = self.map.write().release(&entry.topic);
+            drop(leftovers);
+        }
+    }
+
+    pub(crate) fn subscribe(
+        &self,
+        options: MailboxOptions<T>,
+        readers: usize,
+    ) -> Result<Arc<Mailbox<T, R>>, SubscribeError> {
+        let phase = self.lifecycle.phase();
+        let (mailbox, leftovers) = self.map.write().subscribe(options, readers, phase != Phase::Open);
+        drop(leftovers);
+        mailbox
+    }
+
+    pub(crate) fn stats(&self) -> BusStats {
+        let map = self.map.read();
+        let topics = map.len();
+        let mailboxes: Vec<_> = map.subscriptions().cloned().collect();
+        drop(map);
+        let losses = &*self.losses;
+        BusStats {
+            topics,
+            subscriptions: mailboxes.iter().map(|mailbox| SubscriptionStats::new(mailbox)).collect(),
+            unheard: losses.unheard.load(Ordering::Relaxed),
+            dropped: losses.dropped.load(Ordering::Relaxed),
+            dead_letters: losses.dead_letters.load(Ordering::Relaxed),
+            handler_failures: losses.handler_failures.load(Ordering::Relaxed),
+            handler_panics: losses.handler_panics.load(Ordering::Relaxed),
+            filter_panics: losses.filter_panics.load(Ordering::Relaxed),
+            callback_panics: self.lifecycle.callback_panics.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn close(&self) {
+        // First the phase, so that who finds an empty route below knows why.
+        self.lifecycle.advance(Phase::Closed);
+        let mut map = self.map.write();
+        let leftovers = map.close();
+        let mailboxes: Vec<_> = map.subscriptions().cloned().collect();
+        drop(map);
+        for mailbox in &mailboxes {
+            mailbox.close();
+        }
+        drop(leftovers);
+        if self.lifecycle.workers() == 0 {
+            self.losses.close();
+        }
+    }
+
+    /// Refuses new work, waits until the queues are empty and the handlers idle, and closes the bus.
+    ///
+    /// It looks rather than being told: being told would cost every message something, and a drain happens once.
+    pub(crate) fn drain(&self, within: Duration) -> DrainReport {
+        let started = Instant::now();
+        let deadline = started.checked_add(within);
+        // A handler that drains its own bus cannot wait for itself.
+        let own_workers = usize::from(self.lifecycle.is_served_by_this_thread());
+        self.lifecycle.advance(Phase::Draining);
+        let mut pause = Pause::new(deadline);
+        // Handlers may still publish for one another while they finish. The bus is at rest when two looks in a row find
+        // every queue empty and every worker idle, and no worker became busy between the first and the second.
+        let mut last_activity = None;
+        loop {
+            let activity = self.lifecycle.activity();
+            if !self.is_at_rest(own_workers) {
+                last_activity = None;
+            } else if last_activity == Some(activity) {
+                break;
+            } else {
+                last_activity = Some(activity);
+                continue;
+            }
+            if !pause.wait() {
+                break;
+            }
+        }
+        let mailboxes: Vec<_> = self.map.read().subscriptions().cloned().collect();
+        self.close();
+        // What came from publishers that were on their way is handled too: the threads end when their queues are empty.
+        while self.lifecycle.workers() > own_workers {
+            if !pause.wait() {
+                break;
+            }
+        }
+        let left = mailboxes.iter().map(|mailbox| mailbox.len()).sum();
+        let busy = self.lifecycle.workers().saturating_sub(own_workers);
+        DrainReport { left, busy, waited: started.elapsed() }
+    }
+
+    fn is_at_rest(&self, own_workers: usize) -> bool {
+        // The queues first: a worker is busy before it takes a message out.
+        self.map.read().subscriptions().all(|mailbox| mailbox.len() == 0)
+            && self.lifecycle.busy_workers() <= own_workers
+    }
+}
+
+impl<T: Clone, R> Core<T, R> {
+    pub(crate) fn publish(
+        &self,
+        topic: &Topic,
+        route: Guard<Arc<Route<T, R>>>,
+        payload: T,
+        wait: Wait,
+    ) -> Result<Delivery, PublishError<T>> {
+        if !self.lifecycle.accepts() {
+            return Err(PublishError::Closed(payload));
+        }
+        let parcel = Parcel { payload, reply: None };
+        let Delivered { delivery, stopped, rest, overflowed } =
+            deliver(route, topic, parcel, &NoReply, wait, &self.losses);
+        if !overflowed.is_empty() {
+            self.unroute(&overflowed);
+        }
+        let Some(Parcel { payload, .. }) = rest else { return Ok(delivery) };
+        match stopped {
+            Some(Stopped::Closed) => return Err(PublishError::Closed(payload)),
+            Some(Stopped::Timeout) => return Err(PublishError::Timeout(payload)),
+            None => {}
+        }
+        if delivery.is_unheard() {
+            // The bus may have closed, and emptied the route, since the look at its phase above.
+            if delivery.dropped() == 0 && self.lifecycle.phase() == Phase::Closed {
+                return Err(PublishError::Closed(payload));
+            }
+            self.unheard(topic, payload, delivery);
+        }
+        Ok(delivery)
+    }
+
+    /// What fire-and-forget makes of the outcome: a closed bus is one more loss.
+    pub(crate) fn fire(&self, outcome: Result<Delivery, PublishError<T>>) {
+        if outcome.is_err() {
+            self.losses.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn unheard(&self, topic: &Topic, payload: T, delivery: Delivery) {
+        self.losses.unheard.fetch_add(1, Ordering::Relaxed);
+        // What a full mailbox dropped has its letter already.
+        if delivery.dropped() == 0 && self.losses.is_listening() {
+            self.losses.post(topic, payload, DeadLetterReason::Unheard, 0);
+        }
+    }
+
+    pub(crate) fn request(
+        &self,
+        topic: &Topic,
+        route: Guard<Arc<Route<T, R>>>,
+        payload: T,
+    ) -> Result<PendingReply<R>, RequestError<T>> {
+        let (reply, pending) = OneReply::new(&self.lifecycle);
+        self.ask(topic, route, payload, &reply)?;
+        Ok(pending)
+    }
+
+    pub(crate) fn gather(
+        &self,
+        topic: &Topic,
+        route: Guard<Arc<Route<T, R>>>,
+        payload: T,
+    ) -> Result<Replies<R>, RequestError<T>> {
+        let (each, replies) = EachReply::new(&self.lifecycle, route.len());
+        self.ask(topic, route, payload, &each)?;
+        Ok(replies)
+    }
+
+    fn ask<S: ReplySource<R>>(
+        &self,
+        topic: &Topic,
+        route: Guard<Arc<Route<T, R>>>,
+        payload: T,
+        replies: &S,
+    ) -> Result<(), RequestError<T>> {
+        if !self.lifecycle.accepts() {
+            return Err(RequestError::Closed(payload));
+        }
+        let parcel = Parcel { payload, reply: replies.slot() };
+        let Delivered { delivery, stopped, rest, overflowed } =
+            deliver(route, topic, parcel, replies, Wait::Forever, &self.losses);
+        if !overflowed.is_empty() {
+            self.unroute(&overflowed);
+        }
+        let Some(Parcel { payload, reply }) = rest else { return Ok(()) };
+        replies.unused(reply);
+        if stopped.is_some() {
+            return Err(RequestError::Closed(payload));
+        }
+        if delivery.is_unheard() {
+            if delivery.dropped() == 0 && self.lifecycle.phase() == Phase::Closed {
+                return Err(RequestError::Closed(payload));
+            }
+            self.losses.unheard.fetch_add(1, Ordering::Relaxed);
+            return Err(RequestError::NoResponders(payload));
+        }
+        Ok(())
+    }
+
+    fn unroute(&self, overflowed: &[Arc<Mailbox<T, R>>]) {
+        for mailbox in overflowed {
+            let leftovers = self.map.write().unroute(mailbox);
+            drop(leftovers);
+        }
+    }
+}
+
+impl<T, R> Drop for Core<T, R> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Takes a member off its mailbox, also after the bus is gone. `true` if it was the last.
+pub(crate) fn leave<T, R>(core: &Weak<Core<T, R>>, mailbox: &Mailbox<T, R>, readers: usize) -> bool {
+    match core.upgrade() {
+        Some(core) => {
+            let (last, leftovers) = core.map.write().leave(mailbox, readers);
+            drop(leftovers);
+            last
+        }
+        // Nobody can join any more, so the count is all there is to keep.
+        None => mailbox.members.fetch_sub(1, Ordering::AcqRel) == 1,
+    }
+}
+
+/// Waits between looks: first very short, then longer, never past the deadline.
+struct Pause {
+    next: Duration,
+    deadline: Option<Instant>,
+}
+
+impl Pause {
+    fn new(deadline: Option<Instant>) -> Self {
+        Self { next: Duration::from_micros(20), deadline }
+    }
+
+    /// `false` when the time is over.
+    fn wait(&mut self) -> bool {
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return false;
+        }
+        std::thread::sleep(left.map_or(self.next, |left| left.min(self.next)));
+        self.next = (self.next * 2).min(Duration::from_millis(5));
+        true
+    }
+}
+
+/// What [`Bus::drain`](crate::Bus::drain) left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a drain that ran out of time leaves messages behind"]
+pub struct DrainReport {
+    left: usize,
+    busy: usize,
+    waited: Duration,
+}
+
+impl DrainReport {
+    /// The messages that were still waiting in mailboxes when the bus was closed. Subscribers and handlers can go on to
+    /// take them.
+    pub fn left(&self) -> usize {
+        self.left
+    }
+
+    /// The handler threads that had not ended.
+    pub fn busy(&self) -> usize {
+        self.busy
+    }
+
+    /// Whether everything was taken and handled in time.
+    pub fn is_complete(&self) -> bool {
+        self.left == 0 && self.busy == 0
+    }
+
+    /// How long it took.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+}

@@ -1,0 +1,358 @@
+//! Dead letters: what could not be delivered or handled, for whoever wants to know.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use parking_lot::Mutex;
+
+use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::topic::Topic;
+
+/// The letters that a listener can have waiting; when one more comes, the oldest goes.
+pub(crate) const CAPACITY: usize = 1024;
+
+/// Why a message became a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeadLetterReason {
+    /// No subscription wanted it.
+    Unheard,
+    /// A mailbox was full, and its policy or the publisher chose not to wait.
+    Full,
+    /// It was the oldest in a full mailbox with [`Overflow::DropOldest`](crate::Overflow::DropOldest).
+    Evicted,
+    /// It was one too many for a mailbox with [`Overflow::Disconnect`](crate::Overflow::Disconnect).
+    Overflowed,
+    /// A handler published it into the full mailbox that only the handler itself can drain.
+    SelfDeadlock,
+    /// A handler returned this error, and its retries were used up.
+    Failed(String),
+    /// A handler panicked with this message.
+    Panicked(String),
+}
+
+impl fmt::Display for DeadLetterReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unheard => f.write_str("no subscription wanted it"),
+            Self::Full => f.write_str("a mailbox was full"),
+            Self::Evicted => f.write_str("it was the oldest in a full mailbox"),
+            Self::Overflowed => f.write_str("a mailbox ran over and was disconnected"),
+            Self::SelfDeadlock => f.write_str("a handler published it into its own full mailbox"),
+            Self::Failed(error) => write!(f, "its handler failed: {error}"),
+            Self::Panicked(panic) => write!(f, "its handler panicked: {panic}"),
+        }
+    }
+}
+
+/// A message that was not delivered, or not handled, and why.
+#[derive(Clone)]
+pub struct DeadLetter<T> {
+    topic: Topic,
+    payload: T,
+    reason: DeadLetterReason,
+    attempts: u32,
+}
+
+impl<T> DeadLetter<T> {
+    /// The topic on which the message was published.
+    pub fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
+    /// The payload of the message.
+    pub fn payload(&self) -> &T {
+        &self.payload
+    }
+
+    /// Takes the payload out.
+    pub fn into_payload(self) -> T {
+        self.payload
+    }
+
+    /// Why the message ended here.
+    pub fn reason(&self) -> &DeadLetterReason {
+        &self.reason
+    }
+
+    /// How often a handler tried; 0 if none ever saw the message.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+}
+
+impl<T> fmt::Debug for DeadLetter<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeadLetter")
+            .field("topic", &self.topic)
+            .field("reason", &self.reason)
+            .field("attempts", &self.attempts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The queue of one listener.
+struct Letters<T> {
+    queue: Receiver<DeadLetter<T>>,
+    dropped: AtomicU64,
+}
+
+struct Listener<T> {
+    sender: Sender<DeadLetter<T>>,
+    letters: Weak<Letters<T>>,
+}
+
+impl<T> Clone for Listener<T> {
+    fn clone(&self) -> Self {
+        Self { sender: self.sender.clone(), letters: Weak::clone(&self.letters) }
+    }
+}
+
+impl<T> Listener<T> {
+    /// Puts the letter in, for which the oldest may have to go. Never waits.
+    fn deliver(&self, mut letter: DeadLetter<T>) {
+        let mut evicted = VecDeque::new();
+        // Each round another letter leaves, so nobody spins for long; whoever loses every round gives up and is counted.
+        for _ in 0..16 {
+            match self.sender.try_send(letter) {
+                Ok(()) | Err(TrySendError::Disconnected(_)) => return,
+                Err(TrySendError::Full(back)) => letter = back,
+            }
+            let Some(letters) = self.letters.upgrade() else { return };
+            if let Ok(oldest) = letters.queue.try_recv() {
+                letters.dropped.fetch_add(1, Ordering::Relaxed);
+                evicted.push_back(oldest);
+            }
+        }
+        if let Some(letters) = self.letters.upgrade() {
+            letters.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Where the losses of a bus are counted and turned into dead letters.
+pub(crate) struct Losses<T> {
+    /// `None` once the bus is closed and its handlers have ended.
+    listeners: Mutex<Option<Vec<Listener<T>>>>,
+    /// The length of `listeners`, to be read without the lock on the path of a message.
+    listening: AtomicUsize,
+    pub(crate) dropped: AtomicU64,
+    pub(crate) unheard: AtomicU64,
+    pub(crate) dead_letters: AtomicU64,
+    pub(crate) filter_panics: AtomicU64,
+    pub(crate) handler_failures: AtomicU64,
+    pub(crate) handler_panics: AtomicU64,
+}
+
+impl<T> Losses<T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            listeners: Mutex::new(Some(Vec::new())),
+            listening: AtomicUsize::new(0),
+            dropped: AtomicU64::new(0),
+            unheard: AtomicU64::new(0),
+            dead_letters: AtomicU64::new(0),
+            filter_panics: AtomicU64::new(0),
+            handler_failures: AtomicU64::new(0),
+            handler_panics: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether a dead letter would be read by anybody, so that it is worth a clone of the payload.
+    pub(crate) fn is_listening(&self) -> bool {
+        // Relaxed: the lock in `post` decides; a listener that comes right now may miss this letter.
+        self.listening.load(Ordering::Relaxed) > 0 && REPUBLISHING.get() != self.id()
+    }
+
+    pub(crate) fn listen(self: &Arc<Self>) -> DeadLetters<T> {
+        let (sender, queue) = bounded(CAPACITY);
+        let letters = Arc::new(Letters { queue, dropped: AtomicU64::new(0) });
+        let listener = Listener { sender, letters: Arc::downgrade(&letters) };
+        let mut listeners = self.listeners.lock();
+        // After the end the sender is dropped here, and the new listener sees the end at once.
+        if let Some(listeners) = listeners.as_mut() {
+            listeners.push(listener);
+            self.listening.store(listeners.len(), Ordering::Relaxed);
+        }
+        drop(listeners);
+        DeadLetters { letters, losses: Arc::downgrade(self) }
+    }
+
+    /// A bus is told apart by the address of its losses.
+    fn id(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    fn remove(&self, letters: &Arc<Letters<T>>) {
+        let mut listeners = self.listeners.lock();
+        let mut removed = None;
+        if let Some(listeners) = listeners.as_mut() {
+            if let Some(index) = listeners.iter().position(|listener| listener.letters.as_ptr() == Arc::as_ptr(letters))
+            {
+                removed = Some(listeners.swap_remove(index));
+            }
+            self.listening.store(listeners.len(), Ordering::Relaxed);
+        }
+        drop(listeners);
+        drop(removed);
+    }
+
+    /// No letter will be posted any more: listeners read what they have, then find the end.
+    pub(crate) fn close(&self) {
+        let listeners = self.listeners.lock().take();
+        self.listening.store(0, Ordering::Relaxed);
+        drop(listeners);
+    }
+}
+
+impl<T: Clone> Losses<T> {
+    /// Gives the letter to every listener. Callers make sure first that somebody [listens](Self::is_listening).
+    pub(crate) fn post(&self, topic: &Topic, payload: T, reason: DeadLetterReason, attempts: u32) {
+        if REPUBLISHING.get() == self.id() {
+            return;
+        }
+        // A copy of the list, because payloads are cloned and dropped below.
+        let Some(mut listeners) = self.listeners.lock().clone() else { return };
+        let Some(last) = listeners.pop() else { return };
+        self.dead_letters.fetch_add(1, Ordering::Relaxed);
+        let letter = DeadLetter { topic: topic.clone(), payload, reason, attempts };
+        for listener in listeners {
+            listener.deliver(letter.clone());
+        }
+        last.deliver(letter);
+    }
+}
+
+thread_local! {
+    /// This thread took a dead letter and has not asked for the next one: what it publishes makes no dead letters, so
+    /// that a reader who publishes a letter again, to nowhere, is not handed it again.
+    ///
+    /// Holds the address of the bus's `Losses`, 0 for none.
+    static REPUBLISHING: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A reader of dead letters, made by [`Bus::dead_letters`](crate::Bus::dead_letters).
+///
+/// It gets what is lost from its making on, and each reader gets every letter. It can have 1,024 letters waiting; when
+/// one more comes, the oldest is dropped and [counted](Self::dropped). It never delays the bus.
+///
+/// Dead letters do not feed back: what a thread publishes after it took a letter, and before it asks for the next one or
+/// drops the reader, makes no dead letters itself. The counters of [`BusStats`](crate::BusStats) go on.
+///
+/// When the bus is closed and its handlers have finished, the reader gets what is waiting, then `Closed`. Dropping it
+/// ends the listening.
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{Bus, DeadLetterReason};
+///
+/// let bus = Bus::<&str>::new();
+/// let dead_letters = bus.dead_letters();
+/// let _ = bus.publish("nobody.listens", "hello")?;
+///
+/// let letter = dead_letters.recv()?;
+/// assert_eq!(letter.topic(), &"nobody.listens");
+/// assert_eq!(letter.reason(), &DeadLetterReason::Unheard);
+/// assert_eq!(letter.into_payload(), "hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "dropping the reader ends the listening"]
+pub struct DeadLetters<T> {
+    letters: Arc<Letters<T>>,
+    losses: Weak<Losses<T>>,
+}
+
+impl<T> DeadLetters<T> {
+    /// Waits for the next letter.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Closed`] when the bus is closed, its handlers have finished and all letters were read.
+    pub fn recv(&self) -> Result<DeadLetter<T>, RecvError> {
+        REPUBLISHING.set(0);
+        self.taken(self.letters.queue.recv().map_err(|_| RecvError::Closed))
+    }
+
+    /// Takes the next letter if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError::Empty`] if there is none, [`TryRecvError::Closed`] if none will come.
+    pub fn try_recv(&self) -> Result<DeadLetter<T>, TryRecvError> {
+        REPUBLISHING.set(0);
+        self.taken(self.letters.queue.try_recv().map_err(|error| match error {
+            crossbeam_channel::TryRecvError::Empty => TryRecvError::Empty,
+            crossbeam_channel::TryRecvError::Disconnected => TryRecvError::Closed,
+        }))
+    }
+
+    /// Waits for the next letter, at most this long.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvTimeoutError::Timeout`] if none came in time, [`RecvTimeoutError::Closed`] if none will come.
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<DeadLetter<T>, RecvTimeoutError> {
+        let Some(deadline) = Instant::now().checked_add(timeout) else { return Ok(self.recv()?) };
+        REPUBLISHING.set(0);
+        self.taken(self.letters.queue.recv_deadline(deadline).map_err(|error| match error {
+            crossbeam_channel::RecvTimeoutError::Timeout => RecvTimeoutError::Timeout,
+            crossbeam_channel::RecvTimeoutError::Disconnected => RecvTimeoutError::Closed,
+        }))
+    }
+
+    /// Waits for one letter after the other, until the bus is closed and all letters were read.
+    pub fn iter(&self) -> impl Iterator<Item = DeadLetter<T>> + '_ {
+        std::iter::from_fn(|| self.recv().ok())
+    }
+
+    /// Takes the letters that are there.
+    pub fn try_iter(&self) -> impl Iterator<Item = DeadLetter<T>> + '_ {
+        std::iter::from_fn(|| self.try_recv().ok())
+    }
+
+    /// The number of letters waiting.
+    pub fn len(&self) -> usize {
+        self.letters.queue.len()
+    }
+
+    /// Whether no letter is waiting.
+    pub fn is_empty(&self) -> bool {
+        self.letters.queue.is_empty()
+    }
+
+    /// How many letters this reader lost because it had 1,024 waiting.
+    pub fn dropped(&self) -> u64 {
+        self.letters.dropped.load(Ordering::Relaxed)
+    }
+
+    fn taken<E>(&self, letter: Result<DeadLetter<T>, E>) -> Result<DeadLetter<T>, E> {
+        if letter.is_ok() {
+            REPUBLISHING.set(self.losses.as_ptr().addr());
+        }
+        letter
+    }
+}
+
+impl<T> Drop for DeadLetters<T> {
+    fn drop(&mut self) {
+        REPUBLISHING.set(0);
+        if let Some(losses) = self.losses.upgrade() {
+            losses.remove(&self.letters);
+        }
+    }
+}
+
+impl<T> fmt::Debug for DeadLetters<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeadLetters")
+            .field("len", &self.len())
+            .field("dropped", &self.dropped())
+            .finish_non_exhaustive()
+    }
+}

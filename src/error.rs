@@ -1,0 +1,350 @@
+//! The errors of the bus, one enum per operation.
+//!
+//! An operation that was given a value hands it back when it fails. The two errors of a reply live in `request`, beside
+//! the handles that they give back.
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// A text is no topic or no pattern.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TopicError {
+    /// The text is empty.
+    #[error("a topic needs at least one token, the text is empty")]
+    Empty,
+    /// The text is longer than a topic may be.
+    #[error("the topic has {length} bytes, at most {limit} are allowed")]
+    TooLong {
+        /// The length of the text in bytes.
+        length: usize,
+        /// The most bytes a topic may have.
+        limit: usize,
+    },
+    /// The text has more tokens than a topic may have.
+    #[error("the topic has {tokens} tokens, at most {limit} are allowed")]
+    TooManyTokens {
+        /// The number of tokens in the text.
+        tokens: usize,
+        /// The most tokens a topic may have.
+        limit: usize,
+    },
+    /// One token is wrong.
+    #[error("token {token} of `{}`, at byte {position}, {reason}", text.escape_debug())]
+    Token {
+        /// The whole text.
+        text: String,
+        /// Which token is wrong; the first is 1.
+        token: usize,
+        /// Where that token begins: a byte offset into the text; the first byte is 0.
+        position: usize,
+        /// What is wrong with it.
+        reason: InvalidToken,
+    },
+}
+
+/// What is wrong with one token of a topic or pattern, see [`TopicError::Token`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidToken {
+    /// It has no characters.
+    Empty,
+    /// It holds this white space or control character.
+    Character(char),
+    /// It is `*` or `>` where a topic is wanted: only patterns have wildcards.
+    Wildcard,
+    /// It is `>` with more tokens behind it.
+    RestNotLast,
+}
+
+impl fmt::Display for InvalidToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("is empty"),
+            Self::Character(character) => {
+                write!(f, "holds {character:?}: white space and control characters are not allowed")
+            }
+            Self::Wildcard => f.write_str("is a wildcard, which only a pattern may have"),
+            Self::RestNotLast => f.write_str("is `>`, which may only stand last"),
+        }
+    }
+}
+
+/// A subscription could not be made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// The text is no pattern.
+    #[error("cannot subscribe: {0}")]
+    Topic(#[from] TopicError),
+    /// The bus is closed.
+    #[error("cannot subscribe: the bus is closed")]
+    Closed,
+    /// The capacity is zero or beyond the largest mailbox.
+    #[error("cannot subscribe with a capacity of {capacity}: it must be from 1 to {limit}")]
+    Capacity {
+        /// The capacity that was asked for, in messages.
+        capacity: usize,
+        /// The largest capacity of a mailbox, in messages.
+        limit: usize,
+    },
+    /// The number of workers is zero or beyond what one handler may have.
+    #[error("cannot run a handler on {workers} threads: it must be from 1 to {limit}")]
+    Workers {
+        /// The number of workers that was asked for.
+        workers: usize,
+        /// The most workers one handler may have.
+        limit: usize,
+    },
+    /// The group exists and its mailbox has other options.
+    #[error("cannot join group `{group}`: its {option} is {existing}, not {requested}")]
+    Group {
+        /// The name of the group.
+        group: String,
+        /// The option that differs.
+        option: &'static str,
+        /// What the group has.
+        existing: String,
+        /// What the new member asked for.
+        requested: String,
+    },
+    /// The operating system did not give the handler a thread.
+    #[error("cannot start a thread for the handler: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+impl SubscribeError {
+    /// Whether the bus was closed.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+
+    /// Whether the pattern was invalid.
+    pub fn is_topic(&self) -> bool {
+        matches!(self, Self::Topic(_))
+    }
+}
+
+/// A message was not published, or not to every mailbox. Holds the payload.
+#[derive(Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PublishError<T> {
+    /// The text is no topic; nothing was delivered.
+    #[error("cannot publish: {0}")]
+    Topic(TopicError, T),
+    /// The bus is closed, or was closed while the message waited for room.
+    #[error("cannot publish: the bus is closed")]
+    Closed(T),
+    /// Some mailbox stayed full until the time was over. The mailboxes that had room have the message.
+    #[error("a full mailbox did not take the message in time")]
+    Timeout(T),
+}
+
+impl<T> PublishError<T> {
+    /// The payload that was to be published.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<String>::new();
+    /// bus.close();
+    /// let error = bus.publish("orders.new", "tea".to_owned()).unwrap_err();
+    /// assert!(error.is_closed());
+    /// assert_eq!(error.into_inner(), "tea");
+    /// ```
+    pub fn into_inner(self) -> T {
+        match self {
+            Self::Topic(_, payload) | Self::Closed(payload) | Self::Timeout(payload) => payload,
+        }
+    }
+
+    /// Whether the topic was invalid.
+    pub fn is_topic(&self) -> bool {
+        matches!(self, Self::Topic(..))
+    }
+
+    /// Whether the bus was closed.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed(_))
+    }
+
+    /// Whether the time was over.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout(_))
+    }
+}
+
+impl<T> fmt::Debug for PublishError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Topic(error, _) => f.debug_tuple("Topic").field(error).finish_non_exhaustive(),
+            Self::Closed(_) => f.write_str("Closed(..)"),
+            Self::Timeout(_) => f.write_str("Timeout(..)"),
+        }
+    }
+}
+
+/// A request was not sent. Holds the payload.
+#[derive(Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RequestError<T> {
+    /// The text is no topic.
+    #[error("cannot request: {0}")]
+    Topic(TopicError, T),
+    /// No mailbox took the request, so nobody can answer it.
+    #[error("nobody answers requests on this topic")]
+    NoResponders(T),
+    /// The bus is closed, or was closed while the request waited for room.
+    #[error("cannot request: the bus is closed")]
+    Closed(T),
+}
+
+impl<T> RequestError<T> {
+    /// The payload that was to be sent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<String>::new();
+    /// let error = bus.request("price.tea", "100 g".to_owned()).unwrap_err();
+    /// assert!(error.is_no_responders());
+    /// assert_eq!(error.into_inner(), "100 g");
+    /// ```
+    pub fn into_inner(self) -> T {
+        match self {
+            Self::Topic(_, payload) | Self::NoResponders(payload) | Self::Closed(payload) => payload,
+        }
+    }
+
+    /// Whether the topic was invalid.
+    pub fn is_topic(&self) -> bool {
+        matches!(self, Self::Topic(..))
+    }
+
+    /// Whether there was nobody to answer.
+    pub fn is_no_responders(&self) -> bool {
+        matches!(self, Self::NoResponders(_))
+    }
+
+    /// Whether the bus was closed.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed(_))
+    }
+}
+
+impl<T> fmt::Debug for RequestError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Topic(error, _) => f.debug_tuple("Topic").field(error).finish_non_exhaustive(),
+            Self::NoResponders(_) => f.write_str("NoResponders(..)"),
+            Self::Closed(_) => f.write_str("Closed(..)"),
+        }
+    }
+}
+
+/// No message will come any more, see [`Subscriber::recv`](crate::Subscriber::recv).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// The bus is closed and the mailbox is drained.
+    #[error("the bus is closed and the mailbox is drained")]
+    Closed,
+    /// The mailbox ran over under [`Overflow::Disconnect`](crate::Overflow::Disconnect), and is drained.
+    #[error("the mailbox ran over and was disconnected")]
+    Overflowed,
+}
+
+impl RecvError {
+    /// Whether the bus was closed.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+
+    /// Whether the mailbox ran over.
+    pub fn is_overflowed(&self) -> bool {
+        matches!(self, Self::Overflowed)
+    }
+}
+
+/// There is no message now, see [`Subscriber::try_recv`](crate::Subscriber::try_recv).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TryRecvError {
+    /// The mailbox is empty.
+    #[error("the mailbox is empty")]
+    Empty,
+    /// The bus is closed and the mailbox is drained.
+    #[error("the bus is closed and the mailbox is drained")]
+    Closed,
+    /// The mailbox ran over under [`Overflow::Disconnect`](crate::Overflow::Disconnect), and is drained.
+    #[error("the mailbox ran over and was disconnected")]
+    Overflowed,
+}
+
+impl TryRecvError {
+    /// Whether the mailbox was empty; a message may come later.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+
+    /// Whether the bus was closed.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+
+    /// Whether the mailbox ran over.
+    pub fn is_overflowed(&self) -> bool {
+        matches!(self, Self::Overflowed)
+    }
+}
+
+impl From<RecvError> for TryRecvError {
+    fn from(error: RecvError) -> Self {
+        match error {
+            RecvError::Closed => Self::Closed,
+            RecvError::Overflowed => Self::Overflowed,
+        }
+    }
+}
+
+/// No message came in time, see [`Subscriber::recv_timeout`](crate::Subscriber::recv_timeout).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RecvTimeoutError {
+    /// The time was over; a message may come later.
+    #[error("no message came in time")]
+    Timeout,
+    /// The bus is closed and the mailbox is drained.
+    #[error("the bus is closed and the mailbox is drained")]
+    Closed,
+    /// The mailbox ran over under [`Overflow::Disconnect`](crate::Overflow::Disconnect), and is drained.
+    #[error("the mailbox ran over and was disconnected")]
+    Overflowed,
+}
+
+impl RecvTimeoutError {
+    /// Whether the time was over; a message may come later.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout)
+    }
+
+    /// Whether the bus was closed.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+
+    /// Whether the mailbox ran over.
+    pub fn is_overflowed(&self) -> bool {
+        matches!(self, Self::Overflowed)
+    }
+}
+
+impl From<RecvError> for RecvTimeoutError {
+    fn from(error: RecvError) -> Self {
+        match error {
+            RecvError::Closed => Self::Closed,
+            RecvError::Overflowed => Self::Overflowed,
+        }
+    }
+}

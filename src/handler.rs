@@ -1,0 +1,483 @@
+//! Event handlers: closures that run on threads of their own, with retries and dead letters.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, bounded};
+
+use crate::core::{Core, leave};
+use crate::dead_letter::{DeadLetterReason, Losses};
+use crate::error::{SubscribeError, TryRecvError};
+use crate::lifecycle::{EndSignal, EndTrigger, Lifecycle, serve_on_this_thread, this_thread_serves};
+use crate::mailbox::Mailbox;
+use crate::message::Message;
+
+/// The most threads that one handler may have.
+const MAX_WORKERS: usize = 1024;
+
+/// What a handler's closure may return: `()`, or a `Result<(), E>` whose error can be displayed.
+///
+/// # Examples
+///
+/// ```
+/// use tramline::Outcome;
+///
+/// assert_eq!(().into_result(), Ok(()));
+/// assert_eq!(Err("no paper").into_result(), Err("no paper".to_owned()));
+/// ```
+pub trait Outcome {
+    /// Success, or the text of the error for the dead letter.
+    ///
+    /// # Errors
+    ///
+    /// If the handler failed.
+    fn into_result(self) -> Result<(), String>;
+}
+
+impl Outcome for () {
+    fn into_result(self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl<E: fmt::Display> Outcome for Result<(), E> {
+    fn into_result(self) -> Result<(), String> {
+        self.map_err(|error| error.to_string())
+    }
+}
+
+/// How often a handler tries a message again after an error, and how long it waits before each time.
+///
+/// A panic is not tried again. While a worker waits for its next try it takes no other message.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tramline::Retry;
+///
+/// let three_times = Retry::fixed(3, Duration::from_millis(100));
+/// let ever_slower = Retry::exponential(5, Duration::from_millis(100)).max(Duration::from_secs(1));
+/// # let _ = (three_times, ever_slower);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    times: u32,
+    first: Duration,
+    factor: u32,
+    max: Duration,
+}
+
+impl Retry {
+    /// Gives up at the first error. The default.
+    pub fn none() -> Self {
+        Self::fixed(0, Duration::ZERO)
+    }
+
+    /// Tries up to `times` times more, after the same pause each time.
+    pub fn fixed(times: u32, pause: Duration) -> Self {
+        Self { times, first: pause, factor: 1, max: Duration::MAX }
+    }
+
+    /// Tries up to `times` times more, after a pause that doubles each time.
+    pub fn exponential(times: u32, first: Duration) -> Self {
+        Self { times, first, factor: 2, max: Duration::MAX }
+    }
+
+    /// Lets no pause be longer than this.
+    pub fn max(mut self, longest: Duration) -> Self {
+        self.max = longest;
+        self
+    }
+
+    /// The pause before the next attempt, after so many that failed; `None` to give up.
+    fn pause_after(&self, attempts: u32) -> Option<Duration> {
+        if attempts > self.times {
+            return None;
+        }
+        let factor = self.factor.saturating_pow(attempts.saturating_sub(1));
+        Some(self.first.saturating_mul(factor).min(self.max))
+    }
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self::none()
+    }
+}
+
+/// A closure at work on the messages of a subscription.
+///
+/// Made by [`Bus::on`](crate::Bus::on), [`Bus::serve`](crate::Bus::serve) and the `handle` and `serve` of
+/// [`SubscriptionBuilder`](crate::SubscriptionBuilder).
+///
+/// **Dropping it** unsubscribes and returns at once: each thread finishes the message in its hand and ends, what is
+/// queued is dropped, or left to the other members of a group. **[`stop`](Self::stop)** finishes what is queued.
+/// **When the bus closes** the threads finish what is queued and end by themselves. The handler does not keep the bus
+/// open, but its closure does if it has captured a `Bus` or `Publisher`.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let bus = tramline::Bus::<u32>::new();
+/// let handler = bus.on("orders.new", |order| println!("order {}", **order))?;
+/// let _ = bus.publish("orders.new", 7)?;
+/// assert!(handler.stop(Duration::from_secs(5)).is_complete());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "dropping a handler unsubscribes it"]
+pub struct Handler {
+    subscription: Box<dyn Attached>,
+    name: String,
+    control: Arc<Control>,
+    threads: Vec<JoinHandle<()>>,
+    /// Ends when the last thread does.
+    running: Receiver<Infallible>,
+    stopped: bool,
+}
+
+/// A handler's hold on its mailbox, whatever the types of the bus.
+trait Attached: Send + Sync {
+    /// Stops the flow of new messages. `true` if no other member is left for those that are queued.
+    fn leave(&self) -> bool;
+    /// Drops what is queued.
+    fn abandon(&self) -> usize;
+    fn len(&self) -> usize;
+    fn is_served_by_this_thread(&self) -> bool;
+}
+
+struct Attachment<T, R> {
+    mailbox: Arc<Mailbox<T, R>>,
+    core: Weak<Core<T, R>>,
+    workers: usize,
+}
+
+impl<T: Send, R: Send> Attached for Attachment<T, R> {
+    fn leave(&self) -> bool {
+        leave(&self.core, &self.mailbox, self.workers)
+    }
+
+    fn abandon(&self) -> usize {
+        self.mailbox.abandon()
+    }
+
+    fn len(&self) -> usize {
+        self.mailbox.len()
+    }
+
+    fn is_served_by_this_thread(&self) -> bool {
+        this_thread_serves(self.mailbox.id)
+    }
+}
+
+/// How a handler tells its threads to end after the message in hand.
+struct Control {
+    abandoned: AtomicBool,
+    signal: EndSignal,
+    trigger: EndTrigger,
+}
+
+impl Control {
+    fn new() -> Arc<Self> {
+        let (trigger, signal) = EndTrigger::new();
+        Arc::new(Self { abandoned: AtomicBool::new(false), signal, trigger })
+    }
+
+    fn abandon(&self) {
+        // Release pairs with the load in `is_abandoned`.
+        self.abandoned.store(true, Ordering::Release);
+        self.trigger.fire();
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
+    }
+
+    /// Sleeps between two attempts; `false` if there is to be no other.
+    fn sleep(&self, pause: Duration) -> bool {
+        matches!(self.signal.recv_timeout(pause), Err(RecvTimeoutError::Timeout))
+    }
+}
+
+impl Handler {
+    pub(crate) fn check(workers: usize) -> Result<(), SubscribeError> {
+        if (1..=MAX_WORKERS).contains(&workers) {
+            return Ok(());
+        }
+        Err(SubscribeError::Workers { workers, limit: MAX_WORKERS })
+    }
+
+    /// Unsubscribes, finishes what is queued, at most for this long, and ends the threads.
+    ///
+    /// When the time is over, what is still queued is dropped and reported, and threads that are busy end after the
+    /// message in hand. A member of a group leaves what is queued to the others. Called from its own closure it cannot
+    /// wait for itself: it unsubscribes, reports what is queued, and the thread finishes that after the closure returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let (go, gate) = std::sync::mpsc::channel::<()>();
+    /// let handler = bus.on("work", move |_| { let _ = gate.recv(); })?;
+    /// for n in 0..3 {
+    ///     let _ = bus.publish("work", n)?;
+    /// }
+    /// let report = handler.stop(Duration::from_millis(50));
+    /// assert!(!report.is_complete());
+    /// assert_eq!(report.busy(), 1);
+    /// # drop(go);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stop(mut self, within: Duration) -> StopReport {
+        self.stopped = true;
+        let deadline = Instant::now().checked_add(within);
+        let last = self.subscription.leave();
+        if !last {
+            self.control.abandon();
+        }
+        if self.subscription.is_served_by_this_thread() {
+            let left = if last { self.subscription.len() } else { 0 };
+            return StopReport { left, busy: self.busy() };
+        }
+        let ended = match deadline {
+            Some(deadline) => !matches!(self.running.recv_deadline(deadline), Err(RecvTimeoutError::Timeout)),
+            None => self.running.recv().is_err(),
+        };
+        if ended {
+            for thread in self.threads.drain(..) {
+                // A worker catches what panics in its closure, so there is nothing to hear from it.
+                let _ = thread.join();
+            }
+        } else {
+            self.control.abandon();
+        }
+        let left = if last { self.subscription.abandon() } else { 0 };
+        StopReport { left, busy: self.busy() }
+    }
+
+    fn busy(&self) -> usize {
+        self.threads.iter().filter(|thread| !thread.is_finished()).count()
+    }
+}
+
+impl Drop for Handler {
+    fn drop(&mut self) {
+        if !self.stopped {
+            self.control.abandon();
+            if self.subscription.leave() {
+                self.subscription.abandon();
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Handler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handler")
+            .field("name", &self.name)
+            .field("workers", &self.threads.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What [`Handler::stop`] left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a stop that ran out of time leaves messages behind"]
+pub struct StopReport {
+    left: usize,
+    busy: usize,
+}
+
+impl StopReport {
+    /// The messages that were queued and not handled.
+    pub fn left(&self) -> usize {
+        self.left
+    }
+
+    /// The threads that were still busy with a message.
+    pub fn busy(&self) -> usize {
+        self.busy
+    }
+
+    /// Whether everything was handled in time.
+    pub fn is_complete(&self) -> bool {
+        self.left == 0 && self.busy == 0
+    }
+}
+
+/// A handler that is being started, thread by thread.
+pub(crate) struct Start<T, R> {
+    handler: Handler,
+    worker: Worker<T, R>,
+}
+
+impl<T, R> Start<T, R>
+where
+    T: Clone + Send + 'static,
+    R: Send + 'static,
+{
+    pub(crate) fn new(
+        core: &Arc<Core<T, R>>,
+        mailbox: Arc<Mailbox<T, R>>,
+        workers: usize,
+        name: Option<String>,
+        retry: Retry,
+    ) -> Self {
+        let name = name.or_else(|| mailbox.patterns.first().map(ToString::to_string)).unwrap_or_default();
+        let control = Control::new();
+        let (done, running) = bounded(0);
+        let worker = Worker {
+            mailbox: Arc::clone(&mailbox),
+            lifecycle: Arc::clone(&core.lifecycle),
+            losses: Arc::clone(&core.losses),
+            control: Arc::clone(&control),
+            retry,
+            _done: done,
+        };
+        let subscription = Box::new(Attachment { mailbox, core: Arc::downgrade(core), workers });
+        let handler = Handler { subscription, name, control, threads: Vec::new(), running, stopped: false };
+        Self { handler, worker }
+    }
+
+    pub(crate) fn worker<F>(&mut self, index: usize, f: F) -> Result<(), SubscribeError>
+    where
+        F: FnMut(&Message<T, R>) -> Result<(), String> + Send + 'static,
+    {
+        let worker = self.worker.clone();
+        // A zero byte would make the thread's name invalid.
+        let name = format!("{}-{index}", self.handler.name.replace('\0', ""));
+        // Counted before it runs, so that a drain right after this waits for it.
+        worker.lifecycle.worker_started();
+        let thread = std::thread::Builder::new().name(name).spawn(move || worker.run(f));
+        match thread {
+            Ok(thread) => {
+                self.handler.threads.push(thread);
+                Ok(())
+            }
+            Err(error) => {
+                self.worker.ended();
+                Err(SubscribeError::Thread(error))
+            }
+        }
+    }
+
+    pub(crate) fn into_handler(self) -> Handler {
+        self.handler
+    }
+}
+
+/// One thread of a handler.
+struct Worker<T, R> {
+    mailbox: Arc<Mailbox<T, R>>,
+    lifecycle: Arc<Lifecycle>,
+    losses: Arc<Losses<T>>,
+    control: Arc<Control>,
+    retry: Retry,
+    /// Dropped when the thread ends, see `Handler::running`.
+    _done: Sender<Infallible>,
+}
+
+impl<T, R> Clone for Worker<T, R> {
+    fn clone(&self) -> Self {
+        Self {
+            mailbox: Arc::clone(&self.mailbox),
+            lifecycle: Arc::clone(&self.lifecycle),
+            losses: Arc::clone(&self.losses),
+            control: Arc::clone(&self.control),
+            retry: self.retry,
+            _done: self._done.clone(),
+        }
+    }
+}
+
+impl<T, R> Worker<T, R> {
+    fn ended(&self) {
+        if self.lifecycle.worker_ended() {
+            self.losses.close();
+        }
+    }
+}
+
+impl<T: Clone, R> Worker<T, R> {
+    fn run(self, mut f: impl FnMut(&Message<T, R>) -> Result<(), String>) {
+        serve_on_this_thread(&self.lifecycle, self.mailbox.id);
+        while let Some(message) = self.next() {
+            // What is caught here is a panic outside the closure: of a payload's `Drop`, for example.
+            if catch_unwind(AssertUnwindSafe(|| self.process(message, &mut f))).is_err() {
+                self.losses.handler_panics.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        // The closure may hold handles of the bus, and they must be gone before the thread counts as ended.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(f)));
+        self.ended();
+    }
+
+    /// Waits for the next message; `None` when there is nothing more to do.
+    fn next(&self) -> Option<Message<T, R>> {
+        loop {
+            if self.control.is_abandoned() {
+                return None;
+            }
+            match self.mailbox.try_recv() {
+                Ok(message) => return Some(message),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Closed | TryRecvError::Overflowed) => return None,
+            }
+            self.lifecycle.worker_idles();
+            let mut select = Select::new();
+            self.mailbox.register(&mut select);
+            select.recv(&self.control.signal);
+            select.ready();
+            drop(select);
+            self.lifecycle.worker_wakes();
+        }
+    }
+
+    fn process(&self, message: Message<T, R>, f: &mut impl FnMut(&Message<T, R>) -> Result<(), String>) {
+        let mut attempts = 0;
+        let reason = loop {
+            attempts += 1;
+            match catch_unwind(AssertUnwindSafe(|| f(&message))) {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => match self.retry.pause_after(attempts) {
+                    Some(pause) if self.control.sleep(pause) => {}
+                    _ => break DeadLetterReason::Failed(error),
+                },
+                Err(panic) => break DeadLetterReason::Panicked(panic_text(&*panic)),
+            }
+        };
+        let counter = match &reason {
+            DeadLetterReason::Panicked(_) => &self.losses.handler_panics,
+            _ => &self.losses.handler_failures,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        if message.is_request() {
+            message.fail(reason.to_string());
+        }
+        if self.losses.is_listening() {
+            let topic = message.topic().clone();
+            self.losses.post(&topic, message.into_payload(), reason, attempts);
+        }
+    }
+}
+
+/// The message of a panic, as `panic!` and its relatives make it.
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    if let Some(text) = panic.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "a panic without a text".to_owned()
+    }
+}

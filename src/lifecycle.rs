@@ -1,0 +1,208 @@
+//! The life of one bus: open, draining, closed; and who wants to know.
+//!
+//! It outlives the last `Bus` handle, because replies and handler threads do.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use parking_lot::Mutex;
+
+/// A channel that never carries anything: it ends, and that wakes whoever waits for it.
+pub(crate) type EndSignal = Receiver<Infallible>;
+
+/// Ends an [`EndSignal`] when it is told to, or dropped.
+pub(crate) struct EndTrigger(Mutex<Option<Sender<Infallible>>>);
+
+impl EndTrigger {
+    pub(crate) fn new() -> (Self, EndSignal) {
+        let (sender, signal) = bounded(0);
+        (Self(Mutex::new(Some(sender))), signal)
+    }
+
+    pub(crate) fn fire(&self) {
+        // Taken out first, so that the wake-ups happen after the lock is released.
+        let sender = self.0.lock().take();
+        drop(sender);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Open = 0,
+    /// New messages are refused, except from the handlers of this bus: theirs belong to the work to be finished.
+    Draining = 1,
+    Closed = 2,
+}
+
+/// Something that waits for an answer and must hear of the end of the bus: a reply with a callback.
+pub(crate) trait EndsWithBus: Send + Sync {
+    fn bus_closed(&self);
+}
+
+#[derive(Default)]
+struct Waiting {
+    next_key: u64,
+    entries: BTreeMap<u64, Weak<dyn EndsWithBus>>,
+}
+
+pub(crate) struct Lifecycle {
+    phase: AtomicU8,
+    closed: EndSignal,
+    closer: EndTrigger,
+    waiting: Mutex<Waiting>,
+    /// Handler threads that have not ended.
+    workers: AtomicUsize,
+    /// Those of them that wait for a message.
+    idle: AtomicUsize,
+    /// Counts how often one went from idle to busy; see `Core::drain`.
+    activity: AtomicU64,
+    pub(crate) callback_panics: AtomicU64,
+}
+
+impl Lifecycle {
+    pub(crate) fn new() -> Self {
+        let (closer, closed) = EndTrigger::new();
+        Self {
+            phase: AtomicU8::new(Phase::Open as u8),
+            closed,
+            closer,
+            waiting: Mutex::default(),
+            workers: AtomicUsize::new(0),
+            idle: AtomicUsize::new(0),
+            activity: AtomicU64::new(0),
+            callback_panics: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        // Acquire pairs with the store in `advance`: who sees the bus closed sees what was done before.
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Open,
+            1 => Phase::Draining,
+            _ => Phase::Closed,
+        }
+    }
+
+    /// Moves on to `phase`; the life of a bus never goes back.
+    pub(crate) fn advance(&self, phase: Phase) {
+        // SeqCst: `close` advances and then looks at `workers`, `worker_ended` counts down and then looks at the phase.
+        // At least one of them must see the other.
+        self.phase.fetch_max(phase as u8, Ordering::SeqCst);
+        if phase == Phase::Closed {
+            self.closer.fire();
+            let waiting = std::mem::take(&mut self.waiting.lock().entries);
+            for entry in waiting.into_values().filter_map(|entry| entry.upgrade()) {
+                entry.bus_closed();
+            }
+        }
+    }
+
+    /// Whether a message may be published now, by this thread.
+    pub(crate) fn accepts(&self) -> bool {
+        match self.phase() {
+            Phase::Open => true,
+            Phase::Draining => self.is_served_by_this_thread(),
+            Phase::Closed => false,
+        }
+    }
+
+    /// Ends when the bus is closed.
+    pub(crate) fn closed(&self) -> &EndSignal {
+        &self.closed
+    }
+
+    pub(crate) fn worker_started(&self) {
+        self.workers.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Tells whether this was the last worker of a closed bus. Pairs with `advance`.
+    pub(crate) fn worker_ended(&self) -> bool {
+        self.workers.fetch_sub(1, Ordering::SeqCst) == 1 && self.phase.load(Ordering::SeqCst) == Phase::Closed as u8
+    }
+
+    pub(crate) fn workers(&self) -> usize {
+        self.workers.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn worker_idles(&self) {
+        self.idle.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Called before the worker takes a message out: a message is in a queue or in the hand of a busy worker.
+    pub(crate) fn worker_wakes(&self) {
+        self.activity.fetch_add(1, Ordering::SeqCst);
+        self.idle.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn busy_workers(&self) -> usize {
+        // The idle ones first: a worker that ends in between must not count as minus one.
+        let idle = self.idle.load(Ordering::SeqCst);
+        self.workers().saturating_sub(idle)
+    }
+
+    pub(crate) fn activity(&self) -> u64 {
+        self.activity.load(Ordering::SeqCst)
+    }
+
+    /// The bus is told apart by the address of its lifecycle, which the thread keeps alive while it serves it.
+    fn id(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    pub(crate) fn is_served_by_this_thread(&self) -> bool {
+        SERVING.get().is_some_and(|serving| serving.bus == self.id())
+    }
+}
+
+/// Keeps a waiting reply known to its bus; dropping it takes the reply off the list.
+pub(crate) struct Registration {
+    lifecycle: Arc<Lifecycle>,
+    key: u64,
+}
+
+impl Registration {
+    /// `None` if the bus is closed: it will not tell anybody any more.
+    pub(crate) fn new(lifecycle: &Arc<Lifecycle>, entry: Weak<dyn EndsWithBus>) -> Option<Self> {
+        let mut waiting = lifecycle.waiting.lock();
+        // Under the lock that `advance` takes after it has moved the phase: an entry made before is found there.
+        if lifecycle.phase() == Phase::Closed {
+            return None;
+        }
+        let key = waiting.next_key;
+        waiting.next_key += 1;
+        waiting.entries.insert(key, entry);
+        Some(Self { lifecycle: Arc::clone(lifecycle), key })
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let entry = self.lifecycle.waiting.lock().entries.remove(&self.key);
+        drop(entry);
+    }
+}
+
+/// What a handler thread serves.
+#[derive(Clone, Copy)]
+struct Serving {
+    bus: usize,
+    mailbox: u64,
+}
+
+thread_local! {
+    static SERVING: Cell<Option<Serving>> = const { Cell::new(None) };
+}
+
+/// Marks this thread, for the rest of its life, as one that serves the mailbox of this number.
+pub(crate) fn serve_on_this_thread(lifecycle: &Lifecycle, mailbox: u64) {
+    SERVING.set(Some(Serving { bus: lifecycle.id(), mailbox }));
+}
+
+/// Whether this thread is a handler thread of the mailbox of this number.
+pub(crate) fn this_thread_serves(mailbox: u64) -> bool {
+    SERVING.get().is_some_and(|serving| serving.mailbox == mailbox)
+}

@@ -1,0 +1,533 @@
+//! One subscription's queue: its overflow policy, its counters, and how its two sides learn of each other's end.
+//!
+//! A [`Mailbox`] is shared by everyone. A [`MailboxSender`] can put messages in; only routes and the topic map hold one,
+//! so that when a bus closes the last sender goes and subscribers see the end of the queue. The other way round, a
+//! publisher that waits for room watches the mailbox's end signal: the mailbox keeps a receiver of its own, for
+//! evictions and for emptying itself, so the channel alone would never tell.
+
+use std::any::TypeId;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Select, SelectedOperation};
+use crossbeam_utils::{Backoff, CachePadded};
+use parking_lot::Mutex;
+
+use crate::dead_letter::{DeadLetterReason, Losses};
+use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::lifecycle::{EndSignal, EndTrigger, this_thread_serves};
+use crate::message::{Envelope, Message, Parcel};
+use crate::queue::{QueueReceiver, QueueSender, Unsent, queue};
+use crate::retained::Retained;
+use crate::topic::{Pattern, Topic};
+
+/// The largest capacity, in messages: the queue's memory is reserved when it is made.
+pub(crate) const MAX_CAPACITY: usize = 1 << 24;
+
+/// Mailboxes of all buses are told apart by number; a later one has a higher number.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// What happens to a message for a mailbox that is full.
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{Bus, Overflow};
+///
+/// let bus = Bus::<u32>::new();
+/// let latest = bus.subscription("price").capacity(1).overflow(Overflow::DropOldest).open()?;
+/// let _ = bus.publish("price", 1)?;
+/// let _ = bus.publish("price", 2)?;
+/// assert_eq!(*latest.recv()?, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The publisher waits for room. Nothing is lost, unless the publisher chose not to wait.
+    #[default]
+    Block,
+    /// The new message is dropped for this mailbox, and counted; the queue stays as it is.
+    DropNewest,
+    /// The oldest message in the queue is dropped, and counted; the new one always gets in.
+    DropOldest,
+    /// The subscription ends: the subscriber gets what is queued, then `Overflowed`.
+    Disconnect,
+}
+
+/// How a mailbox is to be made.
+pub(crate) struct MailboxOptions<T> {
+    pub(crate) patterns: Vec<Pattern>,
+    pub(crate) group: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) capacity: usize,
+    pub(crate) overflow: Overflow,
+    pub(crate) retained: bool,
+    pub(crate) filter: Option<Filter<T>>,
+}
+
+/// A subscriber's choice among the payloads; told apart from other filters by its type.
+pub(crate) struct Filter<T> {
+    pub(crate) id: TypeId,
+    pub(crate) accepts: Box<dyn Fn(&T) -> bool + Send + Sync>,
+}
+
+/// Whether a mailbox takes messages.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    Open = 0,
+    /// The bus is closed: the subscriber drains what there is.
+    Closed = 1,
+    /// It ran over under `Overflow::Disconnect`: the subscriber drains what there is.
+    Overflowed = 2,
+    /// No subscriber is left: what is in the queue, and what still gets in, is dropped.
+    Gone = 3,
+}
+
+/// Counters that subscribers write for every message, away from what publishers read.
+#[derive(Default)]
+struct Reading {
+    received: AtomicU64,
+    /// The queue was seen empty: what the next message finds behind it may be a new high-water mark.
+    was_empty: AtomicBool,
+}
+
+pub(crate) struct Mailbox<T, R> {
+    pub(crate) id: u64,
+    pub(crate) patterns: Vec<Pattern>,
+    pub(crate) group: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) capacity: usize,
+    pub(crate) overflow: Overflow,
+    pub(crate) retained: bool,
+    queue: QueueReceiver<T, R>,
+    end: AtomicU8,
+    ended: EndSignal,
+    end_trigger: EndTrigger,
+    /// Subscribers and handlers. Changed under the lock of the topic map, as long as there is one.
+    pub(crate) members: AtomicUsize,
+    /// Threads that may drain the queue: one a subscriber, one a worker of a handler.
+    pub(crate) readers: AtomicUsize,
+    /// Handler threads of this mailbox that wait for room in it.
+    waiting_for_themselves: AtomicUsize,
+    /// Publishers that want to evict; while there are any, the others take turns too.
+    evicting: AtomicUsize,
+    eviction: Mutex<()>,
+    dropped: AtomicU64,
+    evicted: AtomicU64,
+    high_water: AtomicUsize,
+    /// Losses that the next message to get in must tell of.
+    lost_behind: AtomicU64,
+    /// Losses that the next message to be taken out must tell of.
+    lost_in_front: AtomicU64,
+    reading: CachePadded<Reading>,
+}
+
+impl<T, R> Mailbox<T, R> {
+    /// Ends the mailbox for publishers; those that wait for room wake up. A later end counts more.
+    fn finish(&self, end: End) -> bool {
+        // SeqCst pairs with the load in `MailboxSender::was_taken`.
+        let first = self.end.fetch_max(end as u8, Ordering::SeqCst) < end as u8;
+        self.end_trigger.fire();
+        first
+    }
+
+    pub(crate) fn close(&self) {
+        self.finish(End::Closed);
+    }
+
+    /// The last subscriber is gone: drops what is queued, tells how much that was.
+    pub(crate) fn abandon(&self) -> usize {
+        self.finish(End::Gone);
+        self.discard()
+    }
+
+    fn discard(&self) -> usize {
+        std::iter::from_fn(|| self.queue.try_recv().ok()).count()
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.end.load(Ordering::SeqCst) == End::Gone as u8
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(crate) fn received(&self) -> u64 {
+        self.reading.received.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// The most messages that were seen waiting.
+    pub(crate) fn high_water(&self) -> usize {
+        self.note_depth(self.len());
+        self.high_water.load(Ordering::Relaxed)
+    }
+
+    fn note_depth(&self, depth: usize) {
+        // Read first: the line is shared, and a new mark is rare.
+        if depth > self.high_water.load(Ordering::Relaxed) {
+            self.high_water.fetch_max(depth, Ordering::Relaxed);
+        }
+    }
+
+    fn recv_error(&self) -> RecvError {
+        if self.end.load(Ordering::SeqCst) == End::Overflowed as u8 { RecvError::Overflowed } else { RecvError::Closed }
+    }
+
+    pub(crate) fn register<'a>(&'a self, select: &mut Select<'a>) -> usize {
+        self.reading.was_empty.store(true, Ordering::Relaxed);
+        self.queue.register(select)
+    }
+}
+
+impl<T: Clone, R> Mailbox<T, R> {
+    pub(crate) fn recv(&self) -> Result<Message<T, R>, RecvError> {
+        match self.try_recv() {
+            Err(TryRecvError::Empty) => match self.queue.recv() {
+                Ok(item) => Ok(self.open(item)),
+                Err(_) => Err(self.recv_error()),
+            },
+            Ok(message) => Ok(message),
+            Err(_) => Err(self.recv_error()),
+        }
+    }
+
+    pub(crate) fn try_recv(&self) -> Result<Message<T, R>, TryRecvError> {
+        match self.queue.try_recv() {
+            Ok(item) => Ok(self.open(item)),
+            Err(crossbeam_channel::TryRecvError::Empty) => {
+                self.reading.was_empty.store(true, Ordering::Relaxed);
+                Err(TryRecvError::Empty)
+            }
+            Err(crossbeam_channel::TryRecvError::Disconnected) => Err(self.recv_error().into()),
+        }
+    }
+
+    pub(crate) fn recv_deadline(&self, deadline: Instant) -> Result<Message<T, R>, RecvTimeoutError> {
+        match self.queue.recv_deadline(deadline) {
+            Ok(item) => Ok(self.open(item)),
+            Err(crossbeam_channel::RecvTimeoutError::Timeout) => {
+                self.reading.was_empty.store(true, Ordering::Relaxed);
+                Err(RecvTimeoutError::Timeout)
+            }
+            Err(crossbeam_channel::RecvTimeoutError::Disconnected) => Err(self.recv_error().into()),
+        }
+    }
+
+    pub(crate) fn complete(&self, operation: SelectedOperation<'_>) -> Result<Message<T, R>, RecvError> {
+        match self.queue.complete(operation) {
+            Ok(item) => Ok(self.open(item)),
+            Err(_) => Err(self.recv_error()),
+        }
+    }
+
+    /// Makes a message of what was taken out of the queue.
+    fn open(&self, (topic, envelope): (Topic, Envelope<T, R>)) -> Message<T, R> {
+        // Relaxed, here and for every counter: they carry no other data.
+        let received = self.reading.received.fetch_add(1, Ordering::Relaxed);
+        // Looking at the depth touches the line that publishers write, so it is done for the first message after an
+        // empty queue, where a burst has piled up, and now and then.
+        if received % 64 == 0 || self.reading.was_empty.load(Ordering::Relaxed) {
+            self.reading.was_empty.store(false, Ordering::Relaxed);
+            self.note_depth(self.queue.len() + 1);
+        }
+        let mut lost = envelope.lost_before();
+        if self.lost_in_front.load(Ordering::Relaxed) > 0 {
+            lost += self.lost_in_front.swap(0, Ordering::Relaxed);
+        }
+        Message::new(envelope.into_parcel(), topic, lost)
+    }
+}
+
+/// The right to put messages into a mailbox.
+pub(crate) struct MailboxSender<T, R> {
+    pub(crate) mailbox: Arc<Mailbox<T, R>>,
+    queue: QueueSender<T, R>,
+    pub(crate) filter: Option<Filter<T>>,
+}
+
+/// What a mailbox made of a message.
+pub(crate) enum Offer<T, R> {
+    /// It is in; so many others had to go for it.
+    Taken { evicted: usize },
+    /// It blocks: worth waiting for.
+    Full(Parcel<T, R>),
+    /// Its policy dropped the message.
+    Lost(Parcel<T, R>, DeadLetterReason),
+    /// It takes no messages any more.
+    Gone(Parcel<T, R>),
+    /// The time was over before there was room.
+    Timeout(Parcel<T, R>),
+    /// The bus was closed before there was room.
+    Closed(Parcel<T, R>),
+}
+
+impl<T, R> MailboxSender<T, R> {
+    /// Makes a mailbox, with these values in its queue, for which there is room beyond its capacity.
+    pub(crate) fn new(options: MailboxOptions<T>, retained: Vec<(Topic, Arc<Retained<T>>)>) -> Arc<Self> {
+        let topic = match options.patterns.as_slice() {
+            [only] => Topic::try_from(only).ok(),
+            _ => None,
+        };
+        let (sender, receiver) = queue(options.capacity + retained.len(), topic);
+        for (topic, value) in retained {
+            // Never full: the queue was made for them.
+            let _ = sender.try_send(&topic, Envelope::retained(value));
+        }
+        let (end_trigger, ended) = EndTrigger::new();
+        let mailbox = Arc::new(Mailbox {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            patterns: options.patterns,
+            group: options.group,
+            name: options.name,
+            capacity: options.capacity,
+            overflow: options.overflow,
+            retained: options.retained,
+            queue: receiver,
+            end: AtomicU8::new(End::Open as u8),
+            ended,
+            end_trigger,
+            members: AtomicUsize::new(0),
+            readers: AtomicUsize::new(0),
+            waiting_for_themselves: AtomicUsize::new(0),
+            evicting: AtomicUsize::new(0),
+            eviction: Mutex::new(()),
+            dropped: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
+            high_water: AtomicUsize::new(0),
+            lost_behind: AtomicU64::new(0),
+            lost_in_front: AtomicU64::new(0),
+            reading: CachePadded::default(),
+        });
+        Arc::new(Self { mailbox, queue: sender, filter: options.filter })
+    }
+
+    /// Whether the filter lets the payload through. A filter that panics does not.
+    pub(crate) fn accepts(&self, payload: &T, losses: &Losses<T>) -> bool {
+        let Some(filter) = &self.filter else { return true };
+        catch_unwind(AssertUnwindSafe(|| (filter.accepts)(payload))).unwrap_or_else(|_| {
+            losses.filter_panics.fetch_add(1, Ordering::Relaxed);
+            false
+        })
+    }
+
+    /// A message got in; makes sure that somebody will take it out or drop it.
+    fn was_taken(&self) {
+        // SeqCst pairs with `Mailbox::finish`: the last subscriber marks the mailbox gone and then empties it, we put
+        // the message in and then look for the mark. Whoever comes second drops the message.
+        if self.mailbox.is_gone() {
+            self.mailbox.discard();
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.mailbox.end.load(Ordering::Relaxed) == End::Open as u8
+    }
+
+    /// Puts the message into an envelope that tells of the losses before it.
+    fn envelope(&self, parcel: Parcel<T, R>) -> Envelope<T, R> {
+        let mut lost = 0;
+        if self.mailbox.lost_behind.load(Ordering::Relaxed) > 0 {
+            lost = self.mailbox.lost_behind.swap(0, Ordering::Relaxed);
+        }
+        Envelope::new(parcel, lost)
+    }
+}
+
+impl<T: Clone, R> MailboxSender<T, R> {
+    /// The message did not get in after all: the next one has to tell of the losses.
+    fn unpack(&self, envelope: Envelope<T, R>) -> Parcel<T, R> {
+        let lost = envelope.lost_before();
+        if lost > 0 {
+            self.mailbox.lost_behind.fetch_add(lost, Ordering::Relaxed);
+        }
+        envelope.into_parcel()
+    }
+
+    /// Counts a message that this mailbox will never have.
+    pub(crate) fn lost(&self, topic: &Topic, payload: &T, reason: DeadLetterReason, losses: &Losses<T>) {
+        self.mailbox.dropped.fetch_add(1, Ordering::Relaxed);
+        self.mailbox.lost_behind.fetch_add(1, Ordering::Relaxed);
+        losses.dropped.fetch_add(1, Ordering::Relaxed);
+        if losses.is_listening() {
+            losses.post(topic, payload.clone(), reason, 0);
+        }
+    }
+
+    /// Offers the message without waiting.
+    pub(crate) fn offer(&self, topic: &Topic, parcel: Parcel<T, R>, losses: &Losses<T>) -> Offer<T, R> {
+        if !self.is_open() {
+            return Offer::Gone(parcel);
+        }
+        if self.mailbox.overflow == Overflow::DropOldest {
+            return self.push_evicting(topic, parcel, losses);
+        }
+        // No envelope is made for a queue that will not take it: telling of losses needs an allocation.
+        if self.mailbox.lost_behind.load(Ordering::Relaxed) > 0 && self.queue.is_full() {
+            return self.full(parcel);
+        }
+        match self.queue.try_send(topic, self.envelope(parcel)) {
+            Ok(()) => {
+                self.was_taken();
+                Offer::Taken { evicted: 0 }
+            }
+            Err(Unsent::Full(back) | Unsent::Ended(back) | Unsent::Timeout(back)) => self.full(self.unpack(back)),
+        }
+    }
+
+    fn full(&self, parcel: Parcel<T, R>) -> Offer<T, R> {
+        self.mailbox.note_depth(self.mailbox.capacity);
+        match self.mailbox.overflow {
+            Overflow::Block => Offer::Full(parcel),
+            Overflow::Disconnect => {
+                if self.mailbox.finish(End::Overflowed) {
+                    Offer::Lost(parcel, DeadLetterReason::Overflowed)
+                } else {
+                    Offer::Gone(parcel)
+                }
+            }
+            Overflow::DropNewest | Overflow::DropOldest => Offer::Lost(parcel, DeadLetterReason::Full),
+        }
+    }
+
+    /// Gets the message in, for which the oldest may have to go.
+    ///
+    /// Evicting and sending are two steps. Publishers that find the queue full take turns, and while any of them does,
+    /// those that come later take turns too; so a round can only be lost to a publisher that was already on its way.
+    fn push_evicting(&self, topic: &Topic, parcel: Parcel<T, R>, losses: &Losses<T>) -> Offer<T, R> {
+        let mailbox = &*self.mailbox;
+        let mut envelope = Envelope::new(parcel, 0);
+        if mailbox.evicting.load(Ordering::SeqCst) == 0 {
+            match self.queue.try_send(topic, envelope) {
+                Ok(()) => {
+                    self.was_taken();
+                    return Offer::Taken { evicted: 0 };
+                }
+                Err(Unsent::Full(back) | Unsent::Ended(back) | Unsent::Timeout(back)) => envelope = back,
+            }
+            mailbox.note_depth(mailbox.capacity);
+        }
+        mailbox.evicting.fetch_add(1, Ordering::SeqCst);
+        let mut first = None;
+        let mut more = Vec::new();
+        let turn = mailbox.eviction.lock();
+        loop {
+            match self.queue.try_send(topic, envelope) {
+                Ok(()) => break,
+                Err(Unsent::Full(back) | Unsent::Ended(back) | Unsent::Timeout(back)) => envelope = back,
+            }
+            if let Ok(evicted) = mailbox.queue.try_recv() {
+                mailbox.lost_in_front.fetch_add(1 + evicted.1.lost_before(), Ordering::Relaxed);
+                match first {
+                    None => first = Some(evicted),
+                    Some(_) => more.push(evicted),
+                }
+            }
+        }
+        drop(turn);
+        mailbox.evicting.fetch_sub(1, Ordering::SeqCst);
+        self.was_taken();
+        // Payloads are dropped, and letters written, after the turn is over.
+        let mut count = 0;
+        for (topic, evicted) in first.into_iter().chain(more) {
+            count += 1;
+            mailbox.evicted.fetch_add(1, Ordering::Relaxed);
+            mailbox.dropped.fetch_add(1, Ordering::Relaxed);
+            losses.dropped.fetch_add(1, Ordering::Relaxed);
+            if losses.is_listening() {
+                losses.post(&topic, evicted.into_parcel().payload, DeadLetterReason::Evicted, 0);
+            }
+        }
+        Offer::Taken { evicted: count }
+    }
+
+    /// Tries for a moment to get into a mailbox that was full; it may still be [`Full`](Offer::Full) after that.
+    ///
+    /// A full mailbox is the normal case of lossless flow, and going to sleep costs more than most waits.
+    pub(crate) fn spin(&self, topic: &Topic, parcel: Parcel<T, R>, deadline: Option<Instant>) -> Offer<T, R> {
+        if this_thread_serves(self.mailbox.id) {
+            return Offer::Full(parcel);
+        }
+        let mut envelope = self.envelope(parcel);
+        let backoff = Backoff::new();
+        loop {
+            if !self.is_open() {
+                return self.ended(self.unpack(envelope));
+            }
+            match self.queue.try_send(topic, envelope) {
+                Ok(()) => {
+                    self.was_taken();
+                    return Offer::Taken { evicted: 0 };
+                }
+                Err(Unsent::Full(back) | Unsent::Ended(back) | Unsent::Timeout(back)) => envelope = back,
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Offer::Timeout(self.unpack(envelope));
+            }
+            if backoff.is_completed() {
+                return Offer::Full(self.unpack(envelope));
+            }
+            backoff.snooze();
+        }
+    }
+
+    /// Sleeps until there is room, the mailbox ends, or the deadline is reached.
+    pub(crate) fn wait(&self, topic: &Topic, parcel: Parcel<T, R>, deadline: Option<Instant>) -> Offer<T, R> {
+        if this_thread_serves(self.mailbox.id) {
+            self.wait_for_itself(topic, parcel, deadline)
+        } else {
+            self.sleep(topic, parcel, deadline)
+        }
+    }
+
+    fn sleep(&self, topic: &Topic, parcel: Parcel<T, R>, deadline: Option<Instant>) -> Offer<T, R> {
+        match self.queue.send(topic, self.envelope(parcel), &self.mailbox.ended, deadline) {
+            Ok(()) => {
+                self.was_taken();
+                Offer::Taken { evicted: 0 }
+            }
+            Err(Unsent::Timeout(back)) => Offer::Timeout(self.unpack(back)),
+            Err(Unsent::Ended(back) | Unsent::Full(back)) => self.ended(self.unpack(back)),
+        }
+    }
+
+    fn ended(&self, parcel: Parcel<T, R>) -> Offer<T, R> {
+        if self.mailbox.end.load(Ordering::SeqCst) == End::Closed as u8 {
+            Offer::Closed(parcel)
+        } else {
+            Offer::Gone(parcel)
+        }
+    }
+
+    /// This thread is a handler of the very mailbox that is full. It may wait only while another reader could make room.
+    fn wait_for_itself(&self, topic: &Topic, mut parcel: Parcel<T, R>, deadline: Option<Instant>) -> Offer<T, R> {
+        let mailbox = &*self.mailbox;
+        let mut waiting = mailbox.waiting_for_themselves.fetch_add(1, Ordering::SeqCst) + 1;
+        let offer = loop {
+            if waiting >= mailbox.readers.load(Ordering::SeqCst) {
+                break Offer::Lost(parcel, DeadLetterReason::SelfDeadlock);
+            }
+            // The other readers may leave, or come to wait here too, so it looks again now and then.
+            let pause = Instant::now() + Duration::from_millis(20);
+            let end = deadline.map_or(pause, |deadline| deadline.min(pause));
+            match self.sleep(topic, parcel, Some(end)) {
+                Offer::Timeout(back) if deadline.is_none_or(|deadline| Instant::now() < deadline) => parcel = back,
+                other => break other,
+            }
+            waiting = mailbox.waiting_for_themselves.load(Ordering::SeqCst);
+        };
+        mailbox.waiting_for_themselves.fetch_sub(1, Ordering::SeqCst);
+        offer
+    }
+}

@@ -1,0 +1,211 @@
+//! The message as a subscriber sees it, and the envelope in which it waits in a mailbox.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::request::{ReplyError, ReplySlot, Responder};
+use crate::retained::Retained;
+use crate::topic::Topic;
+
+/// What waits in a queue. Kept small: whatever few messages have sits behind one pointer.
+pub(crate) enum Envelope<T, R> {
+    Plain(T),
+    Noted(Box<Note<T, R>>),
+}
+
+pub(crate) struct Note<T, R> {
+    content: Content<T>,
+    lost_before: u64,
+    reply: Option<Arc<ReplySlot<R>>>,
+}
+
+enum Content<T> {
+    Live(T),
+    /// Cloned by the subscriber when it takes the message out.
+    Retained(Arc<Retained<T>>),
+}
+
+/// What an envelope holds.
+pub(crate) struct Parcel<T, R> {
+    pub(crate) payload: T,
+    pub(crate) reply: Option<Arc<ReplySlot<R>>>,
+}
+
+impl<T, R> Envelope<T, R> {
+    pub(crate) fn new(parcel: Parcel<T, R>, lost_before: u64) -> Self {
+        match parcel {
+            Parcel { payload, reply: None } if lost_before == 0 => Self::Plain(payload),
+            Parcel { payload, reply } => {
+                Self::Noted(Box::new(Note { content: Content::Live(payload), lost_before, reply }))
+            }
+        }
+    }
+
+    pub(crate) fn retained(value: Arc<Retained<T>>) -> Self {
+        Self::Noted(Box::new(Note { content: Content::Retained(value), lost_before: 0, reply: None }))
+    }
+
+    pub(crate) fn lost_before(&self) -> u64 {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Noted(note) => note.lost_before,
+        }
+    }
+}
+
+impl<T: Clone, R> Envelope<T, R> {
+    pub(crate) fn into_parcel(self) -> Parcel<T, R> {
+        match self {
+            Self::Plain(payload) => Parcel { payload, reply: None },
+            Self::Noted(note) => {
+                let Note { content, reply, .. } = *note;
+                let payload = match content {
+                    Content::Live(payload) => payload,
+                    Content::Retained(value) => value.take(),
+                };
+                Parcel { payload, reply }
+            }
+        }
+    }
+}
+
+/// One message, taken out of a mailbox. Derefs to its payload.
+///
+/// A message that is a request is answered with [`reply`](Self::reply) or [`fail`](Self::fail), or later through a
+/// [`Responder`]; dropping it unanswered tells the caller so, once no other copy is left.
+///
+/// # Examples
+///
+/// ```
+/// use tramline::Bus;
+///
+/// let bus = Bus::<String>::new();
+/// let orders = bus.subscribe("orders.*")?;
+/// let _ = bus.publish("orders.new", "tea".to_owned())?;
+///
+/// let message = orders.recv()?;
+/// assert_eq!(message.topic(), &"orders.new");
+/// assert_eq!(message.len(), 3); // a method of the payload
+/// assert_eq!(message.into_payload(), "tea");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a request that is dropped goes unanswered"]
+pub struct Message<T, R = T> {
+    payload: T,
+    topic: Topic,
+    lost_before: u64,
+    reply: Option<Arc<ReplySlot<R>>>,
+}
+
+impl<T, R> Message<T, R> {
+    pub(crate) fn new(parcel: Parcel<T, R>, topic: Topic, lost_before: u64) -> Self {
+        Self { payload: parcel.payload, topic, lost_before, reply: parcel.reply }
+    }
+
+    /// The payload.
+    pub fn payload(&self) -> &T {
+        &self.payload
+    }
+
+    /// Takes the payload out. A single subscriber gets the very value that was published: no clone was made.
+    ///
+    /// A request that was not answered goes unanswered by this; take a [`responder`](Self::responder) first to answer it
+    /// later.
+    pub fn into_payload(self) -> T {
+        self.payload
+    }
+
+    /// The topic on which it was published.
+    pub fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
+    /// How many messages this mailbox lost between the one before and this one.
+    ///
+    /// Always 0 for [`Overflow::Block`](crate::Overflow::Block), unless publishers chose not to wait. With several
+    /// publishers or readers at once the number may appear a message earlier or later; the sum is exact.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Bus, Overflow};
+    ///
+    /// let bus = Bus::<u32>::new();
+    /// let latest = bus.subscription("price").capacity(1).overflow(Overflow::DropOldest).open()?;
+    /// for price in 1..=4 {
+    ///     let _ = bus.publish("price", price)?;
+    /// }
+    /// let message = latest.recv()?;
+    /// assert_eq!((*message, message.lost_before()), (4, 3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn lost_before(&self) -> u64 {
+        self.lost_before
+    }
+
+    /// Whether somebody asked for a reply.
+    pub fn is_request(&self) -> bool {
+        self.reply.is_some()
+    }
+
+    /// Answers the request. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// Hands the reply back: [`NotARequest`](ReplyError::NotARequest) if the message was published, not requested;
+    /// [`AlreadyAnswered`](ReplyError::AlreadyAnswered) if another responder was first;
+    /// [`Cancelled`](ReplyError::Cancelled) if the caller has gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::Bus;
+    ///
+    /// let bus = Bus::<u32>::new();
+    /// let service = bus.subscribe("double")?;
+    /// let pending = bus.request("double", 21)?;
+    /// let request = service.recv()?;
+    /// request.reply(2 * *request)?;
+    /// assert!(request.reply(0).unwrap_err().is_already_answered());
+    /// assert_eq!(pending.wait()?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reply(&self, reply: R) -> Result<(), ReplyError<R>> {
+        match &self.reply {
+            Some(slot) => slot.reply(reply),
+            None => Err(ReplyError::NotARequest(reply)),
+        }
+    }
+
+    /// Tells the caller that there will be no reply, and why. Does nothing if the message is not a request, or was
+    /// answered or cancelled.
+    pub fn fail(&self, why: impl Into<String>) {
+        if let Some(reply) = &self.reply {
+            reply.fail(why.into());
+        }
+    }
+
+    /// The right to answer this request, to be used later and from any thread; `None` if it is no request.
+    pub fn responder(&self) -> Option<Responder<R>> {
+        self.reply.as_ref().map(|slot| Responder::new(Arc::clone(slot)))
+    }
+}
+
+impl<T, R> Deref for Message<T, R> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.payload
+    }
+}
+
+impl<T, R> fmt::Debug for Message<T, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("topic", &self.topic)
+            .field("lost_before", &self.lost_before)
+            .field("request", &self.is_request())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,156 @@
+//! The crossbeam channel behind a mailbox, in the two shapes that it needs.
+//!
+//! A subscription to one topic knows the topic of all it receives, so its queue carries envelopes alone. A subscription
+//! to a pattern, or to several topics, needs the topic with every message.
+
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Select, SelectedOperation, SendError, Sender, bounded, select};
+
+use crate::lifecycle::EndSignal;
+use crate::message::Envelope;
+use crate::topic::Topic;
+
+type Addressed<T, R> = (Topic, Envelope<T, R>);
+
+pub(crate) enum QueueSender<T, R> {
+    OneTopic(Sender<Envelope<T, R>>),
+    ManyTopics(Sender<Addressed<T, R>>),
+}
+
+pub(crate) enum QueueReceiver<T, R> {
+    OneTopic(Topic, Receiver<Envelope<T, R>>),
+    ManyTopics(Receiver<Addressed<T, R>>),
+}
+
+/// Why an envelope is still here.
+pub(crate) enum Unsent<T, R> {
+    Full(Envelope<T, R>),
+    /// The subscription has ended, see [`EndSignal`].
+    Ended(Envelope<T, R>),
+    Timeout(Envelope<T, R>),
+}
+
+/// A queue for messages of `topic`, or of many topics.
+pub(crate) fn queue<T, R>(capacity: usize, topic: Option<Topic>) -> (QueueSender<T, R>, QueueReceiver<T, R>) {
+    match topic {
+        Some(topic) => {
+            let (sender, receiver) = bounded(capacity);
+            (QueueSender::OneTopic(sender), QueueReceiver::OneTopic(topic, receiver))
+        }
+        None => {
+            let (sender, receiver) = bounded(capacity);
+            (QueueSender::ManyTopics(sender), QueueReceiver::ManyTopics(receiver))
+        }
+    }
+}
+
+impl<T, R> QueueSender<T, R> {
+    pub(crate) fn try_send(&self, topic: &Topic, envelope: Envelope<T, R>) -> Result<(), Unsent<T, R>> {
+        // The mailbox keeps a receiver, so a channel is never found disconnected here.
+        match self {
+            Self::OneTopic(sender) => sender.try_send(envelope).map_err(|error| Unsent::Full(error.into_inner())),
+            Self::ManyTopics(sender) => {
+                sender.try_send((topic.clone(), envelope)).map_err(|error| Unsent::Full(error.into_inner().1))
+            }
+        }
+    }
+
+    /// Sleeps until there is room, `ended` ends, or the deadline is reached.
+    pub(crate) fn send(
+        &self,
+        topic: &Topic,
+        envelope: Envelope<T, R>,
+        ended: &EndSignal,
+        deadline: Option<Instant>,
+    ) -> Result<(), Unsent<T, R>> {
+        match self {
+            Self::OneTopic(sender) => send(sender, envelope, ended, deadline, |envelope| envelope),
+            Self::ManyTopics(sender) => {
+                send(sender, (topic.clone(), envelope), ended, deadline, |(_, envelope)| envelope)
+            }
+        }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Self::OneTopic(sender) => sender.is_full(),
+            Self::ManyTopics(sender) => sender.is_full(),
+        }
+    }
+}
+
+fn send<I, T, R>(
+    sender: &Sender<I>,
+    item: I,
+    ended: &EndSignal,
+    deadline: Option<Instant>,
+    envelope: impl Fn(I) -> Envelope<T, R>,
+) -> Result<(), Unsent<T, R>> {
+    let sent = match deadline {
+        None => select! {
+            send(sender, item) -> sent => sent,
+            recv(ended) -> _ => return Err(Unsent::Ended(envelope(item))),
+        },
+        Some(deadline) => select! {
+            send(sender, item) -> sent => sent,
+            recv(ended) -> _ => return Err(Unsent::Ended(envelope(item))),
+            default(deadline.saturating_duration_since(Instant::now())) => {
+                return Err(Unsent::Timeout(envelope(item)));
+            }
+        },
+    };
+    sent.map_err(|SendError(item)| Unsent::Ended(envelope(item)))
+}
+
+/// Every sender is gone and the queue is empty.
+pub(crate) struct Disconnected;
+
+impl<T, R> QueueReceiver<T, R> {
+    pub(crate) fn recv(&self) -> Result<(Topic, Envelope<T, R>), Disconnected> {
+        match self {
+            Self::OneTopic(topic, receiver) => receiver.recv().map(|envelope| (topic.clone(), envelope)),
+            Self::ManyTopics(receiver) => receiver.recv(),
+        }
+        .map_err(|_| Disconnected)
+    }
+
+    pub(crate) fn try_recv(&self) -> Result<(Topic, Envelope<T, R>), crossbeam_channel::TryRecvError> {
+        match self {
+            Self::OneTopic(topic, receiver) => receiver.try_recv().map(|envelope| (topic.clone(), envelope)),
+            Self::ManyTopics(receiver) => receiver.try_recv(),
+        }
+    }
+
+    pub(crate) fn recv_deadline(&self, deadline: Instant) -> Result<(Topic, Envelope<T, R>), RecvTimeoutError> {
+        match self {
+            Self::OneTopic(topic, receiver) => {
+                receiver.recv_deadline(deadline).map(|envelope| (topic.clone(), envelope))
+            }
+            Self::ManyTopics(receiver) => receiver.recv_deadline(deadline),
+        }
+    }
+
+    pub(crate) fn register<'a>(&'a self, select: &mut Select<'a>) -> usize {
+        match self {
+            Self::OneTopic(_, receiver) => select.recv(receiver),
+            Self::ManyTopics(receiver) => select.recv(receiver),
+        }
+    }
+
+    /// Takes what a `select` over a registered receiver has chosen. Panics if the operation belongs to another one.
+    pub(crate) fn complete(&self, operation: SelectedOperation<'_>) -> Result<(Topic, Envelope<T, R>), Disconnected> {
+        match self {
+            Self::OneTopic(topic, receiver) => operation.recv(receiver).map(|envelope| (topic.clone(), envelope)),
+            Self::ManyTopics(receiver) => operation.recv(receiver),
+        }
+        .map_err(|_| Disconnected)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::OneTopic(_, receiver) => receiver.len(),
+            Self::ManyTopics(receiver) => receiver.len(),
+        }
+    }
+}

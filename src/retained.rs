@@ -1,0 +1,35 @@
+//! The last value of a topic, kept for subscribers that come later.
+
+use std::sync::Arc;
+
+use parking_lot::ReentrantMutex;
+
+/// One kept value. Whoever needs it clones it, on his own thread and when he needs it.
+///
+/// A payload need not be `Sync`, so only one thread may clone it at a time. That lock guards this one value and nothing
+/// of the bus; it is reentrant, so that a `Clone` that asks the bus for the same value does not wait for itself.
+pub(crate) struct Retained<T> {
+    value: ReentrantMutex<T>,
+    /// Counts up over the bus: values are handed out in the order in which they were kept.
+    pub(crate) sequence: u64,
+}
+
+impl<T> Retained<T> {
+    pub(crate) fn new(value: T, sequence: u64) -> Arc<Self> {
+        Arc::new(Self { value: ReentrantMutex::new(value), sequence })
+    }
+}
+
+impl<T: Clone> Retained<T> {
+    pub(crate) fn get(&self) -> T {
+        self.value.lock().clone()
+    }
+
+    /// The value itself if nobody else needs it, a clone otherwise.
+    pub(crate) fn take(self: Arc<Self>) -> T {
+        match Arc::try_unwrap(self) {
+            Ok(only) => only.value.into_inner(),
+            Err(shared) => shared.get(),
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! The immutable list of mailboxes of one topic, and the delivery of a message to all of them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::Guard;
+
+use crate::dead_letter::{DeadLetterReason, Losses};
+use crate::mailbox::{Mailbox, MailboxSender, Offer};
+use crate::message::Parcel;
+use crate::request::ReplySource;
+use crate::topic::Topic;
+
+/// What became of one published message.
+///
+/// `Ok(delivery)` means that the message is in `delivered` mailboxes, not that anybody has read it.
+///
+/// # Examples
+///
+/// ```
+/// let bus = tramline::Bus::<u32>::new();
+/// let delivery = bus.publish("nobody.listens", 1)?;
+/// assert!(delivery.is_unheard());
+///
+/// let _subscriber = bus.subscribe("nobody.>")?;
+/// let delivery = bus.publish("nobody.listens", 2)?;
+/// assert_eq!((delivery.delivered(), delivery.dropped()), (1, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a delivery tells how many mailboxes took the message and how many dropped it"]
+pub struct Delivery {
+    delivered: usize,
+    dropped: usize,
+}
+
+impl Delivery {
+    /// The number of mailboxes that took the message.
+    pub fn delivered(&self) -> usize {
+        self.delivered
+    }
+
+    /// The number of messages lost by this delivery, each at one full mailbox: this message where it was not taken, or
+    /// older ones that had to go for it under [`Overflow::DropOldest`](crate::Overflow::DropOldest).
+    pub fn dropped(&self) -> usize {
+        self.dropped
+    }
+
+    /// Whether no mailbox took the message.
+    pub fn is_unheard(&self) -> bool {
+        self.delivered == 0
+    }
+}
+
+/// How long a publisher waits at full mailboxes that block.
+#[derive(Clone, Copy)]
+pub(crate) enum Wait {
+    /// Not at all: the message is dropped for that mailbox.
+    Never,
+    Until(Instant),
+    Forever,
+}
+
+/// Why a delivery did not come to its end.
+pub(crate) enum Stopped {
+    Closed,
+    Timeout,
+}
+
+pub(crate) struct Delivered<T, R> {
+    pub(crate) delivery: Delivery,
+    pub(crate) stopped: Option<Stopped>,
+    /// The message, if no mailbox has taken the original.
+    pub(crate) rest: Option<Parcel<T, R>>,
+    /// Mailboxes that have just run over, to be taken off the routes.
+    pub(crate) overflowed: Vec<Arc<Mailbox<T, R>>>,
+}
+
+pub(crate) struct Route<T, R> {
+    mailboxes: Vec<Arc<MailboxSender<T, R>>>,
+}
+
+/// Indices of mailboxes to wait for: the first 64 need no allocation.
+#[derive(Default)]
+struct Waiting {
+    low: u64,
+    high: Vec<usize>,
+    /// How many of `high` were taken.
+    taken: usize,
+}
+
+impl Waiting {
+    /// Indices come in rising order.
+    fn push(&mut self, index: usize) {
+        if index < 64 {
+            self.low |= 1 << index;
+        } else {
+            self.high.push(index);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.low == 0 && self.taken == self.high.len()
+    }
+
+    /// The lowest index, which is taken out.
+    fn pop(&mut self) -> Option<usize> {
+        if self.low != 0 {
+            let index = self.low.trailing_zeros() as usize;
+            self.low &= self.low - 1;
+            return Some(index);
+        }
+        let index = self.high.get(self.taken).copied();
+        self.taken += usize::from(index.is_some());
+        index
+    }
+}
+
+impl<T, R> Route<T, R> {
+    /// A route over these mailboxes: in the order in which they were made, and each once, even if several of its
+    /// patterns match.
+    pub(crate) fn new(mut mailboxes: Vec<Arc<MailboxSender<T, R>>>) -> Self {
+        mailboxes.sort_by_key(|sender| sender.mailbox.id);
+        mailboxes.dedup_by_key(|sender| sender.mailbox.id);
+        Self { mailboxes }
+    }
+
+    pub(crate) fn with(&self, sender: &Arc<MailboxSender<T, R>>) -> Self {
+        let mut mailboxes = Vec::with_capacity(self.mailboxes.len() + 1);
+        mailboxes.extend_from_slice(&self.mailboxes);
+        mailboxes.push(Arc::clone(sender));
+        Self::new(mailboxes)
+    }
+
+    pub(crate) fn without(&self, mailbox: u64) -> Self {
+        Self { mailboxes: self.mailboxes.iter().filter(|sender| sender.mailbox.id != mailbox).cloned().collect() }
+    }
+
+    pub(crate) fn contains(&self, mailbox: u64) -> bool {
+        self.mailboxes.iter().any(|sender| sender.mailbox.id == mailbox)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.mailboxes.len()
+    }
+}
+
+/// The copies of one message on their way.
+struct Copies<'a, T, R, S> {
+    /// Goes to the last mailbox.
+    original: Option<Parcel<T, R>>,
+    /// A copy that a mailbox did not take, for the next one.
+    spare: Option<Parcel<T, R>>,
+    replies: &'a S,
+}
+
+impl<T: Clone, R, S: ReplySource<R>> Copies<'_, T, R, S> {
+    /// A copy for a mailbox that is not the last.
+    fn copy(&mut self) -> Option<Parcel<T, R>> {
+        if self.spare.is_some() {
+            return self.spare.take();
+        }
+        let original = self.original.as_ref()?;
+        Some(Parcel { payload: original.payload.clone(), reply: self.replies.slot() })
+    }
+
+    /// The original for the last mailbox, a copy for the others.
+    fn take(&mut self, last: bool) -> Option<Parcel<T, R>> {
+        if last { self.original.take() } else { self.copy() }
+    }
+
+    /// What a mailbox did not take.
+    fn put_back(&mut self, parcel: Parcel<T, R>) {
+        let place = if self.original.is_none() { &mut self.original } else { &mut self.spare };
+        if let Some(extra) = place.replace(parcel) {
+            self.replies.unused(extra.reply);
+        }
+    }
+}
+
+/// Delivers the message to every mailbox of the route that wants it.
+///
+/// The first pass offers it to all without waiting; the second waits for those that block and were full. N mailboxes
+/// cost N-1 clones: the last to be served gets the original.
+///
+/// A publisher that has to sleep lets go of the route first, and keeps only the mailbox that it waits for. Otherwise a
+/// mailbox that was taken off its routes meanwhile would still have a sender, and its subscriber would not see the end.
+pub(crate) fn deliver<T: Clone, R, S: ReplySource<R>>(
+    route: Guard<Arc<Route<T, R>>>,
+    topic: &Topic,
+    parcel: Parcel<T, R>,
+    replies: &S,
+    wait: Wait,
+    losses: &Losses<T>,
+) -> Delivered<T, R> {
+    let mut pass = Pass {
+        topic,
+        losses,
+        wait,
+        copies: Copies { original: Some(parcel), spare: None, replies },
+        waiting: Waiting::default(),
+        delivery: Delivery { delivered: 0, dropped: 0 },
+        stopped: None,
+        overflowed: Vec::new(),
+    };
+    // One behind: only at the end is it known which mailbox is the last.
+    let mut previous = None;
+    for (index, sender) in route.mailboxes.iter().enumerate() {
+        let Some(original) = &pass.copies.original else { break };
+        if sender.accepts(&original.payload, losses) {
+            if let Some((index, sender)) = previous.replace((index, sender)) {
+                pass.offer(index, sender, false);
+            }
+        }
+    }
+    if let Some((index, sender)) = previous {
+        let last = pass.waiting.is_empty();
+        pass.offer(index, sender, last);
+    }
+    if !pass.waiting.is_empty() {
+        pass.second(route);
+    }
+    let Copies { original, spare, .. } = pass.copies;
+    replies.unused(spare.and_then(|spare| spare.reply));
+    Delivered { delivery: pass.delivery, stopped: pass.stopped, rest: original, overflowed: pass.overflowed }
+}
+
+/// One message on its way to the mailboxes of one route.
+struct Pass<'a, T, R, S> {
+    topic: &'a Topic,
+    losses: &'a Losses<T>,
+    wait: Wait,
+    copies: Copies<'a, T, R, S>,
+    waiting: Waiting,
+    delivery: Delivery,
+    stopped: Option<Stopped>,
+    overflowed: Vec<Arc<Mailbox<T, R>>>,
+}
+
+impl<T: Clone, R, S: ReplySource<R>> Pass<'_, T, R, S> {
+    fn offer(&mut self, index: usize, sender: &MailboxSender<T, R>, last: bool) {
+        let Some(parcel) = self.copies.take(last) else { return };
+        let offer = match sender.offer(self.topic, parcel, self.losses) {
+            Offer::Full(parcel) if matches!(self.wait, Wait::Never) => Offer::Lost(parcel, DeadLetterReason::Full),
+            Offer::Full(parcel) => {
+                self.copies.put_back(parcel);
+                self.waiting.push(index);
+                return;
+            }
+            other => other,
+        };
+        self.settle(sender, offer);
+    }
+
+    /// Waits for the mailboxes that were full, one after the other.
+    fn second(&mut self, route: Guard<Arc<Route<T, R>>>) {
+        let mut asleep = None;
+        while let Some(index) = self.waiting.pop() {
+            let sender = &route.mailboxes[index];
+            let last = self.waiting.is_empty();
+            if !self.get_in(last, sender, MailboxSender::spin) {
+                asleep = Some(Arc::clone(sender));
+                break;
+            }
+        }
+        let Some(mut sender) = asleep else { return };
+        let mut later = Vec::new();
+        while let Some(index) = self.waiting.pop() {
+            later.push(Arc::downgrade(&route.mailboxes[index]));
+        }
+        drop(route);
+        let mut later = later.into_iter();
+        loop {
+            self.get_in(later.len() == 0, &sender, MailboxSender::wait);
+            drop(sender);
+            sender = loop {
+                let Some(next) = later.next() else { return };
+                if let Some(next) = next.upgrade() {
+                    break next;
+                }
+            };
+        }
+    }
+
+    /// `false` if the mailbox is still full.
+    fn get_in(
+        &mut self,
+        last: bool,
+        sender: &MailboxSender<T, R>,
+        send: impl Fn(&MailboxSender<T, R>, &Topic, Parcel<T, R>, Option<Instant>) -> Offer<T, R>,
+    ) -> bool {
+        let deadline = match self.wait {
+            Wait::Until(deadline) => Some(deadline),
+            Wait::Forever | Wait::Never => None,
+        };
+        if matches!(self.stopped, Some(Stopped::Closed)) {
+            return true;
+        }
+        // After a timeout the original is kept: it goes back to the publisher.
+        let Some(parcel) = self.copies.take(last && self.stopped.is_none()) else { return true };
+        match send(sender, self.topic, parcel, deadline) {
+            Offer::Full(parcel) => {
+                self.copies.put_back(parcel);
+                false
+            }
+            offer => {
+                self.settle(sender, offer);
+                true
+            }
+        }
+    }
+
+    fn settle(&mut self, sender: &MailboxSender<T, R>, offer: Offer<T, R>) {
+        let parcel = match offer {
+            Offer::Taken { evicted } => {
+                self.delivery.delivered += 1;
+                self.delivery.dropped += evicted;
+                return;
+            }
+            Offer::Lost(parcel, reason) => {
+                self.delivery.dropped += 1;
+                if reason == DeadLetterReason::Overflowed {
+                    self.overflowed.push(Arc::clone(&sender.mailbox));
+                }
+                sender.lost(self.topic, &parcel.payload, reason, self.losses);
+                parcel
+            }
+            Offer::Timeout(parcel) => {
+                self.stopped = Some(Stopped::Timeout);
+                parcel
+            }
+            Offer::Closed(parcel) => {
+                self.stopped = Some(Stopped::Closed);
+                parcel
+            }
+            Offer::Full(parcel) | Offer::Gone(parcel) => parcel,
+        };
+        self.copies.put_back(parcel);
+    }
+}

@@ -1,0 +1,88 @@
+//! Snapshots of what a bus is doing.
+
+use crate::mailbox::{Mailbox, Overflow};
+use crate::topic::Pattern;
+
+/// What one bus has done and holds, see [`Bus::stats`](crate::Bus::stats).
+///
+/// A snapshot: while messages flow, its numbers need not be of one moment. When the bus is at rest they are exact.
+///
+/// # Examples
+///
+/// ```
+/// let bus = tramline::Bus::<u32>::new();
+/// let _orders = bus.subscribe("orders.*")?;
+/// let _ = bus.publish("orders.new", 1)?;
+/// let _ = bus.publish("nobody.listens", 2)?;
+///
+/// let stats = bus.stats();
+/// assert_eq!(stats.unheard, 1);
+/// assert_eq!(stats.subscriptions[0].depth, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BusStats {
+    /// Topics in use: with a publisher, a subscription to just this topic, or a retained value.
+    pub topics: usize,
+    /// Every mailbox that has a member, oldest first.
+    pub subscriptions: Vec<SubscriptionStats>,
+    /// Messages that no mailbox took.
+    pub unheard: u64,
+    /// Messages lost at mailboxes, counted once for each mailbox, and messages fired at a closed bus or an invalid topic.
+    pub dropped: u64,
+    /// Dead letters posted; only counted while somebody listens for them.
+    pub dead_letters: u64,
+    /// Messages that a handler gave up on because of an error.
+    pub handler_failures: u64,
+    /// Messages on which a handler panicked.
+    pub handler_panics: u64,
+    /// Times that a filter panicked; its mailbox did not get the message.
+    pub filter_panics: u64,
+    /// Times that a callback of a reply panicked.
+    pub callback_panics: u64,
+}
+
+/// One mailbox in a snapshot, see [`BusStats::subscriptions`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubscriptionStats {
+    /// The patterns subscribed to.
+    pub patterns: Vec<Pattern>,
+    /// The group that shares the mailbox.
+    pub group: Option<String>,
+    /// The name that was given to the subscription.
+    pub name: Option<String>,
+    /// Subscribers and handlers that take from the mailbox.
+    pub members: usize,
+    /// Messages waiting.
+    pub depth: usize,
+    /// The most messages that can wait.
+    pub capacity: usize,
+    /// The most messages that were seen waiting: exact for a burst into a mailbox that was empty, a sample otherwise.
+    pub high_water: usize,
+    /// What happens when it is full.
+    pub overflow: Overflow,
+    /// Messages put into the mailbox.
+    pub delivered: u64,
+    /// Messages lost at the mailbox: never put in, or evicted.
+    pub dropped: u64,
+}
+
+impl SubscriptionStats {
+    pub(crate) fn new<T, R>(mailbox: &Mailbox<T, R>) -> Self {
+        let depth = mailbox.len();
+        Self {
+            patterns: mailbox.patterns.clone(),
+            group: mailbox.group.clone(),
+            name: mailbox.name.clone(),
+            members: mailbox.members.load(std::sync::atomic::Ordering::Relaxed),
+            depth,
+            capacity: mailbox.capacity,
+            high_water: mailbox.high_water(),
+            overflow: mailbox.overflow,
+            delivered: mailbox.received() + mailbox.evicted() + depth as u64,
+            dropped: mailbox.dropped(),
+        }
+    }
+}

@@ -1,0 +1,687 @@
+//! The receiving handle, and the builder of subscriptions.
+
+use std::any::TypeId;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Select, SelectedOperation};
+
+use crate::core::{Core, leave};
+use crate::error::{RecvError, RecvTimeoutError, SubscribeError, TopicError, TryRecvError};
+use crate::handler::{Handler, Outcome, Retry, Start};
+use crate::mailbox::{Filter, MAX_CAPACITY, Mailbox, MailboxOptions, Overflow};
+use crate::message::Message;
+use crate::topic::Pattern;
+
+/// Receives the messages of one subscription.
+///
+/// Made by [`Bus::subscribe`](crate::Bus::subscribe) and [`SubscriptionBuilder::open`]. It gets every message published
+/// after it was made to a topic that matches, in a mailbox of its own, or of its group. Several threads may take from
+/// one subscriber; each message goes to one of them.
+///
+/// **Dropping it** unsubscribes: what is queued is dropped (requests in it go unanswered), publishers that wait for room
+/// wake up. A member of a group leaves the queue to the others. **When the bus closes** it gets what is queued, then
+/// [`Closed`](RecvError::Closed). **When its mailbox is full**, its [`Overflow`] policy says what happens.
+///
+/// It does not keep the bus open.
+///
+/// # Examples
+///
+/// ```
+/// let bus = tramline::Bus::<u32>::new();
+/// let orders = bus.subscribe("orders.>")?;
+/// let _ = bus.publish("orders.eu.new", 7)?;
+/// let message = orders.recv()?;
+/// assert_eq!((message.topic().as_str(), *message), ("orders.eu.new", 7));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "dropping a subscriber unsubscribes it"]
+pub struct Subscriber<T, R = T> {
+    mailbox: Arc<Mailbox<T, R>>,
+    core: Weak<Core<T, R>>,
+    /// The subscription was ended by `unsubscribe`; `Drop` has nothing to do.
+    ended: bool,
+}
+
+impl<T, R> Subscriber<T, R>
+where
+    T: Clone + Send + 'static,
+    R: Send + 'static,
+{
+    /// Waits for the next message.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Closed`] when the bus is closed and the mailbox drained; [`RecvError::Overflowed`] when the mailbox
+    /// ran over under [`Overflow::Disconnect`] and is drained.
+    pub fn recv(&self) -> Result<Message<T, R>, RecvError> {
+        self.mailbox.recv()
+    }
+
+    /// Takes the next message if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError::Empty`] if there is none now; otherwise as [`recv`](Self::recv).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let orders = bus.subscribe("orders.new")?;
+    /// assert!(orders.try_recv().unwrap_err().is_empty());
+    /// bus.close();
+    /// assert!(orders.try_recv().unwrap_err().is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_recv(&self) -> Result<Message<T, R>, TryRecvError> {
+        self.mailbox.try_recv()
+    }
+
+    /// Waits for the next message, at most this long.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvTimeoutError::Timeout`] if none came in time; otherwise as [`recv`](Self::recv).
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Message<T, R>, RecvTimeoutError> {
+        match Instant::now().checked_add(timeout) {
+            Some(deadline) => self.mailbox.recv_deadline(deadline),
+            // A time beyond the end of the clock is no limit.
+            None => Ok(self.mailbox.recv()?),
+        }
+    }
+
+    /// Waits for the next message, at most until this instant.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_timeout`](Self::recv_timeout).
+    pub fn recv_deadline(&self, deadline: Instant) -> Result<Message<T, R>, RecvTimeoutError> {
+        self.mailbox.recv_deadline(deadline)
+    }
+
+    /// Waits for a message, then takes what is there, up to `limit` messages in all. Appends them to `messages` and tells
+    /// how many.
+    ///
+    /// With a limit of 0 it returns at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv), if there is not one message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let orders = bus.subscribe("orders.new")?;
+    /// for order in 0..5 {
+    ///     let _ = bus.publish("orders.new", order)?;
+    /// }
+    /// let mut batch = Vec::new();
+    /// assert_eq!(orders.recv_many(&mut batch, 3)?, 3);
+    /// assert_eq!(orders.recv_many(&mut batch, 3)?, 2);
+    /// assert_eq!(batch.len(), 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recv_many(&self, messages: &mut Vec<Message<T, R>>, limit: usize) -> Result<usize, RecvError> {
+        if limit == 0 {
+            return Ok(0);
+        }
+        messages.push(self.recv()?);
+        let before = messages.len();
+        messages.extend(self.try_iter().take(limit - 1));
+        Ok(1 + messages.len() - before)
+    }
+
+    /// Waits for one message after the other, until there will be none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let orders = bus.subscribe("orders.new")?;
+    /// let _ = bus.publish("orders.new", 1)?;
+    /// let _ = bus.publish("orders.new", 2)?;
+    /// bus.close();
+    /// assert_eq!(orders.iter().map(|order| *order).sum::<u32>(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn iter(&self) -> Iter<'_, T, R> {
+        Iter { subscriber: self }
+    }
+
+    /// Takes the messages that are there, without waiting.
+    pub fn try_iter(&self) -> TryIter<'_, T, R> {
+        TryIter { subscriber: self }
+    }
+
+    /// Adds this subscriber to a crossbeam `Select`, to wait for several things at once. Returns the index of the
+    /// operation; when it is chosen, [`complete`](Self::complete) it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use crossbeam_channel::Select;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let (orders, returns) = (bus.subscribe("orders.new")?, bus.subscribe("orders.returned")?);
+    /// let _ = bus.publish("orders.returned", 7)?;
+    ///
+    /// let mut select = Select::new();
+    /// let new = orders.register(&mut select);
+    /// let returned = returns.register(&mut select);
+    /// let operation = select.select();
+    /// let message = match operation.index() {
+    ///     index if index == new => orders.complete(operation)?,
+    ///     index if index == returned => returns.complete(operation)?,
+    ///     _ => unreachable!(),
+    /// };
+    /// assert_eq!(*message, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn register<'a>(&'a self, select: &mut Select<'a>) -> usize {
+        self.mailbox.register(select)
+    }
+
+    /// Takes the message that a `Select` has chosen.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv): the end of a subscription makes it ready too.
+    ///
+    /// # Panics
+    ///
+    /// If the operation is not the one of this subscriber.
+    pub fn complete(&self, operation: SelectedOperation<'_>) -> Result<Message<T, R>, RecvError> {
+        self.mailbox.complete(operation)
+    }
+}
+
+impl<T, R> Subscriber<T, R> {
+    /// The number of messages waiting in the mailbox.
+    pub fn len(&self) -> usize {
+        self.mailbox.len()
+    }
+
+    /// Whether no message is waiting.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The most messages that can wait. Retained values that were there at the subscription come on top.
+    pub fn capacity(&self) -> usize {
+        self.mailbox.capacity
+    }
+
+    /// How many messages the mailbox has lost: those it had no room for, and those that were evicted.
+    pub fn dropped(&self) -> u64 {
+        self.mailbox.dropped()
+    }
+
+    /// The patterns subscribed to.
+    pub fn patterns(&self) -> &[Pattern] {
+        &self.mailbox.patterns
+    }
+
+    /// Ends the subscription and tells how many messages were left unread. They are dropped, as by dropping the
+    /// subscriber; a member of a group leaves them to the others, and the answer is 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let orders = bus.subscribe("orders.new")?;
+    /// let _ = bus.publish("orders.new", 1)?;
+    /// assert_eq!(orders.unsubscribe(), 1);
+    /// assert!(bus.publish("orders.new", 2)?.is_unheard());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn unsubscribe(mut self) -> usize {
+        self.end()
+    }
+
+    fn end(&mut self) -> usize {
+        let first = !std::mem::replace(&mut self.ended, true);
+        if first && leave(&self.core, &self.mailbox, 1) { self.mailbox.abandon() } else { 0 }
+    }
+}
+
+impl<T, R> Drop for Subscriber<T, R> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl<T, R> fmt::Debug for Subscriber<T, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscriber")
+            .field("patterns", &self.patterns())
+            .field("len", &self.len())
+            .field("capacity", &self.capacity())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Waits for messages, see [`Subscriber::iter`].
+#[derive(Debug)]
+pub struct Iter<'a, T, R = T> {
+    subscriber: &'a Subscriber<T, R>,
+}
+
+impl<T: Clone + Send + 'static, R: Send + 'static> Iterator for Iter<'_, T, R> {
+    type Item = Message<T, R>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.subscriber.recv().ok()
+    }
+}
+
+/// Takes the messages that are there, see [`Subscriber::try_iter`].
+#[derive(Debug)]
+pub struct TryIter<'a, T, R = T> {
+    subscriber: &'a Subscriber<T, R>,
+}
+
+impl<T: Clone + Send + 'static, R: Send + 'static> Iterator for TryIter<'_, T, R> {
+    type Item = Message<T, R>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.subscriber.try_recv().ok()
+    }
+}
+
+impl<'a, T: Clone + Send + 'static, R: Send + 'static> IntoIterator for &'a Subscriber<T, R> {
+    type Item = Message<T, R>;
+    type IntoIter = Iter<'a, T, R>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// A handler with one thread: its closure may change what it captures. See [`SubscriptionBuilder::handle`].
+#[derive(Debug, Clone, Copy)]
+pub struct OneWorker;
+
+/// A handler with several threads, which share its closure. See [`SubscriptionBuilder::workers`].
+#[derive(Debug, Clone, Copy)]
+pub struct ManyWorkers;
+
+/// A subscription with options of its own.
+///
+/// Made by [`Bus::subscription`](crate::Bus::subscription). It ends in [`open`](Self::open) for a [`Subscriber`], or in
+/// `handle` or `serve` for a [`Handler`]. Nothing happens before that, and what is wrong with the options is told there.
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{Bus, Overflow};
+///
+/// let bus = Bus::<u32>::new();
+/// let large = bus
+///     .subscription("orders.>")
+///     .also("returns.>")
+///     .capacity(1024)
+///     .overflow(Overflow::DropOldest)
+///     .filter(|amount| *amount > 100)
+///     .open()?;
+/// let _ = bus.publish("orders.new", 50)?;
+/// let _ = bus.publish("returns.new", 500)?;
+/// assert_eq!(*large.recv()?, 500);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a subscription begins with open, handle or serve"]
+pub struct SubscriptionBuilder<T, R = T, W = OneWorker> {
+    core: Arc<Core<T, R>>,
+    patterns: Result<Vec<Pattern>, TopicError>,
+    group: Option<String>,
+    name: Option<String>,
+    capacity: usize,
+    overflow: Overflow,
+    retained: bool,
+    filter: Option<Filter<T>>,
+    retry: Retry,
+    workers: usize,
+    _kind: PhantomData<W>,
+}
+
+impl<T, R> SubscriptionBuilder<T, R>
+where
+    T: Clone + Send + 'static,
+    R: Send + 'static,
+{
+    pub(crate) fn new(core: Arc<Core<T, R>>, pattern: impl TryInto<Pattern, Error: Into<TopicError>>) -> Self {
+        Self {
+            capacity: core.capacity,
+            overflow: core.overflow,
+            patterns: pattern.try_into().map(|pattern| vec![pattern]).map_err(Into::into),
+            core,
+            group: None,
+            name: None,
+            retained: false,
+            filter: None,
+            retry: Retry::none(),
+            workers: 1,
+            _kind: PhantomData,
+        }
+    }
+
+    /// Opens the subscription. Everything published after this returns, to a topic that matches, is delivered.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`]: a pattern or the capacity is invalid, the group has other options, or the bus is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let error = bus.subscription("orders.new").capacity(0).open().unwrap_err();
+    /// assert_eq!(error.to_string(), "cannot subscribe with a capacity of 0: it must be from 1 to 16777216");
+    /// ```
+    pub fn open(self) -> Result<Subscriber<T, R>, SubscribeError> {
+        let core = Arc::downgrade(&self.core);
+        let (mailbox, ..) = self.attach()?;
+        Ok(Subscriber { mailbox, core, ended: false })
+    }
+
+    /// Calls `f` with every message, on a thread of its own.
+    ///
+    /// The closure borrows the message. `()` and `Ok` are success; an `Err` runs the [retry](Self::retry) policy and then
+    /// makes a dead letter; a panic is caught, counted and makes a dead letter. In each case the handler goes on with the
+    /// next message, and if the message was a request its caller gets `Failed`. Messages are handled in the order in
+    /// which they were put into the mailbox.
+    ///
+    /// A closure that captures a [`Bus`](crate::Bus) or [`Publisher`](crate::Publisher) keeps the bus open; capture a
+    /// [`WeakBus`](crate::WeakBus) where the bus is meant to end by itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and [`SubscribeError::Thread`] if there is no thread to be had.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::{Bus, Retry};
+    ///
+    /// let bus = Bus::<String>::new();
+    /// let mut seen = 0;
+    /// let handler = bus
+    ///     .subscription("mail.*")
+    ///     .name("mailer")
+    ///     .retry(Retry::fixed(3, Duration::from_millis(10)))
+    ///     .handle(move |mail| {
+    ///         seen += 1;
+    ///         if mail.is_empty() { Err("an empty mail") } else { Ok(()) }
+    ///     })?;
+    /// let _ = bus.publish("mail.new", "hello".to_owned())?;
+    /// assert!(handler.stop(Duration::from_secs(5)).is_complete());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn handle<F, O>(self, mut f: F) -> Result<Handler, SubscribeError>
+    where
+        F: FnMut(&Message<T, R>) -> O + Send + 'static,
+        O: Outcome,
+    {
+        self.start(move |start| start.worker(0, move |message| f(message).into_result()))
+    }
+
+    /// Answers every request with what `f` returns, on a thread of its own.
+    ///
+    /// A panic in `f` reaches the caller as `Failed`, and the next request is served. A message that is no request is
+    /// handled too, and its reply dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`handle`](Self::handle).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32, String>::builder().build();
+    /// let _server = bus.subscription("double").group("doublers").serve(|n| (2 * **n).to_string())?;
+    /// assert_eq!(bus.request("double", 21)?.wait()?, "42");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn serve<F>(self, mut f: F) -> Result<Handler, SubscribeError>
+    where
+        F: FnMut(&Message<T, R>) -> R + Send + 'static,
+    {
+        self.handle(move |message| answer(message, f(message)))
+    }
+
+    /// Runs the handler on this many threads, which share the mailbox and its closure: messages are handled side by side
+    /// and in no order. The default is one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let sum = Arc::new(AtomicU32::new(0));
+    /// let total = Arc::clone(&sum);
+    /// let handler = bus.subscription("add").workers(4).handle(move |n| {
+    ///     total.fetch_add(**n, Ordering::Relaxed);
+    /// })?;
+    /// for n in 1..=10 {
+    ///     let _ = bus.publish("add", n)?;
+    /// }
+    /// assert!(handler.stop(Duration::from_secs(5)).is_complete());
+    /// assert_eq!(sum.load(Ordering::Relaxed), 55);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn workers(self, workers: usize) -> SubscriptionBuilder<T, R, ManyWorkers> {
+        SubscriptionBuilder {
+            core: self.core,
+            patterns: self.patterns,
+            group: self.group,
+            name: self.name,
+            capacity: self.capacity,
+            overflow: self.overflow,
+            retained: self.retained,
+            filter: self.filter,
+            retry: self.retry,
+            workers,
+            _kind: PhantomData,
+        }
+    }
+}
+
+impl<T, R> SubscriptionBuilder<T, R, ManyWorkers>
+where
+    T: Clone + Send + 'static,
+    R: Send + 'static,
+{
+    /// Calls `f` with every message, on one of the handler's threads. Otherwise as with
+    /// [one worker](SubscriptionBuilder::handle).
+    ///
+    /// # Errors
+    ///
+    /// As with one worker, and [`SubscribeError::Workers`] if the number of workers is zero or beyond 1,024.
+    pub fn handle<F, O>(self, f: F) -> Result<Handler, SubscribeError>
+    where
+        F: Fn(&Message<T, R>) -> O + Send + Sync + 'static,
+        O: Outcome,
+    {
+        let f = Arc::new(f);
+        let workers = self.workers;
+        self.start(move |start| {
+            (0..workers).try_for_each(|index| {
+                let f = Arc::clone(&f);
+                start.worker(index, move |message| f(message).into_result())
+            })
+        })
+    }
+
+    /// Answers every request with what `f` returns, on one of the handler's threads. Otherwise as with
+    /// [one worker](SubscriptionBuilder::serve).
+    ///
+    /// # Errors
+    ///
+    /// As [`handle`](Self::handle).
+    pub fn serve<F>(self, f: F) -> Result<Handler, SubscribeError>
+    where
+        F: Fn(&Message<T, R>) -> R + Send + Sync + 'static,
+    {
+        self.handle(move |message| answer(message, f(message)))
+    }
+}
+
+/// The caller may have gone, or another responder been first: then the reply is dropped.
+fn answer<T, R>(message: &Message<T, R>, reply: R) {
+    drop(message.reply(reply));
+}
+
+impl<T, R, W> SubscriptionBuilder<T, R, W>
+where
+    T: Clone + Send + 'static,
+    R: Send + 'static,
+{
+    /// Subscribes to this pattern too. A message that matches several of the patterns comes once.
+    pub fn also(mut self, pattern: impl TryInto<Pattern, Error: Into<TopicError>>) -> Self {
+        // The first error is the one to tell.
+        if let Ok(patterns) = &mut self.patterns {
+            match pattern.try_into() {
+                Ok(pattern) => patterns.push(pattern),
+                Err(error) => self.patterns = Err(error.into()),
+            }
+        }
+        self
+    }
+
+    /// The most messages that can wait in the mailbox, from 1 to 16,777,216; the bus's default, 256, if not set. Their
+    /// memory is reserved at once.
+    pub fn capacity(mut self, capacity: usize) -> Self {
+        self.capacity = capacity;
+        self
+    }
+
+    /// What happens to a message when the mailbox is full; the bus's default, [`Overflow::Block`], if not set.
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
+        self
+    }
+
+    /// Shares one mailbox with all subscriptions of the same group name and the same patterns: each message goes to one
+    /// of them.
+    ///
+    /// A member that leaves takes nothing with it but the messages it has taken out. When the last one leaves, the group
+    /// is gone. All members must ask for the same capacity, overflow, retained and filter; a filter is the same if it is
+    /// the same closure in the source.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let one = bus.subscription("jobs").group("workers").open()?;
+    /// let two = bus.subscription("jobs").group("workers").open()?;
+    /// let _ = bus.publish("jobs", 1)?;
+    /// assert_eq!(*one.recv()?, 1);
+    /// assert!(two.try_recv().is_err());
+    ///
+    /// let error = bus.subscription("jobs").group("workers").capacity(8).open().unwrap_err();
+    /// assert_eq!(error.to_string(), "cannot join group `workers`: its capacity is 256, not 8");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn group(mut self, group: impl Into<String>) -> Self {
+        self.group = Some(group.into());
+        self
+    }
+
+    /// Takes only messages whose payload `f` accepts. It runs on the publishing thread, before the payload is cloned;
+    /// what it rejects is not delivered and not lost. A panic in it rejects, and is counted.
+    pub fn filter<F>(mut self, f: F) -> Self
+    where
+        F: Fn(&T) -> bool + Send + Sync + 'static,
+    {
+        self.filter = Some(Filter { id: TypeId::of::<F>(), accepts: Box::new(f) });
+        self
+    }
+
+    /// Begins with the last [retained](crate::Bus::retain) value of every matching topic, in the order in which they were
+    /// kept, then goes on with live messages: no gap, and no value twice. They have room beyond the capacity. In a group
+    /// they go to its first member's mailbox.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _ = bus.retain("price.tea", 7)?;
+    /// let prices = bus.subscription("price.*").retained().open()?;
+    /// assert_eq!(*prices.recv()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn retained(mut self) -> Self {
+        self.retained = true;
+        self
+    }
+
+    /// What a handler does with a message on which it failed; by default it gives up at once. A subscriber has no use
+    /// for it.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// The name of the subscription in the statistics, and of a handler's threads.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    fn attach(self) -> Result<(Arc<Mailbox<T, R>>, Arc<Core<T, R>>, Retry), SubscribeError> {
+        if !(1..=MAX_CAPACITY).contains(&self.capacity) {
+            return Err(SubscribeError::Capacity { capacity: self.capacity, limit: MAX_CAPACITY });
+        }
+        let mut patterns = self.patterns?;
+        patterns.sort_unstable();
+        patterns.dedup();
+        let options = MailboxOptions {
+            patterns,
+            group: self.group,
+            name: self.name,
+            capacity: self.capacity,
+            overflow: self.overflow,
+            retained: self.retained,
+            filter: self.filter,
+        };
+        let mailbox = self.core.subscribe(options, self.workers)?;
+        Ok((mailbox, self.core, self.retry))
+    }
+
+    fn start(
+        self,
+        workers: impl FnOnce(&mut Start<T, R>) -> Result<(), SubscribeError>,
+    ) -> Result<Handler, SubscribeError> {
+        Handler::check(self.workers)?;
+        let count = self.workers;
+        let name = self.name.clone();
+        let (mailbox, core, retry) = self.attach()?;
+        let mut start = Start::new(&core, mailbox, count, name, retry);
+        // Half of the workers are no handler: `start` is dropped, and with it those that have begun.
+        workers(&mut start)?;
+        Ok(start.into_handler())
+    }
+}
+
+impl<T, R, W> fmt::Debug for SubscriptionBuilder<T, R, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SubscriptionBuilder")
+            .field("patterns", &self.patterns)
+            .field("group", &self.group)
+            .field("name", &self.name)
+            .field("capacity", &self.capacity)
+            .field("overflow", &self.overflow)
+            .field("retained", &self.retained)
+            .field("filter", &self.filter.is_some())
+            .field("retry", &self.retry)
+            .field("workers", &self.workers)
+            .finish_non_exhaustive()
+    }
+}
