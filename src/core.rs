@@ -10,13 +10,13 @@ use parking_lot::RwLock;
 use crate::dead_letter::{DeadLetterReason, Losses};
 use crate::error::{PublishError, RequestError, SubscribeError};
 use crate::lifecycle::{Lifecycle, Phase};
-use crate::mailbox::{Mailbox, MailboxOptions, Overflow};
+use crate::mailbox::{Filter, Mailbox, MailboxOptions, Overflow};
 use crate::message::Parcel;
 use crate::request::{EachReply, NoReply, OneReply, PendingReply, Replies, ReplySource};
 use crate::route::{Delivered, Delivery, Route, Stopped, Wait, deliver};
 use crate::stats::{BusStats, SubscriptionStats};
 use crate::topic::Topic;
-use crate::topic_map::{TopicEntry, TopicMap};
+use crate::topic_map::{Leftovers, TopicEntry, TopicMap};
 
 /// Kept alive by `Bus` and `Publisher` handles alone: when the last is dropped, nobody is left to publish.
 pub(crate) struct Core<T, R> {
@@ -52,13 +52,13 @@ impl<T, R> Core<T, R> {
 
     pub(crate) fn subscribe(
         &self,
-        options: MailboxOptions<T>,
-        readers: usize,
+        options: MailboxOptions,
+        mut filter: Option<Filter<T>>,
     ) -> Result<Arc<Mailbox<T, R>>, SubscribeError> {
-        let phase = self.lifecycle.phase();
-        let (mailbox, leftovers) = self.map.write().subscribe(options, readers, phase != Phase::Open);
-        drop(leftovers);
-        mailbox
+        let joining_only = self.lifecycle.phase() != Phase::Open;
+        let mut leftovers = Leftovers::default();
+        // The lock is released at the end of this statement; leftovers and an unused filter are dropped after it.
+        self.map.write().subscribe(options, &mut filter, joining_only, &mut leftovers)
     }
 
     pub(crate) fn stats(&self) -> BusStats {
@@ -155,11 +155,8 @@ impl<T: Clone, R> Core<T, R> {
             return Err(PublishError::Closed(payload));
         }
         let parcel = Parcel { payload, reply: None };
-        let Delivered { delivery, stopped, rest, overflowed } =
-            deliver(route, topic, parcel, &NoReply, wait, &self.losses);
-        if !overflowed.is_empty() {
-            self.unroute(&overflowed);
-        }
+        let Delivered { delivery, stopped, rest } =
+            deliver(route, topic, parcel, &NoReply, wait, &self.losses, |mailbox| self.unroute(mailbox));
         let Some(Parcel { payload, .. }) = rest else { return Ok(delivery) };
         match stopped {
             Some(Stopped::Closed) => return Err(PublishError::Closed(payload)),
@@ -224,11 +221,8 @@ impl<T: Clone, R> Core<T, R> {
             return Err(RequestError::Closed(payload));
         }
         let parcel = Parcel { payload, reply: replies.slot() };
-        let Delivered { delivery, stopped, rest, overflowed } =
-            deliver(route, topic, parcel, replies, Wait::Forever, &self.losses);
-        if !overflowed.is_empty() {
-            self.unroute(&overflowed);
-        }
+        let Delivered { delivery, stopped, rest } =
+            deliver(route, topic, parcel, replies, Wait::Forever, &self.losses, |mailbox| self.unroute(mailbox));
         let Some(Parcel { payload, reply }) = rest else { return Ok(()) };
         replies.unused(reply);
         if stopped.is_some() {
@@ -244,11 +238,10 @@ impl<T: Clone, R> Core<T, R> {
         Ok(())
     }
 
-    fn unroute(&self, overflowed: &[Arc<Mailbox<T, R>>]) {
-        for mailbox in overflowed {
-            let leftovers = self.map.write().unroute(mailbox);
-            drop(leftovers);
-        }
+    /// A mailbox has run over: its subscriber sees the end when no route holds a sender any more.
+    fn unroute(&self, overflowed: &Mailbox<T, R>) {
+        let leftovers = self.map.write().unroute(overflowed);
+        drop(leftovers);
     }
 }
 
@@ -267,7 +260,7 @@ pub(crate) fn leave<T, R>(core: &Weak<Core<T, R>>, mailbox: &Mailbox<T, R>, read
             last
         }
         // Nobody can join any more, so the count is all there is to keep.
-        None => mailbox.members.fetch_sub(1, Ordering::AcqRel) == 1,
+        None => mailbox.leave(readers),
     }
 }
 

@@ -58,14 +58,15 @@ pub enum Overflow {
 }
 
 /// How a mailbox is to be made.
-pub(crate) struct MailboxOptions<T> {
+pub(crate) struct MailboxOptions {
     pub(crate) patterns: Vec<Pattern>,
     pub(crate) group: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) capacity: usize,
     pub(crate) overflow: Overflow,
     pub(crate) retained: bool,
-    pub(crate) filter: Option<Filter<T>>,
+    /// Threads of the first member that may drain the queue.
+    pub(crate) readers: usize,
 }
 
 /// A subscriber's choice among the payloads; told apart from other filters by its type.
@@ -107,9 +108,9 @@ pub(crate) struct Mailbox<T, R> {
     ended: EndSignal,
     end_trigger: EndTrigger,
     /// Subscribers and handlers. Changed under the lock of the topic map, as long as there is one.
-    pub(crate) members: AtomicUsize,
+    members: AtomicUsize,
     /// Threads that may drain the queue: one a subscriber, one a worker of a handler.
-    pub(crate) readers: AtomicUsize,
+    readers: AtomicUsize,
     /// Handler threads of this mailbox that wait for room in it.
     waiting_for_themselves: AtomicUsize,
     /// Publishers that want to evict; while there are any, the others take turns too.
@@ -132,6 +133,22 @@ impl<T, R> Mailbox<T, R> {
         let first = self.end.fetch_max(end as u8, Ordering::SeqCst) < end as u8;
         self.end_trigger.fire();
         first
+    }
+
+    /// One more member, with so many threads.
+    pub(crate) fn join(&self, readers: usize) {
+        self.members.fetch_add(1, Ordering::Relaxed);
+        self.readers.fetch_add(readers, Ordering::SeqCst);
+    }
+
+    /// One member less. `true` if it was the last.
+    pub(crate) fn leave(&self, readers: usize) -> bool {
+        self.readers.fetch_sub(readers, Ordering::SeqCst);
+        self.members.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    pub(crate) fn members(&self) -> usize {
+        self.members.load(Ordering::Relaxed)
     }
 
     pub(crate) fn close(&self) {
@@ -275,7 +292,11 @@ pub(crate) enum Offer<T, R> {
 
 impl<T, R> MailboxSender<T, R> {
     /// Makes a mailbox, with these values in its queue, for which there is room beyond its capacity.
-    pub(crate) fn new(options: MailboxOptions<T>, retained: Vec<(Topic, Arc<Retained<T>>)>) -> Arc<Self> {
+    pub(crate) fn new(
+        options: MailboxOptions,
+        filter: Option<Filter<T>>,
+        retained: Vec<(Topic, Arc<Retained<T>>)>,
+    ) -> Arc<Self> {
         let topic = match options.patterns.as_slice() {
             [only] => Topic::try_from(only).ok(),
             _ => None,
@@ -310,7 +331,7 @@ impl<T, R> MailboxSender<T, R> {
             lost_in_front: AtomicU64::new(0),
             reading: CachePadded::default(),
         });
-        Arc::new(Self { mailbox, queue: sender, filter: options.filter })
+        Arc::new(Self { mailbox, queue: sender, filter })
     }
 
     /// Whether the filter lets the payload through. A filter that panics does not.

@@ -72,8 +72,6 @@ pub(crate) struct Delivered<T, R> {
     pub(crate) stopped: Option<Stopped>,
     /// The message, if no mailbox has taken the original.
     pub(crate) rest: Option<Parcel<T, R>>,
-    /// Mailboxes that have just run over, to be taken off the routes.
-    pub(crate) overflowed: Vec<Arc<Mailbox<T, R>>>,
 }
 
 pub(crate) struct Route<T, R> {
@@ -185,6 +183,7 @@ impl<T: Clone, R, S: ReplySource<R>> Copies<'_, T, R, S> {
 ///
 /// A publisher that has to sleep lets go of the route first, and keeps only the mailbox that it waits for. Otherwise a
 /// mailbox that was taken off its routes meanwhile would still have a sender, and its subscriber would not see the end.
+/// For the same reason `overflowed` is called at once for a mailbox that has run over.
 pub(crate) fn deliver<T: Clone, R, S: ReplySource<R>>(
     route: Guard<Arc<Route<T, R>>>,
     topic: &Topic,
@@ -192,6 +191,7 @@ pub(crate) fn deliver<T: Clone, R, S: ReplySource<R>>(
     replies: &S,
     wait: Wait,
     losses: &Losses<T>,
+    overflowed: impl Fn(&Mailbox<T, R>),
 ) -> Delivered<T, R> {
     let mut pass = Pass {
         topic,
@@ -201,7 +201,7 @@ pub(crate) fn deliver<T: Clone, R, S: ReplySource<R>>(
         waiting: Waiting::default(),
         delivery: Delivery { delivered: 0, dropped: 0 },
         stopped: None,
-        overflowed: Vec::new(),
+        overflowed,
     };
     // One behind: only at the end is it known which mailbox is the last.
     let mut previous = None;
@@ -222,11 +222,11 @@ pub(crate) fn deliver<T: Clone, R, S: ReplySource<R>>(
     }
     let Copies { original, spare, .. } = pass.copies;
     replies.unused(spare.and_then(|spare| spare.reply));
-    Delivered { delivery: pass.delivery, stopped: pass.stopped, rest: original, overflowed: pass.overflowed }
+    Delivered { delivery: pass.delivery, stopped: pass.stopped, rest: original }
 }
 
 /// One message on its way to the mailboxes of one route.
-struct Pass<'a, T, R, S> {
+struct Pass<'a, T, R, S, F> {
     topic: &'a Topic,
     losses: &'a Losses<T>,
     wait: Wait,
@@ -234,10 +234,11 @@ struct Pass<'a, T, R, S> {
     waiting: Waiting,
     delivery: Delivery,
     stopped: Option<Stopped>,
-    overflowed: Vec<Arc<Mailbox<T, R>>>,
+    /// Takes a mailbox that has just run over off all routes.
+    overflowed: F,
 }
 
-impl<T: Clone, R, S: ReplySource<R>> Pass<'_, T, R, S> {
+impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F> {
     fn offer(&mut self, index: usize, sender: &MailboxSender<T, R>, last: bool) {
         let Some(parcel) = self.copies.take(last) else { return };
         let offer = match sender.offer(self.topic, parcel, self.losses) {
@@ -320,7 +321,7 @@ impl<T: Clone, R, S: ReplySource<R>> Pass<'_, T, R, S> {
             Offer::Lost(parcel, reason) => {
                 self.delivery.dropped += 1;
                 if reason == DeadLetterReason::Overflowed {
-                    self.overflowed.push(Arc::clone(&sender.mailbox));
+                    (self.overflowed)(&sender.mailbox);
                 }
                 sender.lost(self.topic, &parcel.payload, reason, self.losses);
                 parcel

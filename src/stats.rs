@@ -76,7 +76,7 @@ impl SubscriptionStats {
             patterns: mailbox.patterns.clone(),
             group: mailbox.group.clone(),
             name: mailbox.name.clone(),
-            members: mailbox.members.load(std::sync::atomic::Ordering::Relaxed),
+            members: mailbox.members(),
             depth,
             capacity: mailbox.capacity,
             high_water: mailbox.high_water(),

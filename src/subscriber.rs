@@ -383,7 +383,7 @@ where
     /// ```
     pub fn open(self) -> Result<Subscriber<T, R>, SubscribeError> {
         let core = Arc::downgrade(&self.core);
-        let (mailbox, ..) = self.attach()?;
+        let mailbox = self.attach()?;
         Ok(Subscriber { mailbox, core, ended: false })
     }
 
@@ -635,7 +635,7 @@ where
         self
     }
 
-    fn attach(self) -> Result<(Arc<Mailbox<T, R>>, Arc<Core<T, R>>, Retry), SubscribeError> {
+    fn attach(self) -> Result<Arc<Mailbox<T, R>>, SubscribeError> {
         if !(1..=MAX_CAPACITY).contains(&self.capacity) {
             return Err(SubscribeError::Capacity { capacity: self.capacity, limit: MAX_CAPACITY });
         }
@@ -649,10 +649,9 @@ where
             capacity: self.capacity,
             overflow: self.overflow,
             retained: self.retained,
-            filter: self.filter,
+            readers: self.workers,
         };
-        let mailbox = self.core.subscribe(options, self.workers)?;
-        Ok((mailbox, self.core, self.retry))
+        self.core.subscribe(options, self.filter)
     }
 
     fn start(
@@ -660,10 +659,8 @@ where
         workers: impl FnOnce(&mut Start<T, R>) -> Result<(), SubscribeError>,
     ) -> Result<Handler, SubscribeError> {
         Handler::check(self.workers)?;
-        let count = self.workers;
-        let name = self.name.clone();
-        let (mailbox, core, retry) = self.attach()?;
-        let mut start = Start::new(&core, mailbox, count, name, retry);
+        let (core, count, retry, name) = (Arc::clone(&self.core), self.workers, self.retry, self.name.clone());
+        let mut start = Start::new(&core, self.attach()?, count, name, retry);
         // Half of the workers are no handler: `start` is dropped, and with it those that have begun.
         workers(&mut start)?;
         Ok(start.into_handler())

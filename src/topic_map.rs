@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::error::SubscribeError;
-use crate::mailbox::{Mailbox, MailboxOptions, MailboxSender};
+use crate::mailbox::{Filter, Mailbox, MailboxOptions, MailboxSender};
 use crate::retained::Retained;
 use crate::route::Route;
 use crate::topic::{Pattern, Token, Topic};
@@ -180,10 +180,13 @@ fn shrink<K: Eq + std::hash::Hash, V>(map: &mut HashMap<K, V>) {
     }
 }
 
+/// A group is its name and its patterns, in order.
+type GroupKey = (String, Vec<Pattern>);
+
 pub(crate) struct TopicMap<T, R> {
     topics: HashMap<Topic, Arc<TopicEntry<T, R>>>,
     root: Node<T, R>,
-    groups: HashMap<(String, Vec<Pattern>), Arc<MailboxSender<T, R>>>,
+    groups: HashMap<GroupKey, Arc<MailboxSender<T, R>>>,
     /// Every mailbox that has a member, for the statistics.
     subscriptions: BTreeMap<u64, Arc<Mailbox<T, R>>>,
     /// The route of every topic that nobody subscribes to.
@@ -294,45 +297,43 @@ impl<T, R> TopicMap<T, R> {
         (value, leftovers)
     }
 
-    /// Adds a member: to its group's mailbox if there is one, otherwise to a new mailbox.
+    /// Adds a member: to its group's mailbox if there is one, otherwise to a new mailbox, which takes the filter.
     ///
     /// `joining_only` refuses to make one.
     pub(crate) fn subscribe(
         &mut self,
-        options: MailboxOptions<T>,
-        readers: usize,
+        options: MailboxOptions,
+        filter: &mut Option<Filter<T>>,
         joining_only: bool,
-    ) -> (Result<Arc<Mailbox<T, R>>, SubscribeError>, Leftovers<T, R>) {
-        let mut leftovers = Leftovers::default();
+        leftovers: &mut Leftovers<T, R>,
+    ) -> Result<Arc<Mailbox<T, R>>, SubscribeError> {
         if self.closed {
-            return (Err(SubscribeError::Closed), leftovers);
+            return Err(SubscribeError::Closed);
         }
         let group = options.group.clone().map(|group| (group, options.patterns.clone()));
         if let Some(sender) = group.as_ref().and_then(|group| self.groups.get(group)) {
-            if let Some(difference) = difference(sender, &options) {
-                return (Err(difference), leftovers);
+            if let Some(difference) = difference(sender, &options, filter.as_ref()) {
+                return Err(difference);
             }
-            let mailbox = Arc::clone(&sender.mailbox);
-            mailbox.members.fetch_add(1, Ordering::Relaxed);
-            mailbox.readers.fetch_add(readers, Ordering::SeqCst);
-            return (Ok(mailbox), leftovers);
+            sender.mailbox.join(options.readers);
+            return Ok(Arc::clone(&sender.mailbox));
         }
         if joining_only {
-            return (Err(SubscribeError::Closed), leftovers);
+            return Err(SubscribeError::Closed);
         }
+        let readers = options.readers;
         let values = if options.retained { self.values(&options.patterns) } else { Vec::new() };
-        let sender = MailboxSender::new(options, values);
+        let sender = MailboxSender::new(options, filter.take(), values);
         let mailbox = Arc::clone(&sender.mailbox);
-        mailbox.members.fetch_add(1, Ordering::Relaxed);
-        mailbox.readers.fetch_add(readers, Ordering::SeqCst);
+        mailbox.join(readers);
         for pattern in &mailbox.patterns {
-            self.insert(pattern, &sender, &mut leftovers);
+            self.insert(pattern, &sender, leftovers);
         }
         if let Some(group) = group {
             self.groups.insert(group, sender);
         }
         self.subscriptions.insert(mailbox.id, Arc::clone(&mailbox));
-        (Ok(mailbox), leftovers)
+        Ok(mailbox)
     }
 
     fn insert(&mut self, pattern: &Pattern, sender: &Arc<MailboxSender<T, R>>, leftovers: &mut Leftovers<T, R>) {
@@ -366,8 +367,7 @@ impl<T, R> TopicMap<T, R> {
 
     /// Removes a member. `true` if it was the last, so that the mailbox is gone from every route.
     pub(crate) fn leave(&mut self, mailbox: &Mailbox<T, R>, readers: usize) -> (bool, Leftovers<T, R>) {
-        mailbox.readers.fetch_sub(readers, Ordering::SeqCst);
-        if mailbox.members.fetch_sub(1, Ordering::Relaxed) > 1 {
+        if !mailbox.leave(readers) {
             return (false, Leftovers::default());
         }
         self.subscriptions.remove(&mailbox.id);
@@ -424,7 +424,11 @@ impl<T, R> TopicMap<T, R> {
 }
 
 /// What keeps a new member from joining this group.
-fn difference<T, R>(sender: &MailboxSender<T, R>, options: &MailboxOptions<T>) -> Option<SubscribeError> {
+fn difference<T, R>(
+    sender: &MailboxSender<T, R>,
+    options: &MailboxOptions,
+    filter: Option<&Filter<T>>,
+) -> Option<SubscribeError> {
     let mailbox = &*sender.mailbox;
     let differs = |option, existing: String, requested: String| {
         (existing != requested).then(|| SubscribeError::Group {
@@ -434,16 +438,17 @@ fn difference<T, R>(sender: &MailboxSender<T, R>, options: &MailboxOptions<T>) -
             requested,
         })
     };
-    let filter = |filter: Option<std::any::TypeId>| match filter {
-        None => "absent",
-        Some(id) if sender.filter.as_ref().is_some_and(|own| own.id == id) => "its own",
-        Some(_) => "another closure",
-    };
     differs("capacity", mailbox.capacity.to_string(), options.capacity.to_string())
         .or_else(|| differs("overflow", format!("{:?}", mailbox.overflow), format!("{:?}", options.overflow)))
         .or_else(|| differs("retained", mailbox.retained.to_string(), options.retained.to_string()))
         .or_else(|| {
-            let (own, theirs) = (sender.filter.as_ref().map(|f| f.id), options.filter.as_ref().map(|f| f.id));
-            differs("filter", filter(own).to_owned(), filter(theirs).to_owned())
+            let existing = sender.filter.as_ref();
+            let requested = match filter {
+                None => "absent",
+                Some(filter) if existing.is_some_and(|existing| existing.id == filter.id) => "present",
+                Some(_) => "another closure",
+            };
+            let existing = if existing.is_some() { "present" } else { "absent" };
+            differs("filter", existing.to_owned(), requested.to_owned())
         })
 }
