@@ -209,6 +209,7 @@ impl<T, R> Mailbox<T, R> {
 }
 
 impl<T: Clone, R> Mailbox<T, R> {
+    #[inline]
     pub(crate) fn recv(&self) -> Result<Message<T, R>, RecvError> {
         match self.try_recv() {
             Err(TryRecvError::Empty) => match self.queue.recv() {
@@ -220,6 +221,7 @@ impl<T: Clone, R> Mailbox<T, R> {
         }
     }
 
+    #[inline]
     pub(crate) fn try_recv(&self) -> Result<Message<T, R>, TryRecvError> {
         match self.queue.try_recv() {
             Ok(item) => Ok(self.open(item)),
@@ -250,6 +252,7 @@ impl<T: Clone, R> Mailbox<T, R> {
     }
 
     /// Makes a message of what was taken out of the queue.
+    #[inline]
     fn open(&self, (topic, envelope): (Topic, Envelope<T, R>)) -> Message<T, R> {
         // Relaxed, here and for every counter: they carry no other data.
         let received = self.reading.received.fetch_add(1, Ordering::Relaxed);
@@ -335,6 +338,7 @@ impl<T, R> MailboxSender<T, R> {
     }
 
     /// Whether the filter lets the payload through. A filter that panics does not.
+    #[inline]
     pub(crate) fn accepts(&self, payload: &T, losses: &Losses<T>) -> bool {
         let Some(filter) = &self.filter else { return true };
         catch_unwind(AssertUnwindSafe(|| (filter.accepts)(payload))).unwrap_or_else(|_| {
@@ -344,6 +348,7 @@ impl<T, R> MailboxSender<T, R> {
     }
 
     /// A message got in; makes sure that somebody will take it out or drop it.
+    #[inline]
     fn was_taken(&self) {
         // SeqCst pairs with `Mailbox::finish`: the last subscriber marks the mailbox gone and then empties it, we put
         // the message in and then look for the mark. Whoever comes second drops the message.
@@ -352,11 +357,13 @@ impl<T, R> MailboxSender<T, R> {
         }
     }
 
+    #[inline]
     fn is_open(&self) -> bool {
         self.mailbox.end.load(Ordering::Relaxed) == End::Open as u8
     }
 
     /// Puts the message into an envelope that tells of the losses before it.
+    #[inline]
     fn envelope(&self, parcel: Parcel<T, R>) -> Envelope<T, R> {
         let mut lost = 0;
         if self.mailbox.lost_behind.load(Ordering::Relaxed) > 0 {
@@ -387,6 +394,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
     }
 
     /// Offers the message without waiting.
+    #[inline]
     pub(crate) fn offer(&self, topic: &Topic, parcel: Parcel<T, R>, losses: &Losses<T>) -> Offer<T, R> {
         if !self.is_open() {
             return Offer::Gone(parcel);

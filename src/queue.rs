@@ -46,6 +46,7 @@ pub(crate) fn queue<T, R>(capacity: usize, topic: Option<Topic>) -> (QueueSender
 }
 
 impl<T, R> QueueSender<T, R> {
+    #[inline]
     pub(crate) fn try_send(&self, topic: &Topic, envelope: Envelope<T, R>) -> Result<(), Unsent<T, R>> {
         // The mailbox keeps a receiver, so a channel is never found disconnected here.
         match self {
@@ -107,6 +108,7 @@ fn send<I, T, R>(
 pub(crate) struct Disconnected;
 
 impl<T, R> QueueReceiver<T, R> {
+    #[inline]
     pub(crate) fn recv(&self) -> Result<(Topic, Envelope<T, R>), Disconnected> {
         match self {
             Self::OneTopic(topic, receiver) => receiver.recv().map(|envelope| (topic.clone(), envelope)),
@@ -115,6 +117,7 @@ impl<T, R> QueueReceiver<T, R> {
         .map_err(|_| Disconnected)
     }
 
+    #[inline]
     pub(crate) fn try_recv(&self) -> Result<(Topic, Envelope<T, R>), crossbeam_channel::TryRecvError> {
         match self {
             Self::OneTopic(topic, receiver) => receiver.try_recv().map(|envelope| (topic.clone(), envelope)),

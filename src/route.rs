@@ -154,6 +154,7 @@ struct Copies<'a, T, R, S> {
 
 impl<T: Clone, R, S: ReplySource<R>> Copies<'_, T, R, S> {
     /// A copy for a mailbox that is not the last.
+    #[inline]
     fn copy(&mut self) -> Option<Parcel<T, R>> {
         if self.spare.is_some() {
             return self.spare.take();
@@ -163,6 +164,7 @@ impl<T: Clone, R, S: ReplySource<R>> Copies<'_, T, R, S> {
     }
 
     /// The original for the last mailbox, a copy for the others.
+    #[inline]
     fn take(&mut self, last: bool) -> Option<Parcel<T, R>> {
         if last { self.original.take() } else { self.copy() }
     }
@@ -239,6 +241,7 @@ struct Pass<'a, T, R, S, F> {
 }
 
 impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F> {
+    #[inline]
     fn offer(&mut self, index: usize, sender: &MailboxSender<T, R>, last: bool) {
         let Some(parcel) = self.copies.take(last) else { return };
         let offer = match sender.offer(self.topic, parcel, self.losses) {
@@ -311,6 +314,7 @@ impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F>
         }
     }
 
+    #[inline]
     fn settle(&mut self, sender: &MailboxSender<T, R>, offer: Offer<T, R>) {
         let parcel = match offer {
             Offer::Taken { evicted } => {

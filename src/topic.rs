@@ -21,7 +21,7 @@ const REST: &str = ">";
 ///
 /// A token is one or more characters that are neither `.` nor white space nor control characters. The tokens `*` and
 /// `>` are kept for patterns; inside a longer token both are ordinary characters. A topic has at most 256 tokens and
-/// 4,096 bytes. Topics of up to 38 bytes are stored in place: cloning one allocates nothing and touches no shared
+/// 4,096 bytes. Topics of up to 31 bytes are stored in place: cloning one allocates nothing and touches no shared
 /// counter.
 ///
 /// # Examples
