@@ -1,4 +1,96 @@
-//! A typed message bus within one process.
+//! A typed message bus within one process: publish-subscribe with wildcard topics, request-reply, fire-and-forget and
+//! event handlers.
+//!
+//! A [`Bus`] carries payloads of one type, often an enum of a program's events. It is a handle: clone it into every
+//! module. A module publishes to *topics* and subscribes to *patterns*, and knows nothing of the other modules.
+//!
+//! ```
+//! use tramline::Bus;
+//!
+//! let bus = Bus::<String>::new();
+//! let orders = bus.subscribe("orders.>")?;
+//! let _ = bus.publish("orders.de.placed", "tea".to_owned())?;
+//! assert_eq!(orders.recv()?.as_str(), "tea");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Publishing
+//!
+//! A [`Publisher`] is bound to one topic and is the fast path; [`Bus::publish`] looks the topic up. Both come in the same
+//! kinds, which differ in what they do at a full mailbox:
+//!
+//! | call | at a full mailbox that blocks | fails when the bus is closed |
+//! | --- | --- | --- |
+//! | [`publish`](Publisher::publish) | waits | yes |
+//! | [`publish_timeout`](Publisher::publish_timeout) | waits so long, then hands the payload back | yes |
+//! | [`try_publish`](Publisher::try_publish) | does not wait: a counted loss | yes |
+//! | [`fire`](Publisher::fire) | does not wait: a counted loss | no: a counted loss |
+//! | [`retain`](Publisher::retain) | waits; and keeps the value for those who come later | yes |
+//!
+//! `Ok` means that the message is in mailboxes: the [`Delivery`] says in how many. That there was none is no error.
+//!
+//! # Subscribing
+//!
+//! A subscription is a mailbox: a bounded queue with an [`Overflow`] policy. [`Bus::subscribe`] takes the defaults of the
+//! bus, [`Bus::subscription`] opens with options of its own: more patterns, a [group](SubscriptionBuilder::group) that
+//! shares one mailbox, a [filter](SubscriptionBuilder::filter), the [last value](SubscriptionBuilder::retained) of each
+//! topic first. It ends in a [`Subscriber`] that you read, or in a [`Handler`] that calls your closure on its own thread.
+//!
+//! In a pattern `*` stands for one token and a last `>` for one or more; see [`Pattern`].
+//!
+//! ## Which policy
+//!
+//! - [`Block`](Overflow::Block), the default: every message counts, and the publisher may be slowed down to the pace of
+//!   the reader.
+//! - [`DropOldest`](Overflow::DropOldest): the latest state counts; a reader that is late skips.
+//! - [`DropNewest`](Overflow::DropNewest): the first messages of a burst count, such as log lines.
+//! - [`Disconnect`](Overflow::Disconnect): a reader that falls behind has to start afresh.
+//!
+//! What is lost is counted: in the [`Delivery`], in [`Bus::stats`], in [`Message::lost_before`] of the next message, and
+//! as a [`DeadLetter`] if anybody [listens](Bus::dead_letters).
+//!
+//! # Requests
+//!
+//! [`Bus::request`] publishes a message that wants an answer, and returns a [`PendingReply`]: wait for it, poll it, or
+//! give it a callback. Nobody there is known at once; that everyone has dropped the request unanswered is known at once
+//! too. [`Bus::gather`] collects the answers of all responders. A responder answers with [`Message::reply`], from a
+//! closure given to [`Bus::serve`], or later through a [`Responder`].
+//!
+//! ```
+//! use tramline::Bus;
+//!
+//! let bus = Bus::<u32, String>::builder().build();
+//! let _server = bus.serve("double", |n| (2 * **n).to_string())?;
+//! assert_eq!(bus.request("double", 21)?.wait()?, "42");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Handlers
+//!
+//! [`Bus::on`] runs a closure on a thread of its own; [`workers`](SubscriptionBuilder::workers) shares it among several.
+//! A closure that returns `Err` is tried again as its [`Retry`] says, and then the message becomes a dead letter; a panic
+//! makes a dead letter at once. The handler lives on either way.
+//!
+//! A handler that publishes into its own full mailbox, which only it could drain, has that delivery refused. A circle of
+//! several handlers that publish into one another's full mailboxes is not detected: give one of them a policy that does
+//! not block, or use [`try_publish`](Publisher::try_publish) there. The same goes for a handler that waits for the reply
+//! to a request that only its own thread could serve.
+//!
+//! # The end
+//!
+//! [`Bus::close`] refuses new messages at once; readers get what is queued, then `Closed`. [`Bus::drain`] finishes the
+//! work first. A bus also closes when its last [`Bus`] and [`Publisher`] are dropped. Subscribers, handlers and pending
+//! replies do not keep it open, but a closure that captures a [`Bus`] does: capture [`Bus::downgrade`] there.
+//!
+//! # Your code and the bus's locks
+//!
+//! No lock of the bus is held while code of yours runs: `Clone` and `Drop` of payloads, filters, handlers, callbacks.
+//! Each of them may publish, subscribe, unsubscribe or close the same bus. Payloads are cloned on the publishing thread;
+//! retained values on the thread of the subscriber that takes them.
+//!
+//! # Errors
+//!
+//! Each operation has an error of its own that hands back what was given to it. `Closed` is the one word for the end.
 
 mod bus;
 mod core;
@@ -8,8 +100,12 @@ mod handler;
 mod lifecycle;
 mod mailbox;
 mod message;
+#[cfg(doctest)]
+mod must_not_compile;
 mod publisher;
 mod queue;
+#[cfg(doctest)]
+mod readme;
 mod request;
 mod retained;
 mod route;

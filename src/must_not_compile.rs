@@ -1,0 +1,79 @@
+//! What the types must refuse, each with a twin that compiles.
+//!
+//! A payload has to be `Send`, it need not be `Sync`:
+//!
+//! ```compile_fail,E0277
+//! let _ = tramline::Bus::<std::rc::Rc<u32>>::new();
+//! ```
+//!
+//! ```
+//! let _ = tramline::Bus::<std::cell::Cell<u32>>::new();
+//! ```
+//!
+//! A subscriber is one reader's: it cannot be cloned, a publisher can.
+//!
+//! ```compile_fail,E0599
+//! let bus = tramline::Bus::<u32>::new();
+//! let _ = bus.subscribe("a").unwrap().clone();
+//! ```
+//!
+//! ```
+//! let bus = tramline::Bus::<u32>::new();
+//! let _ = bus.publisher("a").unwrap().clone();
+//! ```
+//!
+//! A handler is stopped once:
+//!
+//! ```compile_fail,E0382
+//! let bus = tramline::Bus::<u32>::new();
+//! let handler = bus.on("a", |_| {}).unwrap();
+//! let _ = handler.stop(std::time::Duration::ZERO);
+//! let _ = handler.stop(std::time::Duration::ZERO);
+//! ```
+//!
+//! ```
+//! let bus = tramline::Bus::<u32>::new();
+//! let handler = bus.on("a", |_| {}).unwrap();
+//! let _ = handler.stop(std::time::Duration::ZERO);
+//! ```
+//!
+//! Several workers share a closure, so it may not change what it captures:
+//!
+//! ```compile_fail,E0594
+//! let bus = tramline::Bus::<u32>::new();
+//! let mut sum = 0;
+//! let _ = bus.subscription("a").workers(2).handle(move |n| sum += **n);
+//! ```
+//!
+//! ```
+//! let bus = tramline::Bus::<u32>::new();
+//! let mut sum = 0;
+//! let _ = bus.subscription("a").handle(move |n| sum += **n);
+//! ```
+//!
+//! A subscription with workers is a handler's; there is no subscriber to open:
+//!
+//! ```compile_fail,E0599
+//! let bus = tramline::Bus::<u32>::new();
+//! let _ = bus.subscription("a").workers(2).open();
+//! ```
+//!
+//! ```
+//! let bus = tramline::Bus::<u32>::new();
+//! let _ = bus.subscription("a").open();
+//! ```
+//!
+//! A pending reply is waited for once; a timeout hands it back:
+//!
+//! ```compile_fail,E0382
+//! let bus = tramline::Bus::<u32>::new();
+//! let pending = bus.request("a", 1).unwrap();
+//! let _ = pending.wait();
+//! let _ = pending.wait();
+//! ```
+//!
+//! ```no_run
+//! let bus = tramline::Bus::<u32>::new();
+//! let pending = bus.request("a", 1).unwrap();
+//! let _ = pending.wait();
+//! ```

@@ -1,0 +1,2 @@
+//! Compiles and runs the code of README.md.
+#![doc = include_str!("../README.md")]
