@@ -30,10 +30,11 @@ pub(crate) struct Core<T, R> {
 
 impl<T, R> Core<T, R> {
     pub(crate) fn new(capacity: usize, overflow: Overflow) -> Self {
+        let losses = Arc::new(Losses::new());
         Self {
-            map: RwLock::new(TopicMap::new()),
+            map: RwLock::new(TopicMap::new(Arc::clone(&losses))),
             lifecycle: Arc::new(Lifecycle::new()),
-            losses: Arc::new(Losses::new()),
+            losses,
             capacity,
             overflow,
         }
@@ -156,7 +157,7 @@ impl<T: Clone, R> Core<T, R> {
         }
         let parcel = Parcel { payload, reply: None };
         let Delivered { delivery, stopped, rest } =
-            deliver(route, topic, parcel, &NoReply, wait, &self.losses, |mailbox| self.unroute(mailbox));
+            deliver(route, topic, parcel, &NoReply, wait, |mailbox| self.unroute(mailbox));
         let Some(Parcel { payload, .. }) = rest else { return Ok(delivery) };
         match stopped {
             Some(Stopped::Closed) => return Err(PublishError::Closed(payload)),
@@ -222,7 +223,7 @@ impl<T: Clone, R> Core<T, R> {
         }
         let parcel = Parcel { payload, reply: replies.slot() };
         let Delivered { delivery, stopped, rest } =
-            deliver(route, topic, parcel, replies, Wait::Forever, &self.losses, |mailbox| self.unroute(mailbox));
+            deliver(route, topic, parcel, replies, Wait::Forever, |mailbox| self.unroute(mailbox));
         let Some(Parcel { payload, reply }) = rest else { return Ok(()) };
         replies.unused(reply);
         if stopped.is_some() {

@@ -103,6 +103,8 @@ pub(crate) struct Mailbox<T, R> {
     pub(crate) capacity: usize,
     pub(crate) overflow: Overflow,
     pub(crate) retained: bool,
+    pub(crate) filter: Option<Filter<T>>,
+    losses: Arc<Losses<T>>,
     queue: QueueReceiver<T, R>,
     end: AtomicU8,
     ended: EndSignal,
@@ -149,6 +151,16 @@ impl<T, R> Mailbox<T, R> {
 
     pub(crate) fn members(&self) -> usize {
         self.members.load(Ordering::Relaxed)
+    }
+
+    /// Whether the filter lets the payload through. A filter that panics does not.
+    #[inline]
+    pub(crate) fn accepts(&self, payload: &T) -> bool {
+        let Some(filter) = &self.filter else { return true };
+        catch_unwind(AssertUnwindSafe(|| (filter.accepts)(payload))).unwrap_or_else(|_| {
+            self.losses.filter_panics.fetch_add(1, Ordering::Relaxed);
+            false
+        })
     }
 
     pub(crate) fn close(&self) {
@@ -198,12 +210,17 @@ impl<T, R> Mailbox<T, R> {
         }
     }
 
+    /// The queue was seen empty.
+    fn was_empty(&self) {
+        self.reading.was_empty.store(true, Ordering::Relaxed);
+    }
+
     fn recv_error(&self) -> RecvError {
         if self.end.load(Ordering::SeqCst) == End::Overflowed as u8 { RecvError::Overflowed } else { RecvError::Closed }
     }
 
     pub(crate) fn register<'a>(&'a self, select: &mut Select<'a>) -> usize {
-        self.reading.was_empty.store(true, Ordering::Relaxed);
+        self.was_empty();
         self.queue.register(select)
     }
 }
@@ -211,49 +228,71 @@ impl<T, R> Mailbox<T, R> {
 impl<T: Clone, R> Mailbox<T, R> {
     #[inline]
     pub(crate) fn recv(&self) -> Result<Message<T, R>, RecvError> {
-        match self.try_recv() {
-            Err(TryRecvError::Empty) => match self.queue.recv() {
-                Ok(item) => Ok(self.open(item)),
-                Err(_) => Err(self.recv_error()),
-            },
-            Ok(message) => Ok(message),
-            Err(_) => Err(self.recv_error()),
+        loop {
+            let item = match self.queue.try_recv() {
+                Err(crossbeam_channel::TryRecvError::Empty) => {
+                    self.was_empty();
+                    self.queue.recv().ok()
+                }
+                other => other.ok(),
+            };
+            match item.map(|item| self.open(item)) {
+                Some(Some(message)) => return Ok(message),
+                Some(None) => {}
+                None => return Err(self.recv_error()),
+            }
         }
     }
 
     #[inline]
     pub(crate) fn try_recv(&self) -> Result<Message<T, R>, TryRecvError> {
-        match self.queue.try_recv() {
-            Ok(item) => Ok(self.open(item)),
-            Err(crossbeam_channel::TryRecvError::Empty) => {
-                self.reading.was_empty.store(true, Ordering::Relaxed);
-                Err(TryRecvError::Empty)
+        loop {
+            match self.queue.try_recv().map(|item| self.open(item)) {
+                Ok(Some(message)) => return Ok(message),
+                Ok(None) => {}
+                Err(crossbeam_channel::TryRecvError::Empty) => {
+                    self.was_empty();
+                    return Err(TryRecvError::Empty);
+                }
+                Err(crossbeam_channel::TryRecvError::Disconnected) => return Err(self.recv_error().into()),
             }
-            Err(crossbeam_channel::TryRecvError::Disconnected) => Err(self.recv_error().into()),
         }
     }
 
     pub(crate) fn recv_deadline(&self, deadline: Instant) -> Result<Message<T, R>, RecvTimeoutError> {
-        match self.queue.recv_deadline(deadline) {
-            Ok(item) => Ok(self.open(item)),
-            Err(crossbeam_channel::RecvTimeoutError::Timeout) => {
-                self.reading.was_empty.store(true, Ordering::Relaxed);
-                Err(RecvTimeoutError::Timeout)
+        loop {
+            match self.queue.recv_deadline(deadline).map(|item| self.open(item)) {
+                Ok(Some(message)) => return Ok(message),
+                Ok(None) => {}
+                Err(crossbeam_channel::RecvTimeoutError::Timeout) => {
+                    self.was_empty();
+                    return Err(RecvTimeoutError::Timeout);
+                }
+                Err(crossbeam_channel::RecvTimeoutError::Disconnected) => return Err(self.recv_error().into()),
             }
-            Err(crossbeam_channel::RecvTimeoutError::Disconnected) => Err(self.recv_error().into()),
         }
     }
 
     pub(crate) fn complete(&self, operation: SelectedOperation<'_>) -> Result<Message<T, R>, RecvError> {
-        match self.queue.complete(operation) {
-            Ok(item) => Ok(self.open(item)),
+        match self.queue.complete(operation).map(|item| self.open(item)) {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => self.recv(),
             Err(_) => Err(self.recv_error()),
         }
     }
 
-    /// Makes a message of what was taken out of the queue.
+    /// Makes a message of what was taken out of the queue; `None` for a retained value that the filter rejects.
+    ///
+    /// Live messages went through the filter before they got in. A retained value could not: it was put in under the
+    /// lock of the map.
     #[inline]
-    fn open(&self, (topic, envelope): (Topic, Envelope<T, R>)) -> Message<T, R> {
+    fn open(&self, (topic, envelope): (Topic, Envelope<T, R>)) -> Option<Message<T, R>> {
+        let mut lost = envelope.lost_before();
+        let retained = envelope.is_retained();
+        let parcel = envelope.into_parcel();
+        if retained && !self.accepts(&parcel.payload) {
+            return None;
+        }
         // Relaxed, here and for every counter: they carry no other data.
         let received = self.reading.received.fetch_add(1, Ordering::Relaxed);
         // Looking at the depth touches the line that publishers write, so it is done for the first message after an
@@ -262,11 +301,10 @@ impl<T: Clone, R> Mailbox<T, R> {
             self.reading.was_empty.store(false, Ordering::Relaxed);
             self.note_depth(self.queue.len() + 1);
         }
-        let mut lost = envelope.lost_before();
         if self.lost_in_front.load(Ordering::Relaxed) > 0 {
             lost += self.lost_in_front.swap(0, Ordering::Relaxed);
         }
-        Message::new(envelope.into_parcel(), topic, lost)
+        Some(Message::new(parcel, topic, lost))
     }
 }
 
@@ -274,7 +312,6 @@ impl<T: Clone, R> Mailbox<T, R> {
 pub(crate) struct MailboxSender<T, R> {
     pub(crate) mailbox: Arc<Mailbox<T, R>>,
     queue: QueueSender<T, R>,
-    pub(crate) filter: Option<Filter<T>>,
 }
 
 /// What a mailbox made of a message.
@@ -299,6 +336,7 @@ impl<T, R> MailboxSender<T, R> {
         options: MailboxOptions,
         filter: Option<Filter<T>>,
         retained: Vec<(Topic, Arc<Retained<T>>)>,
+        losses: &Arc<Losses<T>>,
     ) -> Arc<Self> {
         let topic = match options.patterns.as_slice() {
             [only] => Topic::try_from(only).ok(),
@@ -318,6 +356,8 @@ impl<T, R> MailboxSender<T, R> {
             capacity: options.capacity,
             overflow: options.overflow,
             retained: options.retained,
+            filter,
+            losses: Arc::clone(losses),
             queue: receiver,
             end: AtomicU8::new(End::Open as u8),
             ended,
@@ -334,17 +374,7 @@ impl<T, R> MailboxSender<T, R> {
             lost_in_front: AtomicU64::new(0),
             reading: CachePadded::default(),
         });
-        Arc::new(Self { mailbox, queue: sender, filter })
-    }
-
-    /// Whether the filter lets the payload through. A filter that panics does not.
-    #[inline]
-    pub(crate) fn accepts(&self, payload: &T, losses: &Losses<T>) -> bool {
-        let Some(filter) = &self.filter else { return true };
-        catch_unwind(AssertUnwindSafe(|| (filter.accepts)(payload))).unwrap_or_else(|_| {
-            losses.filter_panics.fetch_add(1, Ordering::Relaxed);
-            false
-        })
+        Arc::new(Self { mailbox, queue: sender })
     }
 
     /// A message got in; makes sure that somebody will take it out or drop it.
@@ -384,7 +414,8 @@ impl<T: Clone, R> MailboxSender<T, R> {
     }
 
     /// Counts a message that this mailbox will never have.
-    pub(crate) fn lost(&self, topic: &Topic, payload: &T, reason: DeadLetterReason, losses: &Losses<T>) {
+    pub(crate) fn lost(&self, topic: &Topic, payload: &T, reason: DeadLetterReason) {
+        let losses = &*self.mailbox.losses;
         self.mailbox.dropped.fetch_add(1, Ordering::Relaxed);
         self.mailbox.lost_behind.fetch_add(1, Ordering::Relaxed);
         losses.dropped.fetch_add(1, Ordering::Relaxed);
@@ -395,12 +426,12 @@ impl<T: Clone, R> MailboxSender<T, R> {
 
     /// Offers the message without waiting.
     #[inline]
-    pub(crate) fn offer(&self, topic: &Topic, parcel: Parcel<T, R>, losses: &Losses<T>) -> Offer<T, R> {
+    pub(crate) fn offer(&self, topic: &Topic, parcel: Parcel<T, R>) -> Offer<T, R> {
         if !self.is_open() {
-            return Offer::Gone(parcel);
+            return self.ended(parcel);
         }
         if self.mailbox.overflow == Overflow::DropOldest {
-            return self.push_evicting(topic, parcel, losses);
+            return self.push_evicting(topic, parcel);
         }
         // No envelope is made for a queue that will not take it: telling of losses needs an allocation.
         if self.mailbox.lost_behind.load(Ordering::Relaxed) > 0 && self.queue.is_full() {
@@ -434,8 +465,9 @@ impl<T: Clone, R> MailboxSender<T, R> {
     ///
     /// Evicting and sending are two steps. Publishers that find the queue full take turns, and while any of them does,
     /// those that come later take turns too; so a round can only be lost to a publisher that was already on its way.
-    fn push_evicting(&self, topic: &Topic, parcel: Parcel<T, R>, losses: &Losses<T>) -> Offer<T, R> {
+    fn push_evicting(&self, topic: &Topic, parcel: Parcel<T, R>) -> Offer<T, R> {
         let mailbox = &*self.mailbox;
+        let losses = &*mailbox.losses;
         let mut envelope = Envelope::new(parcel, 0);
         if mailbox.evicting.load(Ordering::SeqCst) == 0 {
             match self.queue.try_send(topic, envelope) {

@@ -46,6 +46,15 @@ impl<T, R> Envelope<T, R> {
         Self::Noted(Box::new(Note { content: Content::Retained(value), lost_before: 0, reply: None }))
     }
 
+    #[inline]
+    pub(crate) fn is_retained(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Noted(note) => matches!(note.content, Content::Retained(_)),
+        }
+    }
+
+    #[inline]
     pub(crate) fn lost_before(&self) -> u64 {
         match self {
             Self::Plain(_) => 0,
@@ -55,6 +64,7 @@ impl<T, R> Envelope<T, R> {
 }
 
 impl<T: Clone, R> Envelope<T, R> {
+    #[inline]
     pub(crate) fn into_parcel(self) -> Parcel<T, R> {
         match self {
             Self::Plain(payload) => Parcel { payload, reply: None },

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use arc_swap::Guard;
 
-use crate::dead_letter::{DeadLetterReason, Losses};
+use crate::dead_letter::DeadLetterReason;
 use crate::mailbox::{Mailbox, MailboxSender, Offer};
 use crate::message::Parcel;
 use crate::request::ReplySource;
@@ -192,12 +192,10 @@ pub(crate) fn deliver<T: Clone, R, S: ReplySource<R>>(
     parcel: Parcel<T, R>,
     replies: &S,
     wait: Wait,
-    losses: &Losses<T>,
     overflowed: impl Fn(&Mailbox<T, R>),
 ) -> Delivered<T, R> {
     let mut pass = Pass {
         topic,
-        losses,
         wait,
         copies: Copies { original: Some(parcel), spare: None, replies },
         waiting: Waiting::default(),
@@ -209,14 +207,15 @@ pub(crate) fn deliver<T: Clone, R, S: ReplySource<R>>(
     let mut previous = None;
     for (index, sender) in route.mailboxes.iter().enumerate() {
         let Some(original) = &pass.copies.original else { break };
-        if sender.accepts(&original.payload, losses) {
+        if sender.mailbox.accepts(&original.payload) {
             if let Some((index, sender)) = previous.replace((index, sender)) {
                 pass.offer(index, sender, false);
             }
         }
     }
     if let Some((index, sender)) = previous {
-        let last = pass.waiting.is_empty();
+        // When the bus closes meanwhile, the original is kept: it goes back to the publisher.
+        let last = pass.waiting.is_empty() && pass.stopped.is_none();
         pass.offer(index, sender, last);
     }
     if !pass.waiting.is_empty() {
@@ -230,7 +229,6 @@ pub(crate) fn deliver<T: Clone, R, S: ReplySource<R>>(
 /// One message on its way to the mailboxes of one route.
 struct Pass<'a, T, R, S, F> {
     topic: &'a Topic,
-    losses: &'a Losses<T>,
     wait: Wait,
     copies: Copies<'a, T, R, S>,
     waiting: Waiting,
@@ -244,7 +242,7 @@ impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F>
     #[inline]
     fn offer(&mut self, index: usize, sender: &MailboxSender<T, R>, last: bool) {
         let Some(parcel) = self.copies.take(last) else { return };
-        let offer = match sender.offer(self.topic, parcel, self.losses) {
+        let offer = match sender.offer(self.topic, parcel) {
             Offer::Full(parcel) if matches!(self.wait, Wait::Never) => Offer::Lost(parcel, DeadLetterReason::Full),
             Offer::Full(parcel) => {
                 self.copies.put_back(parcel);
@@ -327,7 +325,7 @@ impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F>
                 if reason == DeadLetterReason::Overflowed {
                     (self.overflowed)(&sender.mailbox);
                 }
-                sender.lost(self.topic, &parcel.payload, reason, self.losses);
+                sender.lost(self.topic, &parcel.payload, reason);
                 parcel
             }
             Offer::Timeout(parcel) => {

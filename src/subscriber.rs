@@ -191,6 +191,8 @@ where
     ///
     /// As [`recv`](Self::recv): the end of a subscription makes it ready too.
     ///
+    /// If what was chosen is a retained value that a filter rejects, it waits for the next message.
+    ///
     /// # Panics
     ///
     /// If the operation is not the one of this subscriber.
@@ -605,8 +607,9 @@ where
     }
 
     /// Begins with the last [retained](crate::Bus::retain) value of every matching topic, in the order in which they were
-    /// kept, then goes on with live messages: no gap, and no value twice. They have room beyond the capacity. In a group
-    /// they go to its first member's mailbox.
+    /// kept, then goes on with live messages: no gap, and no value twice. They have room beyond the capacity. A
+    /// [filter](Self::filter) sees them when the subscriber takes them out, on its thread. In a group they come once, when
+    /// the group begins.
     ///
     /// # Examples
     ///

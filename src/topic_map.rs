@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use crate::dead_letter::Losses;
 use crate::error::SubscribeError;
 use crate::mailbox::{Filter, Mailbox, MailboxOptions, MailboxSender};
 use crate::retained::Retained;
@@ -184,6 +185,8 @@ fn shrink<K: Eq + std::hash::Hash, V>(map: &mut HashMap<K, V>) {
 type GroupKey = (String, Vec<Pattern>);
 
 pub(crate) struct TopicMap<T, R> {
+    /// For the mailboxes.
+    losses: Arc<Losses<T>>,
     topics: HashMap<Topic, Arc<TopicEntry<T, R>>>,
     root: Node<T, R>,
     groups: HashMap<GroupKey, Arc<MailboxSender<T, R>>>,
@@ -196,8 +199,9 @@ pub(crate) struct TopicMap<T, R> {
 }
 
 impl<T, R> TopicMap<T, R> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(losses: Arc<Losses<T>>) -> Self {
         Self {
+            losses,
             topics: HashMap::new(),
             root: Node::default(),
             groups: HashMap::new(),
@@ -323,7 +327,7 @@ impl<T, R> TopicMap<T, R> {
         }
         let readers = options.readers;
         let values = if options.retained { self.values(&options.patterns) } else { Vec::new() };
-        let sender = MailboxSender::new(options, filter.take(), values);
+        let sender = MailboxSender::new(options, filter.take(), values, &self.losses);
         let mailbox = Arc::clone(&sender.mailbox);
         mailbox.join(readers);
         for pattern in &mailbox.patterns {
@@ -442,7 +446,7 @@ fn difference<T, R>(
         .or_else(|| differs("overflow", format!("{:?}", mailbox.overflow), format!("{:?}", options.overflow)))
         .or_else(|| differs("retained", mailbox.retained.to_string(), options.retained.to_string()))
         .or_else(|| {
-            let existing = sender.filter.as_ref();
+            let existing = mailbox.filter.as_ref();
             let requested = match filter {
                 None => "absent",
                 Some(filter) if existing.is_some_and(|existing| existing.id == filter.id) => "present",
