@@ -173,6 +173,19 @@ where
     /// # Errors
     ///
     /// As [`publish`](Self::publish), and [`PublishError::Timeout`] if a mailbox was still full.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _slow = bus.subscription("work").capacity(1).open()?;
+    /// let soon = Duration::from_millis(1);
+    /// assert_eq!(bus.publish_timeout("work", 1, soon)?.delivered(), 1);
+    /// assert!(bus.publish_timeout("work", 2, soon).unwrap_err().is_timeout());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn publish_timeout(
         &self,
         topic: impl TryInto<Topic, Error: Into<TopicError>>,
@@ -187,6 +200,17 @@ where
     /// # Errors
     ///
     /// As [`publish`](Self::publish).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _slow = bus.subscription("work").capacity(1).open()?;
+    /// let _ = bus.try_publish("work", 1)?;
+    /// let delivery = bus.try_publish("work", 2)?;
+    /// assert_eq!((delivery.delivered(), delivery.dropped()), (0, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_publish(
         &self,
         topic: impl TryInto<Topic, Error: Into<TopicError>>,
@@ -237,6 +261,20 @@ where
     }
 
     /// A clone of the last value that was kept for a topic; `None` if there is none, or the topic is invalid.
+    ///
+    /// When the bus closes, all kept values are dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _ = bus.retain("price.tea", 7)?;
+    /// let _ = bus.retain("price.tea", 8)?;
+    /// let _ = bus.publish("price.tea", 9)?; // not kept
+    /// assert_eq!(bus.retained("price.tea"), Some(8));
+    /// assert_eq!(bus.retained("price.coffee"), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn retained(&self, topic: impl TryInto<Topic, Error: Into<TopicError>>) -> Option<T> {
         let topic = topic.try_into().ok()?;
         let value = self.core.map.read().retained(&topic);
@@ -415,6 +453,17 @@ where
 
 impl<T, R> Bus<T, R> {
     /// What the bus has done and holds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// bus.fire("one.off", 1);
+    /// assert_eq!((bus.stats().unheard, bus.stats().topics), (1, 0)); // a topic that nobody uses is forgotten
+    /// let _orders = bus.publisher("orders.new")?;
+    /// assert_eq!(bus.stats().topics, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stats(&self) -> BusStats {
         self.core.stats()
     }
@@ -442,6 +491,16 @@ impl<T, R> Bus<T, R> {
     }
 
     /// Whether the bus refuses new messages: it is closed, or being drained.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let other = bus.clone();
+    /// assert!(!bus.is_closed());
+    /// other.close(); // for all handles
+    /// assert!(bus.is_closed());
+    /// ```
     pub fn is_closed(&self) -> bool {
         self.core.lifecycle.phase() != Phase::Open
     }
@@ -509,6 +568,26 @@ impl<T, R> fmt::Debug for Bus<T, R> {
 }
 
 /// A handle to a bus that does not keep it open, made by [`Bus::downgrade`].
+///
+/// # Examples
+///
+/// A handler that publishes to its own bus. With a `Bus` in the closure this bus would stay open for ever.
+///
+/// ```
+/// let bus = tramline::Bus::<u32>::new();
+/// let doubled = bus.subscribe("doubled")?;
+/// let weak = bus.downgrade();
+/// let _handler = bus.on("numbers", move |n| {
+///     if let Some(bus) = weak.upgrade() {
+///         bus.fire("doubled", 2 * **n);
+///     }
+/// })?;
+/// let _ = bus.publish("numbers", 21)?;
+/// assert_eq!(*doubled.recv()?, 42);
+/// drop(bus);
+/// assert!(doubled.recv().unwrap_err().is_closed());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct WeakBus<T, R = T> {
     core: Weak<Core<T, R>>,
 }
@@ -543,6 +622,20 @@ impl<T, R> fmt::Debug for WeakBus<T, R> {
 }
 
 /// Options for a new bus, made by [`Bus::builder`].
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{Bus, BusBuilder, Overflow};
+///
+/// let builder: BusBuilder<u32, String> = Bus::builder();
+/// let bus = builder.capacity(1).overflow(Overflow::DropNewest).build();
+/// let ticks = bus.subscribe("tick")?;
+/// let _ = bus.publish("tick", 1)?;
+/// assert_eq!(bus.publish("tick", 2)?.dropped(), 1);
+/// assert_eq!(*ticks.recv()?, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a bus is made by build"]
 pub struct BusBuilder<T, R = T> {
     capacity: usize,
@@ -558,18 +651,47 @@ where
     /// The capacity of mailboxes that do not set their own, in messages, from 1 to 16,777,216; the default is 256.
     ///
     /// One that is out of range is reported by every subscription that would use it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::builder().capacity(16).build();
+    /// assert_eq!(bus.subscribe("orders")?.capacity(), 16);
+    /// assert_eq!(bus.subscription("orders").capacity(1).open()?.capacity(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn capacity(mut self, capacity: usize) -> Self {
         self.capacity = capacity;
         self
     }
 
     /// The policy of mailboxes that do not set their own; the default is [`Overflow::Block`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Bus, Overflow};
+    ///
+    /// let bus = Bus::<u32>::builder().overflow(Overflow::DropOldest).build();
+    /// let _price = bus.subscribe("price")?;
+    /// assert_eq!(bus.stats().subscriptions[0].overflow, Overflow::DropOldest);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
         self
     }
 
     /// Makes the bus.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::Bus;
+    ///
+    /// let bus: Bus<u32, String> = Bus::builder().build();
+    /// assert!(!bus.is_closed());
+    /// ```
     #[must_use]
     pub fn build(self) -> Bus<T, R> {
         Bus { core: Arc::new(Core::new(self.capacity, self.overflow)) }

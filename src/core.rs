@@ -91,10 +91,11 @@ impl<T, R> Core<T, R> {
         for mailbox in &mailboxes {
             mailbox.close();
         }
-        drop(leftovers);
         if self.lifecycle.workers() == 0 {
             self.losses.close();
         }
+        // Last, because it may drop payloads, and that may panic.
+        drop(leftovers);
     }
 
     /// Refuses new work, waits until the queues are empty and the handlers idle, and closes the bus.
@@ -139,7 +140,7 @@ impl<T, R> Core<T, R> {
 
     fn is_at_rest(&self, own_workers: usize) -> bool {
         // The queues first: a worker is busy before it takes a message out.
-        self.map.read().subscriptions().all(|mailbox| mailbox.len() == 0)
+        self.map.read().subscriptions().all(|mailbox| mailbox.len() == 0 || mailbox.only_this_thread_reads())
             && self.lifecycle.busy_workers() <= own_workers
     }
 }
@@ -289,6 +290,21 @@ impl Pause {
 }
 
 /// What [`Bus::drain`](crate::Bus::drain) left.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let bus = tramline::Bus::<u32>::new();
+/// let orders = bus.subscribe("orders.new")?;
+/// let _ = bus.publish("orders.new", 7)?;
+/// let report = bus.drain(Duration::ZERO);
+/// assert!(!report.is_complete());
+/// assert_eq!((report.left(), report.busy()), (1, 0));
+/// assert_eq!(*orders.recv()?, 7); // what is left can still be taken
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a drain that ran out of time leaves messages behind"]
 pub struct DrainReport {
@@ -300,21 +316,62 @@ pub struct DrainReport {
 impl DrainReport {
     /// The messages that were still waiting in mailboxes when the bus was closed. Subscribers and handlers can go on to
     /// take them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let (_audit, _mail) = (bus.subscribe("orders.>")?, bus.subscribe("orders.new")?);
+    /// let _ = bus.publish("orders.new", 7)?;
+    /// assert_eq!(bus.drain(std::time::Duration::ZERO).left(), 2); // one message, in two mailboxes
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn left(&self) -> usize {
         self.left
     }
 
     /// The handler threads that had not ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let (go, gate) = std::sync::mpsc::channel::<()>();
+    /// let _handler = bus.on("work", move |_| { let _ = gate.recv(); })?;
+    /// let _ = bus.publish("work", 1)?;
+    /// assert_eq!(bus.drain(std::time::Duration::from_millis(1)).busy(), 1);
+    /// # drop(go);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn busy(&self) -> usize {
         self.busy
     }
 
     /// Whether everything was taken and handled in time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let orders = bus.subscribe("orders.new")?;
+    /// let _ = bus.publish("orders.new", 7)?;
+    /// let _ = orders.recv()?;
+    /// assert!(bus.drain(std::time::Duration::from_secs(5)).is_complete());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_complete(&self) -> bool {
         self.left == 0 && self.busy == 0
     }
 
     /// How long it took.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let within = std::time::Duration::from_secs(5);
+    /// assert!(bus.drain(within).waited() < within); // there was nothing to wait for
+    /// ```
     pub fn waited(&self) -> Duration {
         self.waited
     }

@@ -1,6 +1,6 @@
 //! Dead letters: what could not be delivered or handled, for whoever wants to know.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -17,6 +17,23 @@ use crate::topic::Topic;
 pub(crate) const CAPACITY: usize = 1024;
 
 /// Why a message became a dead letter.
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{Bus, DeadLetterReason, Overflow};
+///
+/// let bus = Bus::<u32>::new();
+/// let dead_letters = bus.dead_letters();
+/// let _price = bus.subscription("price").capacity(1).overflow(Overflow::DropOldest).open()?;
+/// let _log = bus.subscription("log").capacity(1).overflow(Overflow::DropNewest).open()?;
+/// for topic in ["price", "price", "log", "log", "elsewhere"] {
+///     bus.fire(topic, 1);
+/// }
+/// let reasons: Vec<_> = dead_letters.try_iter().map(|letter| letter.reason().clone()).collect();
+/// assert_eq!(reasons, [DeadLetterReason::Evicted, DeadLetterReason::Full, DeadLetterReason::Unheard]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeadLetterReason {
@@ -51,6 +68,23 @@ impl fmt::Display for DeadLetterReason {
 }
 
 /// A message that was not delivered, or not handled, and why.
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{Bus, DeadLetterReason};
+///
+/// let bus = Bus::<&str>::new();
+/// let dead_letters = bus.dead_letters();
+/// let _printer = bus.on("print", |_| Err::<(), _>("no paper"))?;
+/// let _ = bus.publish("print", "a page")?;
+///
+/// let letter = dead_letters.recv()?;
+/// assert_eq!(letter.reason(), &DeadLetterReason::Failed("no paper".to_owned()));
+/// assert_eq!(letter.reason().to_string(), "its handler failed: no paper");
+/// assert_eq!((letter.into_payload(), bus.stats().handler_failures), ("a page", 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct DeadLetter<T> {
     topic: Topic,
@@ -61,26 +95,89 @@ pub struct DeadLetter<T> {
 
 impl<T> DeadLetter<T> {
     /// The topic on which the message was published.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// bus.fire("orders.nwe", 7);
+    /// assert_eq!(dead_letters.recv()?.topic(), &"orders.nwe"); // a slip of the pen
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn topic(&self) -> &Topic {
         &self.topic
     }
 
     /// The payload of the message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<String>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// bus.fire("nobody.listens", "tea".to_owned());
+    /// let letter = dead_letters.recv()?;
+    /// assert_eq!(format!("{}: {}", letter.topic(), letter.payload()), "nobody.listens: tea");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn payload(&self) -> &T {
         &self.payload
     }
 
     /// Takes the payload out.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<String>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// bus.fire("orders.new", "tea".to_owned()); // too early
+    /// let orders = bus.subscribe("orders.new")?;
+    /// let letter = dead_letters.recv()?;
+    /// let _ = bus.publish(letter.topic().clone(), letter.into_payload())?;
+    /// assert_eq!(orders.recv()?.as_str(), "tea");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn into_payload(self) -> T {
         self.payload
     }
 
     /// Why the message ended here.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Bus, DeadLetterReason};
+    ///
+    /// let bus = Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// let _work = bus.subscription("work").capacity(1).open()?;
+    /// bus.fire("work", 1);
+    /// bus.fire("work", 2);
+    /// assert_eq!(dead_letters.recv()?.reason(), &DeadLetterReason::Full);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reason(&self) -> &DeadLetterReason {
         &self.reason
     }
 
     /// How often a handler tried; 0 if none ever saw the message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::{Bus, Retry};
+    ///
+    /// let bus = Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// let printer = bus.subscription("print").retry(Retry::fixed(2, Duration::ZERO));
+    /// let _printer = printer.handle(|_| Err::<(), _>("no paper"))?;
+    /// let _ = bus.publish("print", 1)?;
+    /// assert_eq!(dead_letters.recv()?.attempts(), 3); // the first, and two more
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
@@ -166,7 +263,7 @@ impl<T> Losses<T> {
     /// Whether a dead letter would be read by anybody, so that it is worth a clone of the payload.
     pub(crate) fn is_listening(&self) -> bool {
         // Relaxed: the lock in `post` decides; a listener that comes right now may miss this letter.
-        self.listening.load(Ordering::Relaxed) > 0 && REPUBLISHING.get() != self.id()
+        self.listening.load(Ordering::Relaxed) > 0 && !is_republishing(self.id())
     }
 
     pub(crate) fn listen(self: &Arc<Self>) -> DeadLetters<T> {
@@ -180,7 +277,7 @@ impl<T> Losses<T> {
             self.listening.store(listeners.len(), Ordering::Relaxed);
         }
         drop(listeners);
-        DeadLetters { letters, losses: Arc::downgrade(self) }
+        DeadLetters { letters, losses: Arc::downgrade(self), alive: Arc::new(()) }
     }
 
     /// A bus is told apart by the address of its losses.
@@ -213,7 +310,7 @@ impl<T> Losses<T> {
 impl<T: Clone> Losses<T> {
     /// Gives the letter to every listener. Callers make sure first that somebody [listens](Self::is_listening).
     pub(crate) fn post(&self, topic: &Topic, payload: T, reason: DeadLetterReason, attempts: u32) {
-        if REPUBLISHING.get() == self.id() {
+        if is_republishing(self.id()) {
             return;
         }
         // A copy of the list, because payloads are cloned and dropped below.
@@ -228,12 +325,29 @@ impl<T: Clone> Losses<T> {
     }
 }
 
+/// This thread took a dead letter and has not asked for the next one: what it publishes on that bus makes no dead
+/// letters, so that a reader who publishes a letter again, to nowhere, is not handed it again.
+struct Republishing {
+    /// The address of the bus's `Losses`; the reader keeps it from being used again.
+    losses: usize,
+    reader: Weak<()>,
+}
+
 thread_local! {
-    /// This thread took a dead letter and has not asked for the next one: what it publishes makes no dead letters, so
-    /// that a reader who publishes a letter again, to nowhere, is not handed it again.
-    ///
-    /// Holds the address of the bus's `Losses`, 0 for none.
-    static REPUBLISHING: Cell<usize> = const { Cell::new(0) };
+    static REPUBLISHING: RefCell<Vec<Republishing>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Changes this thread's list; does nothing when the thread is past its end.
+fn with_republishing<A: Default>(change: impl FnOnce(&mut Vec<Republishing>) -> A) -> A {
+    REPUBLISHING.try_with(|list| change(&mut list.borrow_mut())).unwrap_or_default()
+}
+
+fn is_republishing(losses: usize) -> bool {
+    with_republishing(|list| {
+        // A reader that was dropped elsewhere counts no more.
+        list.retain(|entry| entry.reader.strong_count() > 0);
+        list.iter().any(|entry| entry.losses == losses)
+    })
 }
 
 /// A reader of dead letters, made by [`Bus::dead_letters`](crate::Bus::dead_letters).
@@ -266,6 +380,8 @@ thread_local! {
 pub struct DeadLetters<T> {
     letters: Arc<Letters<T>>,
     losses: Weak<Losses<T>>,
+    /// See [`Republishing`].
+    alive: Arc<()>,
 }
 
 impl<T> DeadLetters<T> {
@@ -274,8 +390,20 @@ impl<T> DeadLetters<T> {
     /// # Errors
     ///
     /// [`RecvError::Closed`] when the bus is closed, its handlers have finished and all letters were read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// bus.fire("nobody.listens", 7);
+    /// bus.close();
+    /// assert_eq!(dead_letters.recv()?.into_payload(), 7);
+    /// assert!(dead_letters.recv().unwrap_err().is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recv(&self) -> Result<DeadLetter<T>, RecvError> {
-        REPUBLISHING.set(0);
+        self.asks();
         self.taken(self.letters.queue.recv().map_err(|_| RecvError::Closed))
     }
 
@@ -284,8 +412,19 @@ impl<T> DeadLetters<T> {
     /// # Errors
     ///
     /// [`TryRecvError::Empty`] if there is none, [`TryRecvError::Closed`] if none will come.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// assert!(dead_letters.try_recv().unwrap_err().is_empty());
+    /// bus.fire("nobody.listens", 7);
+    /// assert_eq!(dead_letters.try_recv()?.into_payload(), 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_recv(&self) -> Result<DeadLetter<T>, TryRecvError> {
-        REPUBLISHING.set(0);
+        self.asks();
         self.taken(self.letters.queue.try_recv().map_err(|error| match error {
             crossbeam_channel::TryRecvError::Empty => TryRecvError::Empty,
             crossbeam_channel::TryRecvError::Disconnected => TryRecvError::Closed,
@@ -297,9 +436,24 @@ impl<T> DeadLetters<T> {
     /// # Errors
     ///
     /// [`RecvTimeoutError::Timeout`] if none came in time, [`RecvTimeoutError::Closed`] if none will come.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// let _printer = bus.on("print", |_| panic!("no paper"))?;
+    /// assert!(dead_letters.recv_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
+    /// let _ = bus.publish("print", 7)?;
+    /// let letter = dead_letters.recv_timeout(Duration::from_secs(5))?;
+    /// assert_eq!(letter.reason().to_string(), "its handler panicked: no paper");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recv_timeout(&self, timeout: Duration) -> Result<DeadLetter<T>, RecvTimeoutError> {
         let Some(deadline) = Instant::now().checked_add(timeout) else { return Ok(self.recv()?) };
-        REPUBLISHING.set(0);
+        self.asks();
         self.taken(self.letters.queue.recv_deadline(deadline).map_err(|error| match error {
             crossbeam_channel::RecvTimeoutError::Timeout => RecvTimeoutError::Timeout,
             crossbeam_channel::RecvTimeoutError::Disconnected => RecvTimeoutError::Closed,
@@ -307,41 +461,105 @@ impl<T> DeadLetters<T> {
     }
 
     /// Waits for one letter after the other, until the bus is closed and all letters were read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// let reader = std::thread::spawn(move || dead_letters.iter().map(|letter| letter.into_payload()).sum::<u32>());
+    /// for n in 1..=3 {
+    ///     bus.fire("nobody.listens", n);
+    /// }
+    /// bus.close();
+    /// assert_eq!(reader.join().unwrap(), 6);
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = DeadLetter<T>> + '_ {
         std::iter::from_fn(|| self.recv().ok())
     }
 
     /// Takes the letters that are there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// bus.fire("one", 1);
+    /// bus.fire("two", 2);
+    /// let topics: Vec<_> = dead_letters.try_iter().map(|letter| letter.topic().to_string()).collect();
+    /// assert_eq!(topics, ["one", "two"]);
+    /// ```
     pub fn try_iter(&self) -> impl Iterator<Item = DeadLetter<T>> + '_ {
         std::iter::from_fn(|| self.try_recv().ok())
     }
 
     /// The number of letters waiting.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// bus.fire("nobody.listens", 1); // before the reader was made
+    /// let dead_letters = bus.dead_letters();
+    /// bus.fire("nobody.listens", 2);
+    /// assert_eq!(dead_letters.len(), 1);
+    /// ```
     pub fn len(&self) -> usize {
         self.letters.queue.len()
     }
 
     /// Whether no letter is waiting.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// let _orders = bus.subscribe("orders.new")?;
+    /// let _ = bus.publish("orders.new", 1)?;
+    /// assert!(dead_letters.is_empty()); // nothing was lost
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.letters.queue.is_empty()
     }
 
     /// How many letters this reader lost because it had 1,024 waiting.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// for n in 0..1025 {
+    ///     bus.fire("nobody.listens", n);
+    /// }
+    /// assert_eq!((dead_letters.len(), dead_letters.dropped()), (1024, 1));
+    /// assert_eq!(dead_letters.recv()?.into_payload(), 1); // the oldest is gone
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn dropped(&self) -> u64 {
         self.letters.dropped.load(Ordering::Relaxed)
     }
 
     fn taken<E>(&self, letter: Result<DeadLetter<T>, E>) -> Result<DeadLetter<T>, E> {
         if letter.is_ok() {
-            REPUBLISHING.set(self.losses.as_ptr().addr());
+            let (losses, reader) = (self.losses.as_ptr().addr(), Arc::downgrade(&self.alive));
+            with_republishing(|list| list.push(Republishing { losses, reader }));
         }
         letter
+    }
+
+    /// This thread asks for a letter, so it is done with the one before.
+    fn asks(&self) {
+        with_republishing(|list| list.retain(|entry| entry.reader.as_ptr() != Arc::as_ptr(&self.alive)));
     }
 }
 
 impl<T> Drop for DeadLetters<T> {
     fn drop(&mut self) {
-        REPUBLISHING.set(0);
+        self.asks();
         if let Some(losses) = self.losses.upgrade() {
             losses.remove(&self.letters);
         }

@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, bounded};
 use crate::core::{Core, leave};
 use crate::dead_letter::{DeadLetterReason, Losses};
 use crate::error::{SubscribeError, TryRecvError};
-use crate::lifecycle::{EndSignal, EndTrigger, Lifecycle, serve_on_this_thread, this_thread_serves};
+use crate::lifecycle::{EndSignal, EndTrigger, Lifecycle, serve_on_this_thread};
 use crate::mailbox::Mailbox;
 use crate::message::Message;
 
@@ -151,7 +151,6 @@ trait Attached: Send + Sync {
     /// Drops what is queued.
     fn abandon(&self) -> usize;
     fn len(&self) -> usize;
-    fn is_served_by_this_thread(&self) -> bool;
 }
 
 struct Attachment<T, R> {
@@ -171,10 +170,6 @@ impl<T: Send, R: Send> Attached for Attachment<T, R> {
 
     fn len(&self) -> usize {
         self.mailbox.len()
-    }
-
-    fn is_served_by_this_thread(&self) -> bool {
-        this_thread_serves(self.mailbox.id)
     }
 }
 
@@ -245,7 +240,7 @@ impl Handler {
         if !last {
             self.control.abandon();
         }
-        if self.subscription.is_served_by_this_thread() {
+        if self.is_own_thread() {
             let left = if last { self.subscription.len() } else { 0 };
             return StopReport { left, busy: self.busy() };
         }
@@ -253,6 +248,8 @@ impl Handler {
             Some(deadline) => !matches!(self.running.recv_deadline(deadline), Err(RecvTimeoutError::Timeout)),
             None => self.running.recv().is_err(),
         };
+        // Counted before they are told: a thread that was cut short is not one that has finished.
+        let busy = self.busy();
         if ended {
             for thread in self.threads.drain(..) {
                 // A worker catches what panics in its closure, so there is nothing to hear from it.
@@ -262,7 +259,12 @@ impl Handler {
             self.control.abandon();
         }
         let left = if last { self.subscription.abandon() } else { 0 };
-        StopReport { left, busy: self.busy() }
+        StopReport { left, busy: if ended { 0 } else { busy } }
+    }
+
+    fn is_own_thread(&self) -> bool {
+        let current = std::thread::current().id();
+        self.threads.iter().any(|thread| thread.thread().id() == current)
     }
 
     fn busy(&self) -> usize {
@@ -411,10 +413,22 @@ impl<T, R> Worker<T, R> {
 impl<T: Clone, R> Worker<T, R> {
     fn run(self, mut f: impl FnMut(&Message<T, R>) -> Result<(), String>) {
         serve_on_this_thread(&self.lifecycle, self.mailbox.id);
-        while let Some(message) = self.next() {
-            // What is caught here is a panic outside the closure: of a payload's `Drop`, for example.
-            if catch_unwind(AssertUnwindSafe(|| self.process(message, &mut f))).is_err() {
-                self.losses.handler_panics.fetch_add(1, Ordering::Relaxed);
+        loop {
+            // What is caught here is a panic outside the closure: in the `Drop` of a payload, or the `Clone` of a retained
+            // value.
+            let went_on = catch_unwind(AssertUnwindSafe(|| match self.next() {
+                Some(message) => {
+                    self.process(message, &mut f);
+                    true
+                }
+                None => false,
+            }));
+            match went_on {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(_) => {
+                    self.losses.handler_panics.fetch_add(1, Ordering::Relaxed);
+                }
             }
         }
         // The closure may hold handles of the bus, and they must be gone before the thread counts as ended.

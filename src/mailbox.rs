@@ -9,17 +9,17 @@ use std::any::TypeId;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{Select, SelectedOperation};
-use crossbeam_utils::{Backoff, CachePadded};
+use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
 use crate::dead_letter::{DeadLetterReason, Losses};
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::lifecycle::{EndSignal, EndTrigger, this_thread_serves};
 use crate::message::{Envelope, Message, Parcel};
-use crate::queue::{QueueReceiver, QueueSender, Unsent, queue};
+use crate::queue::{QueueReceiver, QueueSender, queue};
 use crate::retained::Retained;
 use crate::topic::{Pattern, Topic};
 
@@ -185,6 +185,11 @@ impl<T, R> Mailbox<T, R> {
         self.queue.len()
     }
 
+    /// Whether this thread is the only worker of the only handler: nobody else could take a message out.
+    pub(crate) fn only_this_thread_reads(&self) -> bool {
+        this_thread_serves(self.id) && self.readers.load(Ordering::SeqCst) == 1
+    }
+
     pub(crate) fn received(&self) -> u64 {
         self.reading.received.load(Ordering::Relaxed)
     }
@@ -324,9 +329,7 @@ pub(crate) enum Offer<T, R> {
     Lost(Parcel<T, R>, DeadLetterReason),
     /// It takes no messages any more.
     Gone(Parcel<T, R>),
-    /// The time was over before there was room.
-    Timeout(Parcel<T, R>),
-    /// The bus was closed before there was room.
+    /// The bus is closed.
     Closed(Parcel<T, R>),
 }
 
@@ -442,7 +445,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
                 self.was_taken();
                 Offer::Taken { evicted: 0 }
             }
-            Err(Unsent::Full(back) | Unsent::Ended(back) | Unsent::Timeout(back)) => self.full(self.unpack(back)),
+            Err(back) => self.full(self.unpack(back)),
         }
     }
 
@@ -475,7 +478,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
                     self.was_taken();
                     return Offer::Taken { evicted: 0 };
                 }
-                Err(Unsent::Full(back) | Unsent::Ended(back) | Unsent::Timeout(back)) => envelope = back,
+                Err(back) => envelope = back,
             }
             mailbox.note_depth(mailbox.capacity);
         }
@@ -486,7 +489,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
         loop {
             match self.queue.try_send(topic, envelope) {
                 Ok(()) => break,
-                Err(Unsent::Full(back) | Unsent::Ended(back) | Unsent::Timeout(back)) => envelope = back,
+                Err(back) => envelope = back,
             }
             if let Ok(evicted) = mailbox.queue.try_recv() {
                 mailbox.lost_in_front.fetch_add(1 + evicted.1.lost_before(), Ordering::Relaxed);
@@ -513,56 +516,6 @@ impl<T: Clone, R> MailboxSender<T, R> {
         Offer::Taken { evicted: count }
     }
 
-    /// Tries for a moment to get into a mailbox that was full; it may still be [`Full`](Offer::Full) after that.
-    ///
-    /// A full mailbox is the normal case of lossless flow, and going to sleep costs more than most waits.
-    pub(crate) fn spin(&self, topic: &Topic, parcel: Parcel<T, R>, deadline: Option<Instant>) -> Offer<T, R> {
-        if this_thread_serves(self.mailbox.id) {
-            return Offer::Full(parcel);
-        }
-        let mut envelope = self.envelope(parcel);
-        let backoff = Backoff::new();
-        loop {
-            if !self.is_open() {
-                return self.ended(self.unpack(envelope));
-            }
-            match self.queue.try_send(topic, envelope) {
-                Ok(()) => {
-                    self.was_taken();
-                    return Offer::Taken { evicted: 0 };
-                }
-                Err(Unsent::Full(back) | Unsent::Ended(back) | Unsent::Timeout(back)) => envelope = back,
-            }
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                return Offer::Timeout(self.unpack(envelope));
-            }
-            if backoff.is_completed() {
-                return Offer::Full(self.unpack(envelope));
-            }
-            backoff.snooze();
-        }
-    }
-
-    /// Sleeps until there is room, the mailbox ends, or the deadline is reached.
-    pub(crate) fn wait(&self, topic: &Topic, parcel: Parcel<T, R>, deadline: Option<Instant>) -> Offer<T, R> {
-        if this_thread_serves(self.mailbox.id) {
-            self.wait_for_itself(topic, parcel, deadline)
-        } else {
-            self.sleep(topic, parcel, deadline)
-        }
-    }
-
-    fn sleep(&self, topic: &Topic, parcel: Parcel<T, R>, deadline: Option<Instant>) -> Offer<T, R> {
-        match self.queue.send(topic, self.envelope(parcel), &self.mailbox.ended, deadline) {
-            Ok(()) => {
-                self.was_taken();
-                Offer::Taken { evicted: 0 }
-            }
-            Err(Unsent::Timeout(back)) => Offer::Timeout(self.unpack(back)),
-            Err(Unsent::Ended(back) | Unsent::Full(back)) => self.ended(self.unpack(back)),
-        }
-    }
-
     fn ended(&self, parcel: Parcel<T, R>) -> Offer<T, R> {
         if self.mailbox.end.load(Ordering::SeqCst) == End::Closed as u8 {
             Offer::Closed(parcel)
@@ -570,25 +523,66 @@ impl<T: Clone, R> MailboxSender<T, R> {
             Offer::Gone(parcel)
         }
     }
+}
 
-    /// This thread is a handler of the very mailbox that is full. It may wait only while another reader could make room.
-    fn wait_for_itself(&self, topic: &Topic, mut parcel: Parcel<T, R>, deadline: Option<Instant>) -> Offer<T, R> {
-        let mailbox = &*self.mailbox;
-        let mut waiting = mailbox.waiting_for_themselves.fetch_add(1, Ordering::SeqCst) + 1;
-        let offer = loop {
-            if waiting >= mailbox.readers.load(Ordering::SeqCst) {
-                break Offer::Lost(parcel, DeadLetterReason::SelfDeadlock);
-            }
-            // The other readers may leave, or come to wait here too, so it looks again now and then.
-            let pause = Instant::now() + Duration::from_millis(20);
-            let end = deadline.map_or(pause, |deadline| deadline.min(pause));
-            match self.sleep(topic, parcel, Some(end)) {
-                Offer::Timeout(back) if deadline.is_none_or(|deadline| Instant::now() < deadline) => parcel = back,
-                other => break other,
-            }
-            waiting = mailbox.waiting_for_themselves.load(Ordering::SeqCst);
-        };
-        mailbox.waiting_for_themselves.fetch_sub(1, Ordering::SeqCst);
-        offer
+impl<T, R> MailboxSender<T, R> {
+    /// Whether this thread is a handler's, and the mailbox its own.
+    pub(crate) fn is_served_by_this_thread(&self) -> bool {
+        this_thread_serves(self.mailbox.id)
+    }
+
+    /// Counts this thread, which serves the mailbox, as one that waits for room in it, until the result is dropped.
+    pub(crate) fn wait_for_itself(&self) -> WaitsForItself<'_> {
+        self.mailbox.waiting_for_themselves.fetch_add(1, Ordering::SeqCst);
+        WaitsForItself(&self.mailbox.waiting_for_themselves)
+    }
+
+    /// Whether every reader of the mailbox waits for room in it, so that there will never be any.
+    pub(crate) fn only_itself_can_drain(&self) -> bool {
+        let waiting = self.mailbox.waiting_for_themselves.load(Ordering::SeqCst);
+        waiting >= self.mailbox.readers.load(Ordering::SeqCst)
+    }
+}
+
+pub(crate) struct WaitsForItself<'a>(&'a AtomicUsize);
+
+impl Drop for WaitsForItself<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Sleeps until one of these mailboxes takes the message or ends; tells which, and hands the message back if none did by
+/// the deadline.
+pub(crate) fn wait_for_any<T: Clone, R>(
+    full: &[Arc<MailboxSender<T, R>>],
+    topic: &Topic,
+    parcel: Parcel<T, R>,
+    deadline: Option<Instant>,
+) -> Result<(usize, Offer<T, R>), Parcel<T, R>> {
+    let mut select = Select::new();
+    for sender in full {
+        // Two operations each: the even ones send, the odd ones see the end.
+        sender.queue.register(&mut select);
+        select.recv(&sender.mailbox.ended);
+    }
+    let operation = match deadline {
+        Some(deadline) => select.select_deadline(deadline).ok(),
+        None => Some(select.select()),
+    };
+    let Some(operation) = operation else { return Err(parcel) };
+    let index = operation.index() / 2;
+    let sender = &full[index];
+    if operation.index() % 2 == 1 {
+        // It carries nothing: that it is ready means that it has ended.
+        let _ = operation.recv(&sender.mailbox.ended);
+        return Ok((index, sender.ended(parcel)));
+    }
+    match sender.queue.complete(operation, topic, sender.envelope(parcel)) {
+        Ok(()) => {
+            sender.was_taken();
+            Ok((index, Offer::Taken { evicted: 0 }))
+        }
+        Err(back) => Ok((index, sender.ended(sender.unpack(back)))),
     }
 }

@@ -5,9 +5,10 @@
 
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Select, SelectedOperation, SendError, Sender, bounded, select};
+use crossbeam_channel::{
+    Receiver, RecvTimeoutError, Select, SelectedOperation, SendError, Sender, TrySendError, bounded,
+};
 
-use crate::lifecycle::EndSignal;
 use crate::message::Envelope;
 use crate::topic::Topic;
 
@@ -21,14 +22,6 @@ pub(crate) enum QueueSender<T, R> {
 pub(crate) enum QueueReceiver<T, R> {
     OneTopic(Topic, Receiver<Envelope<T, R>>),
     ManyTopics(Receiver<Addressed<T, R>>),
-}
-
-/// Why an envelope is still here.
-pub(crate) enum Unsent<T, R> {
-    Full(Envelope<T, R>),
-    /// The subscription has ended, see [`EndSignal`].
-    Ended(Envelope<T, R>),
-    Timeout(Envelope<T, R>),
 }
 
 /// A queue for messages of `topic`, or of many topics.
@@ -46,29 +39,14 @@ pub(crate) fn queue<T, R>(capacity: usize, topic: Option<Topic>) -> (QueueSender
 }
 
 impl<T, R> QueueSender<T, R> {
+    /// Hands the envelope back if the queue is full.
     #[inline]
-    pub(crate) fn try_send(&self, topic: &Topic, envelope: Envelope<T, R>) -> Result<(), Unsent<T, R>> {
+    pub(crate) fn try_send(&self, topic: &Topic, envelope: Envelope<T, R>) -> Result<(), Envelope<T, R>> {
         // The mailbox keeps a receiver, so a channel is never found disconnected here.
         match self {
-            Self::OneTopic(sender) => sender.try_send(envelope).map_err(|error| Unsent::Full(error.into_inner())),
+            Self::OneTopic(sender) => sender.try_send(envelope).map_err(TrySendError::into_inner),
             Self::ManyTopics(sender) => {
-                sender.try_send((topic.clone(), envelope)).map_err(|error| Unsent::Full(error.into_inner().1))
-            }
-        }
-    }
-
-    /// Sleeps until there is room, `ended` ends, or the deadline is reached.
-    pub(crate) fn send(
-        &self,
-        topic: &Topic,
-        envelope: Envelope<T, R>,
-        ended: &EndSignal,
-        deadline: Option<Instant>,
-    ) -> Result<(), Unsent<T, R>> {
-        match self {
-            Self::OneTopic(sender) => send(sender, envelope, ended, deadline, |envelope| envelope),
-            Self::ManyTopics(sender) => {
-                send(sender, (topic.clone(), envelope), ended, deadline, |(_, envelope)| envelope)
+                sender.try_send((topic.clone(), envelope)).map_err(|error| error.into_inner().1)
             }
         }
     }
@@ -79,29 +57,28 @@ impl<T, R> QueueSender<T, R> {
             Self::ManyTopics(sender) => sender.is_full(),
         }
     }
-}
 
-fn send<I, T, R>(
-    sender: &Sender<I>,
-    item: I,
-    ended: &EndSignal,
-    deadline: Option<Instant>,
-    envelope: impl Fn(I) -> Envelope<T, R>,
-) -> Result<(), Unsent<T, R>> {
-    let sent = match deadline {
-        None => select! {
-            send(sender, item) -> sent => sent,
-            recv(ended) -> _ => return Err(Unsent::Ended(envelope(item))),
-        },
-        Some(deadline) => select! {
-            send(sender, item) -> sent => sent,
-            recv(ended) -> _ => return Err(Unsent::Ended(envelope(item))),
-            default(deadline.saturating_duration_since(Instant::now())) => {
-                return Err(Unsent::Timeout(envelope(item)));
+    pub(crate) fn register<'a>(&'a self, select: &mut Select<'a>) -> usize {
+        match self {
+            Self::OneTopic(sender) => select.send(sender),
+            Self::ManyTopics(sender) => select.send(sender),
+        }
+    }
+
+    /// Sends through a registered sender that a `select` has chosen.
+    pub(crate) fn complete(
+        &self,
+        operation: SelectedOperation<'_>,
+        topic: &Topic,
+        envelope: Envelope<T, R>,
+    ) -> Result<(), Envelope<T, R>> {
+        match self {
+            Self::OneTopic(sender) => operation.send(sender, envelope).map_err(SendError::into_inner),
+            Self::ManyTopics(sender) => {
+                operation.send(sender, (topic.clone(), envelope)).map_err(|error| error.into_inner().1)
             }
-        },
-    };
-    sent.map_err(|SendError(item)| Unsent::Ended(envelope(item)))
+        }
+    }
 }
 
 /// Every sender is gone and the queue is empty.

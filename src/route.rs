@@ -1,12 +1,13 @@
 //! The immutable list of mailboxes of one topic, and the delivery of a message to all of them.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::Guard;
+use crossbeam_utils::Backoff;
 
 use crate::dead_letter::DeadLetterReason;
-use crate::mailbox::{Mailbox, MailboxSender, Offer};
+use crate::mailbox::{Mailbox, MailboxSender, Offer, wait_for_any};
 use crate::message::Parcel;
 use crate::request::ReplySource;
 use crate::topic::Topic;
@@ -183,7 +184,7 @@ impl<T: Clone, R, S: ReplySource<R>> Copies<'_, T, R, S> {
 /// The first pass offers it to all without waiting; the second waits for those that block and were full. N mailboxes
 /// cost N-1 clones: the last to be served gets the original.
 ///
-/// A publisher that has to sleep lets go of the route first, and keeps only the mailbox that it waits for. Otherwise a
+/// A publisher that has to sleep lets go of the route first, and keeps only the mailboxes that it waits for. Otherwise a
 /// mailbox that was taken off its routes meanwhile would still have a sender, and its subscriber would not see the end.
 /// For the same reason `overflowed` is called at once for a mailbox that has run over.
 pub(crate) fn deliver<T: Clone, R, S: ReplySource<R>>(
@@ -254,62 +255,71 @@ impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F>
         self.settle(sender, offer);
     }
 
-    /// Waits for the mailboxes that were full, one after the other.
+    /// Waits for the mailboxes that were full, for all at once: whichever has room gets the message.
     fn second(&mut self, route: Guard<Arc<Route<T, R>>>) {
-        let mut asleep = None;
-        while let Some(index) = self.waiting.pop() {
-            let sender = &route.mailboxes[index];
-            let last = self.waiting.is_empty();
-            if !self.get_in(last, sender, MailboxSender::spin) {
-                asleep = Some(Arc::clone(sender));
-                break;
+        // A full mailbox is the normal case of lossless flow, and going to sleep costs more than most waits.
+        let backoff = Backoff::new();
+        while !backoff.is_completed() && !self.is_over() {
+            backoff.snooze();
+            let mut round = std::mem::take(&mut self.waiting);
+            while let Some(index) = round.pop() {
+                let last = round.is_empty() && self.waiting.is_empty() && self.stopped.is_none();
+                self.offer(index, &route.mailboxes[index], last);
+            }
+            if self.waiting.is_empty() || self.stopped.is_some() {
+                return;
             }
         }
-        let Some(mut sender) = asleep else { return };
-        let mut later = Vec::new();
+        let mut full = Vec::new();
         while let Some(index) = self.waiting.pop() {
-            later.push(Arc::downgrade(&route.mailboxes[index]));
+            full.push(Arc::clone(&route.mailboxes[index]));
         }
         drop(route);
-        let mut later = later.into_iter();
-        loop {
-            self.get_in(later.len() == 0, &sender, MailboxSender::wait);
-            drop(sender);
-            sender = loop {
-                let Some(next) = later.next() else { return };
-                if let Some(next) = next.upgrade() {
-                    break next;
+        self.sleep(full);
+    }
+
+    /// Sleeps until all of these mailboxes have the message or have ended, or the time is over, or the bus closed.
+    fn sleep(&mut self, mut full: Vec<Arc<MailboxSender<T, R>>>) {
+        let own = full.iter().find(|sender| sender.is_served_by_this_thread()).cloned();
+        let _waiting = own.as_ref().map(|own| own.wait_for_itself());
+        while !full.is_empty() && self.stopped.is_none() {
+            let refused = own.as_ref().filter(|own| own.only_itself_can_drain());
+            if let Some(index) = refused.and_then(|own| full.iter().position(|sender| Arc::ptr_eq(sender, own))) {
+                let sender = full.remove(index);
+                if let Some(parcel) = self.copies.take(full.is_empty()) {
+                    self.settle(&sender, Offer::Lost(parcel, DeadLetterReason::SelfDeadlock));
                 }
-            };
+                continue;
+            }
+            // The copy is made before the choice: user code must not run between the choice and the sending.
+            let Some(parcel) = self.copies.take(full.len() == 1) else { return };
+            // The other readers of a handler's own mailbox may leave, or come to wait too, so it looks now and then.
+            let look = own.as_ref().map(|_| Instant::now() + Duration::from_millis(20));
+            let deadline = [look, self.deadline()].into_iter().flatten().min();
+            match wait_for_any(&full, self.topic, parcel, deadline) {
+                Ok((index, offer)) => {
+                    let sender = full.remove(index);
+                    self.settle(&sender, offer);
+                }
+                Err(parcel) => {
+                    self.copies.put_back(parcel);
+                    if self.is_over() {
+                        self.stopped = Some(Stopped::Timeout);
+                    }
+                }
+            }
         }
     }
 
-    /// `false` if the mailbox is still full.
-    fn get_in(
-        &mut self,
-        last: bool,
-        sender: &MailboxSender<T, R>,
-        send: impl Fn(&MailboxSender<T, R>, &Topic, Parcel<T, R>, Option<Instant>) -> Offer<T, R>,
-    ) -> bool {
-        let deadline = match self.wait {
+    fn deadline(&self) -> Option<Instant> {
+        match self.wait {
             Wait::Until(deadline) => Some(deadline),
             Wait::Forever | Wait::Never => None,
-        };
-        if matches!(self.stopped, Some(Stopped::Closed)) {
-            return true;
         }
-        // After a timeout the original is kept: it goes back to the publisher.
-        let Some(parcel) = self.copies.take(last && self.stopped.is_none()) else { return true };
-        match send(sender, self.topic, parcel, deadline) {
-            Offer::Full(parcel) => {
-                self.copies.put_back(parcel);
-                false
-            }
-            offer => {
-                self.settle(sender, offer);
-                true
-            }
-        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.deadline().is_some_and(|deadline| deadline <= Instant::now())
     }
 
     #[inline]
@@ -326,10 +336,6 @@ impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F>
                     (self.overflowed)(&sender.mailbox);
                 }
                 sender.lost(self.topic, &parcel.payload, reason);
-                parcel
-            }
-            Offer::Timeout(parcel) => {
-                self.stopped = Some(Stopped::Timeout);
                 parcel
             }
             Offer::Closed(parcel) => {
