@@ -1,5 +1,6 @@
 //! What all handles of one bus share, and the operations that more than one of them offers.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -94,8 +95,12 @@ impl<T, R> Core<T, R> {
         if self.lifecycle.workers() == 0 {
             self.losses.close();
         }
-        // Last, because it may drop payloads, and that may panic.
-        drop(leftovers);
+        // What is left over may hold payloads, whose `Drop` may panic; but the callbacks have to be told.
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(leftovers)));
+        self.lifecycle.tell_waiting();
+        if let Err(panic) = dropped {
+            resume_unwind(panic);
+        }
     }
 
     /// Refuses new work, waits until the queues are empty and the handlers idle, and closes the bus.
@@ -104,8 +109,8 @@ impl<T, R> Core<T, R> {
     pub(crate) fn drain(&self, within: Duration) -> DrainReport {
         let started = Instant::now();
         let deadline = started.checked_add(within);
-        // A handler that drains its own bus cannot wait for itself.
-        let own_workers = usize::from(self.lifecycle.is_served_by_this_thread());
+        // A handler that drains its own bus cannot wait for itself, nor for another that does the same.
+        let _draining = self.lifecycle.drains();
         self.lifecycle.advance(Phase::Draining);
         let mut pause = Pause::new(deadline);
         // Handlers may still publish for one another while they finish. The bus is at rest when two looks in a row find
@@ -113,7 +118,7 @@ impl<T, R> Core<T, R> {
         let mut last_activity = None;
         loop {
             let activity = self.lifecycle.activity();
-            if !self.is_at_rest(own_workers) {
+            if !self.is_at_rest() {
                 last_activity = None;
             } else if last_activity == Some(activity) {
                 break;
@@ -128,20 +133,24 @@ impl<T, R> Core<T, R> {
         let mailboxes: Vec<_> = self.map.read().subscriptions().cloned().collect();
         self.close();
         // What came from publishers that were on their way is handled too: the threads end when their queues are empty.
-        while self.lifecycle.workers() > own_workers {
+        while self.lifecycle.workers() > self.lifecycle.draining().len() {
             if !pause.wait() {
                 break;
             }
         }
         let left = mailboxes.iter().map(|mailbox| mailbox.len()).sum();
-        let busy = self.lifecycle.workers().saturating_sub(own_workers);
+        let busy = self.lifecycle.workers().saturating_sub(self.lifecycle.draining().len());
         DrainReport { left, busy, waited: started.elapsed() }
     }
 
-    fn is_at_rest(&self, own_workers: usize) -> bool {
-        // The queues first: a worker is busy before it takes a message out.
-        self.map.read().subscriptions().all(|mailbox| mailbox.len() == 0 || mailbox.only_this_thread_reads())
-            && self.lifecycle.busy_workers() <= own_workers
+    fn is_at_rest(&self) -> bool {
+        let draining = self.lifecycle.draining();
+        // The queues first: a worker is busy before it takes a message out. A queue whose readers all drain the bus will
+        // not get any shorter.
+        self.map.read().subscriptions().all(|mailbox| {
+            let unable = draining.iter().filter(|id| **id == mailbox.id).count();
+            mailbox.len() == 0 || unable >= mailbox.readers()
+        }) && self.lifecycle.busy_workers() <= draining.len()
     }
 }
 

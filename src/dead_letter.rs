@@ -444,7 +444,7 @@ impl<T> DeadLetters<T> {
     ///
     /// let bus = tramline::Bus::<u32>::new();
     /// let dead_letters = bus.dead_letters();
-    /// let _printer = bus.on("print", |_| panic!("no paper"))?;
+    /// let _printer = bus.on("print", |pages| assert!(**pages < 5, "no paper"))?;
     /// assert!(dead_letters.recv_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
     /// let _ = bus.publish("print", 7)?;
     /// let letter = dead_letters.recv_timeout(Duration::from_secs(5))?;

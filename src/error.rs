@@ -8,6 +8,21 @@ use std::fmt;
 use thiserror::Error;
 
 /// A text is no topic or no pattern.
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{InvalidToken, Topic, TopicError};
+///
+/// assert_eq!(Topic::new(""), Err(TopicError::Empty));
+/// assert!(matches!(Topic::new("x".repeat(5000)), Err(TopicError::TooLong { length: 5000, .. })));
+/// match Topic::new("orders.n ew") {
+///     Err(TopicError::Token { token, position, reason, .. }) => {
+///         assert_eq!((token, position, reason), (2, 7, InvalidToken::Character(' ')));
+///     }
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TopicError {
@@ -45,6 +60,20 @@ pub enum TopicError {
 }
 
 /// What is wrong with one token of a topic or pattern, see [`TopicError::Token`].
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{InvalidToken, Pattern, Topic, TopicError};
+///
+/// let wrong = |error| match error {
+///     TopicError::Token { reason, .. } => reason,
+///     other => panic!("{other}"),
+/// };
+/// assert_eq!(wrong(Topic::new("orders..new").unwrap_err()), InvalidToken::Empty);
+/// assert_eq!(wrong(Topic::new("orders.*").unwrap_err()), InvalidToken::Wildcard);
+/// assert_eq!(wrong(Pattern::new("orders.>.new").unwrap_err()), InvalidToken::RestNotLast);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidToken {
@@ -72,6 +101,21 @@ impl fmt::Display for InvalidToken {
 }
 
 /// A subscription could not be made.
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{Bus, SubscribeError};
+///
+/// let bus = Bus::<u32>::new();
+/// let no_room = bus.subscription("orders").capacity(0).open();
+/// assert!(matches!(no_room, Err(SubscribeError::Capacity { capacity: 0, .. })));
+///
+/// let _one = bus.subscription("jobs").group("workers").open()?;
+/// let differs = bus.subscription("jobs").group("workers").retained().open();
+/// assert!(matches!(differs, Err(SubscribeError::Group { option: "retained", .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SubscribeError {
@@ -116,17 +160,48 @@ pub enum SubscribeError {
 
 impl SubscribeError {
     /// Whether the bus was closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// bus.close();
+    /// assert!(bus.subscribe("orders.new").unwrap_err().is_closed());
+    /// ```
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed)
     }
 
     /// Whether the pattern was invalid.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// assert!(bus.subscribe("orders.>.new").unwrap_err().is_topic());
+    /// ```
     pub fn is_topic(&self) -> bool {
         matches!(self, Self::Topic(_))
     }
 }
 
 /// A message was not published, or not to every mailbox. Holds the payload.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tramline::{Bus, PublishError};
+///
+/// let bus = Bus::<u32>::new();
+/// let _slow = bus.subscription("work").capacity(1).open()?;
+/// let _ = bus.publish("work", 1)?;
+/// match bus.publish_timeout("work", 2, Duration::from_millis(1)) {
+///     Err(PublishError::Timeout(payload)) => assert_eq!(payload, 2),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PublishError<T> {
@@ -160,16 +235,43 @@ impl<T> PublishError<T> {
     }
 
     /// Whether the topic was invalid.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// assert!(bus.publish("orders.*", 1).unwrap_err().is_topic()); // a wildcard is for subscriptions
+    /// ```
     pub fn is_topic(&self) -> bool {
         matches!(self, Self::Topic(..))
     }
 
     /// Whether the bus was closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let orders = bus.publisher("orders.new")?;
+    /// bus.close();
+    /// assert!(orders.try_publish(1).unwrap_err().is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed(_))
     }
 
     /// Whether the time was over.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _full = bus.subscription("work").capacity(1).open()?;
+    /// bus.fire("work", 1);
+    /// assert!(bus.publish_timeout("work", 2, std::time::Duration::ZERO).unwrap_err().is_timeout());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout(_))
     }
@@ -186,6 +288,18 @@ impl<T> fmt::Debug for PublishError<T> {
 }
 
 /// A request was not sent. Holds the payload.
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{Bus, RequestError};
+///
+/// let bus = Bus::<&str>::new();
+/// match bus.request("price.tea", "100 g") {
+///     Err(RequestError::NoResponders(payload)) => assert_eq!(payload, "100 g"),
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RequestError<T> {
@@ -218,16 +332,43 @@ impl<T> RequestError<T> {
     }
 
     /// Whether the topic was invalid.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// assert!(bus.gather("bids.>", 1).unwrap_err().is_topic());
+    /// ```
     pub fn is_topic(&self) -> bool {
         matches!(self, Self::Topic(..))
     }
 
     /// Whether there was nobody to answer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let server = bus.serve("double", |n| 2 * **n)?;
+    /// drop(server);
+    /// assert!(bus.request("double", 21).unwrap_err().is_no_responders());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_no_responders(&self) -> bool {
         matches!(self, Self::NoResponders(_))
     }
 
     /// Whether the bus was closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _server = bus.serve("double", |n| 2 * **n)?;
+    /// bus.close();
+    /// assert!(bus.request("double", 21).unwrap_err().is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed(_))
     }
@@ -244,6 +385,24 @@ impl<T> fmt::Debug for RequestError<T> {
 }
 
 /// No message will come any more, see [`Subscriber::recv`](crate::Subscriber::recv).
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{Bus, Overflow, RecvError};
+///
+/// let bus = Bus::<u32>::new();
+/// let patient = bus.subscribe("tick")?;
+/// let strict = bus.subscription("tick").capacity(1).overflow(Overflow::Disconnect).open()?;
+/// let _ = bus.publish("tick", 1)?;
+/// let _ = bus.publish("tick", 2)?; // one too many for `strict`
+/// drop(bus);
+/// assert!(matches!(patient.iter().last(), Some(tick) if *tick == 2));
+/// assert!(matches!(patient.recv(), Err(RecvError::Closed)));
+/// assert!(matches!(strict.iter().last(), Some(tick) if *tick == 1));
+/// assert!(matches!(strict.recv(), Err(RecvError::Overflowed)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RecvError {
@@ -257,17 +416,54 @@ pub enum RecvError {
 
 impl RecvError {
     /// Whether the bus was closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let orders = bus.subscribe("orders.new")?;
+    /// drop(bus); // the last handle
+    /// assert!(orders.recv().unwrap_err().is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed)
     }
 
     /// Whether the mailbox ran over.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Bus, Overflow};
+    ///
+    /// let bus = Bus::<u32>::builder().capacity(1).overflow(Overflow::Disconnect).build();
+    /// let ticks = bus.subscribe("tick")?;
+    /// (1..=3).for_each(|tick| bus.fire("tick", tick));
+    /// assert_eq!(*ticks.recv()?, 1);
+    /// assert!(ticks.recv().unwrap_err().is_overflowed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_overflowed(&self) -> bool {
         matches!(self, Self::Overflowed)
     }
 }
 
 /// There is no message now, see [`Subscriber::try_recv`](crate::Subscriber::try_recv).
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{Bus, RecvError, TryRecvError};
+///
+/// let bus = Bus::<u32>::new();
+/// let orders = bus.subscribe("orders.new")?;
+/// assert!(matches!(orders.try_recv(), Err(TryRecvError::Empty)));
+/// bus.close();
+/// assert!(matches!(orders.try_recv(), Err(TryRecvError::Closed)));
+/// assert_eq!(TryRecvError::from(RecvError::Closed), TryRecvError::Closed);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TryRecvError {
@@ -284,16 +480,46 @@ pub enum TryRecvError {
 
 impl TryRecvError {
     /// Whether the mailbox was empty; a message may come later.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let orders = bus.subscribe("orders.new")?;
+    /// assert!(orders.try_recv().unwrap_err().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         matches!(self, Self::Empty)
     }
 
     /// Whether the bus was closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// bus.close();
+    /// assert!(bus.dead_letters().try_recv().unwrap_err().is_closed());
+    /// ```
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed)
     }
 
     /// Whether the mailbox ran over.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Bus, Overflow};
+    ///
+    /// let bus = Bus::<u32>::builder().capacity(1).overflow(Overflow::Disconnect).build();
+    /// let ticks = bus.subscribe("tick")?;
+    /// (1..=2).for_each(|tick| bus.fire("tick", tick));
+    /// assert_eq!(*ticks.try_recv()?, 1);
+    /// assert!(ticks.try_recv().unwrap_err().is_overflowed()); // and not `is_empty`
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_overflowed(&self) -> bool {
         matches!(self, Self::Overflowed)
     }
@@ -309,6 +535,21 @@ impl From<RecvError> for TryRecvError {
 }
 
 /// No message came in time, see [`Subscriber::recv_timeout`](crate::Subscriber::recv_timeout).
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tramline::{Bus, RecvTimeoutError};
+///
+/// let bus = Bus::<u32>::new();
+/// let orders = bus.subscribe("orders.new")?;
+/// let soon = Duration::from_millis(1);
+/// assert!(matches!(orders.recv_timeout(soon), Err(RecvTimeoutError::Timeout)));
+/// bus.close();
+/// assert!(matches!(orders.recv_timeout(soon), Err(RecvTimeoutError::Closed))); // at once
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RecvTimeoutError {
@@ -325,16 +566,49 @@ pub enum RecvTimeoutError {
 
 impl RecvTimeoutError {
     /// Whether the time was over; a message may come later.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let orders = bus.subscribe("orders.new")?;
+    /// assert!(orders.recv_timeout(std::time::Duration::ZERO).unwrap_err().is_timeout());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout)
     }
 
     /// Whether the bus was closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let orders = bus.subscribe("orders.new")?;
+    /// bus.close();
+    /// assert!(orders.recv_timeout(std::time::Duration::MAX).unwrap_err().is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed)
     }
 
     /// Whether the mailbox ran over.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::{Bus, Overflow};
+    ///
+    /// let bus = Bus::<u32>::builder().capacity(1).overflow(Overflow::Disconnect).build();
+    /// let ticks = bus.subscribe("tick")?;
+    /// (1..=2).for_each(|tick| bus.fire("tick", tick));
+    /// assert_eq!(*ticks.recv_timeout(Duration::from_secs(5))?, 1);
+    /// assert!(ticks.recv_timeout(Duration::from_secs(5)).unwrap_err().is_overflowed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_overflowed(&self) -> bool {
         matches!(self, Self::Overflowed)
     }

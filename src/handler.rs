@@ -37,6 +37,15 @@ pub trait Outcome {
     /// # Errors
     ///
     /// If the handler failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::Outcome;
+    ///
+    /// let parsed = "seven".parse::<u32>().map(drop);
+    /// assert_eq!(parsed.into_result(), Err("invalid digit found in string".to_owned()));
+    /// ```
     fn into_result(self) -> Result<(), String>;
 }
 
@@ -54,7 +63,8 @@ impl<E: fmt::Display> Outcome for Result<(), E> {
 
 /// How often a handler tries a message again after an error, and how long it waits before each time.
 ///
-/// A panic is not tried again. While a worker waits for its next try it takes no other message.
+/// A panic is not tried again. While a worker waits for its next try it takes no other message. A handler that is
+/// dropped, or that [`stop`](Handler::stop) gives no more time, does not try again: the message becomes a dead letter.
 ///
 /// # Examples
 ///
@@ -76,21 +86,83 @@ pub struct Retry {
 
 impl Retry {
     /// Gives up at the first error. The default.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::Retry;
+    ///
+    /// assert_eq!(Retry::none(), Retry::default());
+    /// assert_eq!(Retry::none(), Retry::fixed(0, Duration::ZERO));
+    /// ```
     pub fn none() -> Self {
         Self::fixed(0, Duration::ZERO)
     }
 
     /// Tries up to `times` times more, after the same pause each time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::{Bus, Retry};
+    ///
+    /// let bus = Bus::<u32>::new();
+    /// let mut tries = 0;
+    /// let patient = bus.subscription("work").retry(Retry::fixed(2, Duration::from_millis(1)));
+    /// let handler = patient.handle(move |_| {
+    ///     tries += 1;
+    ///     if tries < 3 { Err("not yet") } else { Ok(()) }
+    /// })?;
+    /// let _ = bus.publish("work", 1)?;
+    /// assert!(handler.stop(Duration::from_secs(5)).is_complete());
+    /// assert_eq!(bus.stats().handler_failures, 0); // the third attempt was good
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn fixed(times: u32, pause: Duration) -> Self {
         Self { times, first: pause, factor: 1, max: Duration::MAX }
     }
 
     /// Tries up to `times` times more, after a pause that doubles each time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use tramline::{Bus, Retry};
+    ///
+    /// let bus = Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// let started = Instant::now();
+    /// let slower = bus.subscription("work").retry(Retry::exponential(3, Duration::from_millis(1)));
+    /// let _handler = slower.handle(|_| Err::<(), _>("never"))?;
+    /// let _ = bus.publish("work", 1)?;
+    /// assert_eq!(dead_letters.recv()?.attempts(), 4);
+    /// assert!(started.elapsed() >= Duration::from_millis(1 + 2 + 4));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn exponential(times: u32, first: Duration) -> Self {
         Self { times, first, factor: 2, max: Duration::MAX }
     }
 
     /// Lets no pause be longer than this.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::{Bus, Retry};
+    ///
+    /// let bus = Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// let an_hour = Duration::from_secs(3600);
+    /// let capped = bus.subscription("work").retry(Retry::exponential(3, an_hour).max(Duration::from_millis(1)));
+    /// let _handler = capped.handle(|_| Err::<(), _>("never"))?;
+    /// let _ = bus.publish("work", 1)?;
+    /// assert_eq!(dead_letters.recv_timeout(Duration::from_secs(5))?.attempts(), 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn max(mut self, longest: Duration) -> Self {
         self.max = longest;
         self
@@ -293,6 +365,26 @@ impl fmt::Debug for Handler {
 }
 
 /// What [`Handler::stop`] left.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let bus = tramline::Bus::<u32>::new();
+/// let (go, gate) = std::sync::mpsc::channel::<()>();
+/// let (begun, has_begun) = std::sync::mpsc::channel();
+/// let handler = bus.on("work", move |_| {
+///     let _ = begun.send(());
+///     let _ = gate.recv();
+/// })?;
+/// (1..=3).for_each(|n| bus.fire("work", n));
+/// has_begun.recv()?;
+/// let report = handler.stop(Duration::ZERO);
+/// assert_eq!((report.busy(), report.left()), (1, 2)); // one in hand, two in the mailbox
+/// # drop(go);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a stop that ran out of time leaves messages behind"]
 pub struct StopReport {
@@ -301,17 +393,54 @@ pub struct StopReport {
 }
 
 impl StopReport {
-    /// The messages that were queued and not handled.
+    /// The messages that were queued and not handled. 0 if other members of a group are there for them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let handler = bus.on("work", |_| {})?;
+    /// (1..=3).for_each(|n| bus.fire("work", n));
+    /// assert_eq!(handler.stop(Duration::from_secs(5)).left(), 0); // it finishes what is queued
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn left(&self) -> usize {
         self.left
     }
 
     /// The threads that were still busy with a message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let (go, gate) = std::sync::mpsc::channel::<()>();
+    /// let handler = bus.on("work", move |_| { let _ = gate.recv(); })?;
+    /// let _ = bus.publish("work", 1)?;
+    /// assert_eq!(handler.stop(Duration::from_millis(1)).busy(), 1);
+    /// drop(go); // now the thread ends
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn busy(&self) -> usize {
         self.busy
     }
 
     /// Whether everything was handled in time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let handler = bus.subscription("work").workers(2).handle(|_| {})?;
+    /// assert!(handler.stop(Duration::from_secs(5)).is_complete());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_complete(&self) -> bool {
         self.left == 0 && self.busy == 0
     }

@@ -60,6 +60,8 @@ pub(crate) struct Lifecycle {
     idle: AtomicUsize,
     /// Counts how often one went from idle to busy; see `Core::drain`.
     activity: AtomicU64,
+    /// The mailboxes of handler threads that are draining the bus, once for each thread.
+    draining: Mutex<Vec<u64>>,
     pub(crate) callback_panics: AtomicU64,
 }
 
@@ -74,6 +76,7 @@ impl Lifecycle {
             workers: AtomicUsize::new(0),
             idle: AtomicUsize::new(0),
             activity: AtomicU64::new(0),
+            draining: Mutex::default(),
             callback_panics: AtomicU64::new(0),
         }
     }
@@ -94,10 +97,14 @@ impl Lifecycle {
         self.phase.fetch_max(phase as u8, Ordering::SeqCst);
         if phase == Phase::Closed {
             self.closer.fire();
-            let waiting = std::mem::take(&mut self.waiting.lock().entries);
-            for entry in waiting.into_values().filter_map(|entry| entry.upgrade()) {
-                entry.bus_closed();
-            }
+        }
+    }
+
+    /// Calls the callbacks that still wait, when everything else of the bus is closed: they may look at it.
+    pub(crate) fn tell_waiting(&self) {
+        let waiting = std::mem::take(&mut self.waiting.lock().entries);
+        for entry in waiting.into_values().filter_map(|entry| entry.upgrade()) {
+            entry.bus_closed();
         }
     }
 
@@ -144,6 +151,18 @@ impl Lifecycle {
         self.workers().saturating_sub(idle)
     }
 
+    /// Notes, until the result is dropped, that this thread drains the bus and so, if it is a handler's, handles nothing.
+    pub(crate) fn drains(&self) -> Option<Draining<'_>> {
+        let serving = SERVING.get().filter(|serving| serving.bus == self.id())?;
+        self.draining.lock().push(serving.mailbox);
+        Some(Draining { lifecycle: self, mailbox: serving.mailbox })
+    }
+
+    /// The mailboxes of handler threads that are draining the bus, once for each thread.
+    pub(crate) fn draining(&self) -> Vec<u64> {
+        self.draining.lock().clone()
+    }
+
     pub(crate) fn activity(&self) -> u64 {
         self.activity.load(Ordering::SeqCst)
     }
@@ -158,6 +177,20 @@ impl Lifecycle {
     }
 }
 
+pub(crate) struct Draining<'a> {
+    lifecycle: &'a Lifecycle,
+    mailbox: u64,
+}
+
+impl Drop for Draining<'_> {
+    fn drop(&mut self) {
+        let mut draining = self.lifecycle.draining.lock();
+        if let Some(index) = draining.iter().position(|mailbox| *mailbox == self.mailbox) {
+            draining.swap_remove(index);
+        }
+    }
+}
+
 /// Keeps a waiting reply known to its bus; dropping it takes the reply off the list.
 pub(crate) struct Registration {
     lifecycle: Arc<Lifecycle>,
@@ -168,7 +201,7 @@ impl Registration {
     /// `None` if the bus is closed: it will not tell anybody any more.
     pub(crate) fn new(lifecycle: &Arc<Lifecycle>, entry: Weak<dyn EndsWithBus>) -> Option<Self> {
         let mut waiting = lifecycle.waiting.lock();
-        // Under the lock that `advance` takes after it has moved the phase: an entry made before is found there.
+        // Under the lock that `tell_waiting` takes after the phase has moved: an entry made before is found there.
         if lifecycle.phase() == Phase::Closed {
             return None;
         }

@@ -121,6 +121,11 @@ pub(crate) struct Mailbox<T, R> {
     dropped: AtomicU64,
     evicted: AtomicU64,
     high_water: AtomicUsize,
+    /// Room beyond the capacity, for the retained values that the queue began with. Each message that is taken out takes
+    /// some with it, until none is left.
+    extra_room: AtomicUsize,
+    /// Whether there was any extra room.
+    was_roomy: bool,
     /// Losses that the next message to get in must tell of.
     lost_behind: AtomicU64,
     /// Losses that the next message to be taken out must tell of.
@@ -185,9 +190,8 @@ impl<T, R> Mailbox<T, R> {
         self.queue.len()
     }
 
-    /// Whether this thread is the only worker of the only handler: nobody else could take a message out.
-    pub(crate) fn only_this_thread_reads(&self) -> bool {
-        this_thread_serves(self.id) && self.readers.load(Ordering::SeqCst) == 1
+    pub(crate) fn readers(&self) -> usize {
+        self.readers.load(Ordering::SeqCst)
     }
 
     pub(crate) fn received(&self) -> u64 {
@@ -293,6 +297,11 @@ impl<T: Clone, R> Mailbox<T, R> {
     #[inline]
     fn open(&self, (topic, envelope): (Topic, Envelope<T, R>)) -> Option<Message<T, R>> {
         let mut lost = envelope.lost_before();
+        if self.was_roomy && self.extra_room.load(Ordering::Relaxed) > 0 {
+            let less = |room: usize| room.checked_sub(1);
+            // Fails if another reader took the last of it, which is as well.
+            let _ = self.extra_room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        }
         let retained = envelope.is_retained();
         let parcel = envelope.into_parcel();
         if retained && !self.accepts(&parcel.payload) {
@@ -345,7 +354,8 @@ impl<T, R> MailboxSender<T, R> {
             [only] => Topic::try_from(only).ok(),
             _ => None,
         };
-        let (sender, receiver) = queue(options.capacity + retained.len(), topic);
+        let kept = retained.len();
+        let (sender, receiver) = queue(options.capacity + kept, topic);
         for (topic, value) in retained {
             // Never full: the queue was made for them.
             let _ = sender.try_send(&topic, Envelope::retained(value));
@@ -373,6 +383,8 @@ impl<T, R> MailboxSender<T, R> {
             dropped: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
             high_water: AtomicUsize::new(0),
+            extra_room: AtomicUsize::new(kept),
+            was_roomy: kept > 0,
             lost_behind: AtomicU64::new(0),
             lost_in_front: AtomicU64::new(0),
             reading: CachePadded::default(),
@@ -393,6 +405,22 @@ impl<T, R> MailboxSender<T, R> {
     #[inline]
     fn is_open(&self) -> bool {
         self.mailbox.end.load(Ordering::Relaxed) == End::Open as u8
+    }
+
+    /// Hands the envelope back if the queue is full.
+    ///
+    /// The channel keeps the room that was made for retained values when they are gone, so it is looked after here. Only a
+    /// mailbox that blocks may use it for good: its publishers wait at the channel, which knows nothing of this.
+    #[inline]
+    fn try_send(&self, topic: &Topic, envelope: Envelope<T, R>) -> Result<(), Envelope<T, R>> {
+        let mailbox = &*self.mailbox;
+        if mailbox.was_roomy && mailbox.overflow != Overflow::Block {
+            let room = mailbox.capacity + mailbox.extra_room.load(Ordering::Relaxed);
+            if mailbox.len() >= room {
+                return Err(envelope);
+            }
+        }
+        self.queue.try_send(topic, envelope)
     }
 
     /// Puts the message into an envelope that tells of the losses before it.
@@ -440,7 +468,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
         if self.mailbox.lost_behind.load(Ordering::Relaxed) > 0 && self.queue.is_full() {
             return self.full(parcel);
         }
-        match self.queue.try_send(topic, self.envelope(parcel)) {
+        match self.try_send(topic, self.envelope(parcel)) {
             Ok(()) => {
                 self.was_taken();
                 Offer::Taken { evicted: 0 }
@@ -473,7 +501,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
         let losses = &*mailbox.losses;
         let mut envelope = Envelope::new(parcel, 0);
         if mailbox.evicting.load(Ordering::SeqCst) == 0 {
-            match self.queue.try_send(topic, envelope) {
+            match self.try_send(topic, envelope) {
                 Ok(()) => {
                     self.was_taken();
                     return Offer::Taken { evicted: 0 };
@@ -487,7 +515,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
         let mut more = Vec::new();
         let turn = mailbox.eviction.lock();
         loop {
-            match self.queue.try_send(topic, envelope) {
+            match self.try_send(topic, envelope) {
                 Ok(()) => break,
                 Err(back) => envelope = back,
             }
@@ -532,23 +560,29 @@ impl<T, R> MailboxSender<T, R> {
     }
 
     /// Counts this thread, which serves the mailbox, as one that waits for room in it, until the result is dropped.
-    pub(crate) fn wait_for_itself(&self) -> WaitsForItself<'_> {
+    pub(crate) fn wait_for_itself(&self) -> WaitsForItself<T, R> {
         self.mailbox.waiting_for_themselves.fetch_add(1, Ordering::SeqCst);
-        WaitsForItself(&self.mailbox.waiting_for_themselves)
-    }
-
-    /// Whether every reader of the mailbox waits for room in it, so that there will never be any.
-    pub(crate) fn only_itself_can_drain(&self) -> bool {
-        let waiting = self.mailbox.waiting_for_themselves.load(Ordering::SeqCst);
-        waiting >= self.mailbox.readers.load(Ordering::SeqCst)
+        WaitsForItself(Arc::clone(&self.mailbox))
     }
 }
 
-pub(crate) struct WaitsForItself<'a>(&'a AtomicUsize);
+/// A handler's thread waits for room in its own mailbox.
+pub(crate) struct WaitsForItself<T, R>(Arc<Mailbox<T, R>>);
 
-impl Drop for WaitsForItself<'_> {
+impl<T, R> WaitsForItself<T, R> {
+    pub(crate) fn mailbox(&self) -> u64 {
+        self.0.id
+    }
+
+    /// Whether every reader of the mailbox waits for room in it, so that there will never be any.
+    pub(crate) fn is_in_vain(&self) -> bool {
+        self.0.waiting_for_themselves.load(Ordering::SeqCst) >= self.0.readers()
+    }
+}
+
+impl<T, R> Drop for WaitsForItself<T, R> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        self.0.waiting_for_themselves.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -560,20 +594,22 @@ pub(crate) fn wait_for_any<T: Clone, R>(
     parcel: Parcel<T, R>,
     deadline: Option<Instant>,
 ) -> Result<(usize, Offer<T, R>), Parcel<T, R>> {
-    let mut select = Select::new();
+    // The ends come first: a mailbox that has ended may also have room, because it was emptied.
+    let mut select = Select::new_biased();
     for sender in full {
-        // Two operations each: the even ones send, the odd ones see the end.
-        sender.queue.register(&mut select);
         select.recv(&sender.mailbox.ended);
+    }
+    for sender in full {
+        sender.queue.register(&mut select);
     }
     let operation = match deadline {
         Some(deadline) => select.select_deadline(deadline).ok(),
         None => Some(select.select()),
     };
     let Some(operation) = operation else { return Err(parcel) };
-    let index = operation.index() / 2;
+    let index = operation.index() % full.len();
     let sender = &full[index];
-    if operation.index() % 2 == 1 {
+    if operation.index() < full.len() {
         // It carries nothing: that it is ready means that it has ended.
         let _ = operation.recv(&sender.mailbox.ended);
         return Ok((index, sender.ended(parcel)));

@@ -114,6 +114,18 @@ impl<T, R> Message<T, R> {
     }
 
     /// The payload.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<String>::new();
+    /// let orders = bus.subscribe("orders.new")?;
+    /// let _ = bus.publish("orders.new", "tea".to_owned())?;
+    /// let message = orders.recv()?;
+    /// let copy: String = message.payload().clone(); // the message itself cannot be cloned
+    /// assert_eq!(copy, *message);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn payload(&self) -> &T {
         &self.payload
     }
@@ -122,19 +134,44 @@ impl<T, R> Message<T, R> {
     ///
     /// A request that was not answered goes unanswered by this; take a [`responder`](Self::responder) first to answer it
     /// later.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// let bus = tramline::Bus::<Arc<str>>::new();
+    /// let only = bus.subscribe("orders.new")?;
+    /// let _ = bus.publish("orders.new", "tea".into())?;
+    /// let payload = only.recv()?.into_payload();
+    /// assert_eq!(Arc::strong_count(&payload), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn into_payload(self) -> T {
         self.payload
     }
 
     /// The topic on which it was published.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let flights = bus.subscribe("flight.*.LAX")?;
+    /// let _ = bus.publish("flight.JFK.LAX", 1)?;
+    /// let message = flights.recv()?;
+    /// assert_eq!(message.topic().tokens().nth(1), Some("JFK")); // what the `*` stood for
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn topic(&self) -> &Topic {
         &self.topic
     }
 
     /// How many messages this mailbox lost between the one before and this one.
     ///
-    /// Always 0 for [`Overflow::Block`](crate::Overflow::Block), unless publishers chose not to wait. With several
-    /// publishers or readers at once the number may appear a message earlier or later; the sum is exact.
+    /// Always 0 for [`Overflow::Block`](crate::Overflow::Block), unless publishers chose not to wait, or a handler
+    /// published into the full mailbox that only it drains. With several publishers or readers at once the number may
+    /// appear a message earlier or later; the sum is exact.
     ///
     /// # Examples
     ///
@@ -155,6 +192,18 @@ impl<T, R> Message<T, R> {
     }
 
     /// Whether somebody asked for a reply.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let service = bus.subscribe("double")?;
+    /// let _ = bus.publish("double", 21)?;
+    /// let _pending = bus.request("double", 21)?;
+    /// assert!(!service.recv()?.is_request());
+    /// assert!(service.recv()?.is_request());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_request(&self) -> bool {
         self.reply.is_some()
     }
@@ -190,6 +239,17 @@ impl<T, R> Message<T, R> {
 
     /// Tells the caller that there will be no reply, and why. Does nothing if the message is not a request, or was
     /// answered or cancelled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let service = bus.subscribe("divide")?;
+    /// let pending = bus.request("divide", 0)?;
+    /// service.recv()?.fail("by zero");
+    /// assert_eq!(pending.wait().unwrap_err().to_string(), "the request failed: by zero");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn fail(&self, why: impl Into<String>) {
         if let Some(reply) = &self.reply {
             reply.fail(why.into());
@@ -197,6 +257,19 @@ impl<T, R> Message<T, R> {
     }
 
     /// The right to answer this request, to be used later and from any thread; `None` if it is no request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let service = bus.subscribe("double")?;
+    /// let pending = bus.request("double", 21)?;
+    /// let responder = service.recv()?.responder().expect("it is a request");
+    /// assert!(pending.try_take().is_none()); // the message is gone, the request is not
+    /// responder.reply(42)?;
+    /// assert_eq!(pending.wait()?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn responder(&self) -> Option<Responder<R>> {
         self.reply.as_ref().map(|slot| Responder::new(Arc::clone(slot)))
     }

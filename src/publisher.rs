@@ -61,6 +61,21 @@ where
     ///
     /// [`PublishError::Closed`], with the payload, if the bus is closed, or was closed during the wait; in that case
     /// the mailboxes that had room have the message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let slow = bus.subscription("work").capacity(1).open()?;
+    /// let work = bus.publisher("work")?;
+    /// let reader = std::thread::spawn(move || slow.iter().map(|n| *n).sum::<u32>());
+    /// for n in 1..=100 {
+    ///     assert_eq!(work.publish(n)?.dropped(), 0); // waits for the reader, loses nothing
+    /// }
+    /// bus.close();
+    /// assert_eq!(reader.join().unwrap(), 5050);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn publish(&self, payload: T) -> Result<Delivery, PublishError<T>> {
         self.send(payload, Wait::Forever)
     }
@@ -141,6 +156,21 @@ where
     /// # Errors
     ///
     /// As [`publish`](Self::publish).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let price = bus.publisher("price.tea")?;
+    /// let early = bus.subscribe("price.tea")?;
+    /// for value in [7, 8] {
+    ///     let _ = price.retain(value)?;
+    /// }
+    /// let late = bus.subscription("price.tea").retained().open()?;
+    /// assert_eq!((early.len(), late.len()), (2, 1)); // both prices live, the last one kept
+    /// assert_eq!(*late.recv()?, 8);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn retain(&self, payload: T) -> Result<Delivery, PublishError<T>> {
         if !self.core.lifecycle.accepts() {
             return Err(PublishError::Closed(payload));
@@ -159,6 +189,18 @@ where
     ///
     /// With the payload: [`RequestError::NoResponders`] at once if no mailbox took it, [`RequestError::Closed`] if the
     /// bus is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let double = bus.publisher("double")?;
+    /// assert!(double.request(21).unwrap_err().is_no_responders());
+    /// let _server = bus.serve("double", |n| 2 * **n)?;
+    /// let (one, two) = (double.request(1)?, double.request(2)?); // both are on their way
+    /// assert_eq!((one.wait()?, two.wait()?), (2, 4));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn request(&self, payload: T) -> Result<PendingReply<R>, RequestError<T>> {
         self.core.request(&self.entry.topic, self.entry.route.load(), payload)
     }
@@ -168,6 +210,21 @@ where
     /// # Errors
     ///
     /// As [`request`](Self::request).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _shop = bus.subscription("bid").group("shop").serve(|_| 40)?;
+    /// let _same_shop = bus.subscription("bid").group("shop").serve(|_| 40)?;
+    /// let _private = bus.serve("bid", |_| 42)?;
+    /// let mut bids = bus.publisher("bid")?.gather(1)?.collect_within(Duration::from_secs(5));
+    /// bids.sort();
+    /// assert_eq!(bids, [40, 42]); // a group answers once
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn gather(&self, payload: T) -> Result<Replies<R>, RequestError<T>> {
         self.core.gather(&self.entry.topic, self.entry.route.load(), payload)
     }
@@ -179,6 +236,16 @@ where
 
 impl<T, R> Publisher<T, R> {
     /// The topic that it publishes to.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let ticks = bus.publisher("clock.tick")?;
+    /// let same = bus.publisher(ticks.topic())?;
+    /// assert_eq!(same.topic(), &"clock.tick");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn topic(&self) -> &Topic {
         &self.entry.topic
     }

@@ -311,7 +311,11 @@ impl<R> PendingReply<R> {
         match self.answers.try_recv() {
             Ok(answer) => Some(self.finish(answer)),
             Err(TryRecvError::Disconnected) => None,
-            Err(TryRecvError::Empty) if self.lifecycle.phase() == Phase::Closed => Some(Err(ReplyRecvError::Closed)),
+            Err(TryRecvError::Empty) if self.lifecycle.phase() == Phase::Closed => {
+                // That was the one end that this reply has: an answer that still comes is refused.
+                self.cancel();
+                Some(Err(ReplyRecvError::Closed))
+            }
             Err(TryRecvError::Empty) => None,
         }
     }
@@ -375,6 +379,15 @@ impl<R> PendingReply<R> {
         call(&self.lifecycle, callback, result);
     }
 
+    /// Nobody waits any more.
+    fn cancel(&self) {
+        if !self.done.swap(true, Ordering::Relaxed) {
+            if let Some(slot) = self.slot.upgrade() {
+                drop(slot.end(SlotState::Cancelled));
+            }
+        }
+    }
+
     fn finish(&self, answer: Answer<R>) -> Result<R, ReplyRecvError<R>> {
         self.done.store(true, Ordering::Relaxed);
         answer.into_result()
@@ -392,11 +405,7 @@ impl<R> PendingReply<R> {
 
 impl<R> Drop for PendingReply<R> {
     fn drop(&mut self) {
-        if !self.done.load(Ordering::Relaxed) {
-            if let Some(slot) = self.slot.upgrade() {
-                drop(slot.end(SlotState::Cancelled));
-            }
-        }
+        self.cancel();
     }
 }
 

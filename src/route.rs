@@ -37,17 +37,52 @@ pub struct Delivery {
 
 impl Delivery {
     /// The number of mailboxes that took the message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _one = bus.subscription("jobs").group("workers").open()?;
+    /// let _two = bus.subscription("jobs").group("workers").open()?;
+    /// let _audit = bus.subscribe(">")?;
+    /// assert_eq!(bus.publish("jobs", 1)?.delivered(), 2); // a group has one mailbox
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn delivered(&self) -> usize {
         self.delivered
     }
 
     /// The number of messages lost by this delivery, each at one full mailbox: this message where it was not taken, or
     /// older ones that had to go for it under [`Overflow::DropOldest`](crate::Overflow::DropOldest).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Bus, Overflow};
+    ///
+    /// let bus = Bus::<u32>::new();
+    /// let latest = bus.subscription("price").capacity(1).overflow(Overflow::DropOldest).open()?;
+    /// let _ = bus.publish("price", 1)?;
+    /// let delivery = bus.publish("price", 2)?;
+    /// assert_eq!((delivery.delivered(), delivery.dropped()), (1, 1)); // 2 is in, 1 had to go
+    /// assert_eq!(*latest.recv()?, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn dropped(&self) -> usize {
         self.dropped
     }
 
-    /// Whether no mailbox took the message.
+    /// Whether no mailbox took the message: nobody subscribes, no filter accepts it, or all who want it dropped it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _even = bus.subscription("numbers").filter(|n| n % 2 == 0).open()?;
+    /// assert!(bus.publish("numbers", 1)?.is_unheard());
+    /// assert!(!bus.publish("numbers", 2)?.is_unheard());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_unheard(&self) -> bool {
         self.delivered == 0
     }
@@ -280,12 +315,16 @@ impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F>
 
     /// Sleeps until all of these mailboxes have the message or have ended, or the time is over, or the bus closed.
     fn sleep(&mut self, mut full: Vec<Arc<MailboxSender<T, R>>>) {
-        let own = full.iter().find(|sender| sender.is_served_by_this_thread()).cloned();
-        let _waiting = own.as_ref().map(|own| own.wait_for_itself());
+        let mut own = full.iter().find(|sender| sender.is_served_by_this_thread()).map(|own| own.wait_for_itself());
         while !full.is_empty() && self.stopped.is_none() {
-            let refused = own.as_ref().filter(|own| own.only_itself_can_drain());
-            if let Some(index) = refused.and_then(|own| full.iter().position(|sender| Arc::ptr_eq(sender, own))) {
-                let sender = full.remove(index);
+            let place = own.as_ref().map(|own| own.mailbox());
+            let place = place.and_then(|own| full.iter().position(|sender| sender.mailbox.id == own));
+            if place.is_none() {
+                // It is in there: what this thread waits for now, others may bring about.
+                own = None;
+            }
+            if let Some(place) = place.filter(|_| own.as_ref().is_some_and(|own| own.is_in_vain())) {
+                let sender = full.remove(place);
                 if let Some(parcel) = self.copies.take(full.is_empty()) {
                     self.settle(&sender, Offer::Lost(parcel, DeadLetterReason::SelfDeadlock));
                 }
