@@ -191,8 +191,10 @@ impl Default for Retry {
 ///
 /// **Dropping it** unsubscribes and returns at once: each thread finishes the message in its hand and ends, what is
 /// queued is dropped, or left to the other members of a group. **[`stop`](Self::stop)** finishes what is queued.
-/// **When the bus closes** the threads finish what is queued and end by themselves. The handler does not keep the bus
-/// open, but its closure does if it has captured a `Bus` or `Publisher`.
+/// **When the bus closes** the threads finish what is queued and end by themselves. **When its mailbox is full**, the
+/// [`Overflow`](crate::Overflow) policy says what happens; a mailbox that runs over under
+/// [`Disconnect`](crate::Overflow::Disconnect) ends the threads, after what is queued. The handler does not keep the
+/// bus open, but its closure does if it has captured a `Bus` or `Publisher`.
 ///
 /// # Examples
 ///
@@ -410,7 +412,7 @@ impl StopReport {
         self.left
     }
 
-    /// The threads that were still busy with a message.
+    /// The threads that had not ended: busy with a message, or not given the time to end.
     ///
     /// # Examples
     ///

@@ -46,14 +46,16 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// The publisher waits for room. Nothing is lost, unless the publisher chose not to wait.
+    /// The publisher waits for room. Nothing is lost, unless the publisher chose not to wait, or would wait for itself:
+    /// it is the handler that has to make the room.
     #[default]
     Block,
     /// The new message is dropped for this mailbox, and counted; the queue stays as it is.
     DropNewest,
     /// The oldest message in the queue is dropped, and counted; the new one always gets in.
     DropOldest,
-    /// The subscription ends: the subscriber gets what is queued, then `Overflowed`.
+    /// The new message is dropped, and counted, and the subscription ends: the subscriber gets what is queued, then
+    /// `Overflowed`. A handler's threads end there, and a group is gone.
     Disconnect,
 }
 

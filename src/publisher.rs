@@ -22,7 +22,10 @@ use crate::topic_map::TopicEntry;
 ///
 /// Messages of one thread reach one mailbox in the order in which they were published.
 ///
-/// A publisher keeps its bus open. Dropping the last `Bus` and `Publisher` closes the bus.
+/// A publisher keeps its bus open. **Dropping** the last `Bus` and `Publisher` closes the bus. **When a mailbox is
+/// full**, its [`Overflow`](crate::Overflow) policy and the method say what happens: [`publish`](Self::publish) waits
+/// for one that blocks, [`try_publish`](Self::try_publish) does not. **When the bus is closed**, all but
+/// [`fire`](Self::fire) hand the payload back.
 ///
 /// # Examples
 ///

@@ -242,6 +242,17 @@ impl<R> PendingReply<R> {
     ///
     /// [`Failed`](ReplyRecvError::Failed), [`Unanswered`](ReplyRecvError::Unanswered) or
     /// [`Closed`](ReplyRecvError::Closed); never `Timeout`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let service = bus.subscribe("double")?;
+    /// let pending = bus.request("double", 21)?;
+    /// drop(service.recv()?); // the only copy, not answered
+    /// assert!(pending.wait().unwrap_err().is_unanswered());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn wait(self) -> Result<R, ReplyRecvError<R>> {
         self.wait_until(None)
     }
@@ -280,11 +291,27 @@ impl<R> PendingReply<R> {
     /// # Errors
     ///
     /// As [`wait_timeout`](Self::wait_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _double = bus.serve("double", |n| 2 * **n)?;
+    /// let _square = bus.serve("square", |n| **n * **n)?;
+    /// let (double, square) = (bus.request("double", 4)?, bus.request("square", 4)?);
+    /// let deadline = Instant::now() + Duration::from_secs(5); // for both
+    /// assert_eq!(double.wait_deadline(deadline)?, 8);
+    /// assert_eq!(square.wait_deadline(deadline)?, 16);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn wait_deadline(self, deadline: Instant) -> Result<R, ReplyRecvError<R>> {
         self.wait_until(Some(deadline))
     }
 
-    /// Takes the answer if it is there: `None` while it is on its way, and after it was taken.
+    /// Takes the answer if it is there: `None` while it is on its way, and after it was taken. A wait after that finds
+    /// [`Unanswered`](ReplyRecvError::Unanswered).
     ///
     /// # Errors
     ///
@@ -460,7 +487,7 @@ fn receive<R>(answers: &Receiver<Answer<R>>, lifecycle: &Lifecycle, deadline: Op
 ///
 /// Made by [`Bus::gather`](crate::Bus::gather) and [`Publisher::gather`](crate::Publisher::gather). Each mailbox that
 /// took the request gives one outcome: a reply, a failure, or the news that it is gone without an answer. When all have
-/// given theirs, the replies end.
+/// given theirs, the replies end. When the bus closes, they end after those that have come.
 ///
 /// Dropping it cancels what has not been answered.
 ///
@@ -595,6 +622,20 @@ impl<R> Responder<R> {
     ///
     /// Hands the reply back: [`AlreadyAnswered`](ReplyError::AlreadyAnswered) if another responder was first,
     /// [`Cancelled`](ReplyError::Cancelled) if the caller has gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let service = bus.subscribe("double")?;
+    /// let pending = bus.request("double", 21)?;
+    /// let responder = service.recv()?.responder().expect("it is a request");
+    /// drop(pending);
+    /// let error = responder.reply(42).unwrap_err();
+    /// assert!(error.is_cancelled());
+    /// assert_eq!(error.into_inner(), 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reply(&self, reply: R) -> Result<(), ReplyError<R>> {
         self.slot.reply(reply)
     }
@@ -618,6 +659,19 @@ impl<R> Responder<R> {
     }
 
     /// Whether the caller has gone, so that an answer is no longer worth the work.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let service = bus.subscribe("double")?;
+    /// let pending = bus.request("double", 21)?;
+    /// let responder = service.recv()?.responder().expect("it is a request");
+    /// assert!(!responder.is_cancelled());
+    /// drop(pending);
+    /// assert!(responder.is_cancelled());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_cancelled(&self) -> bool {
         self.slot.is_cancelled()
     }
@@ -630,6 +684,24 @@ impl<R> fmt::Debug for Responder<R> {
 }
 
 /// A request has no reply, or none yet, see [`PendingReply`].
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{Bus, ReplyRecvError};
+///
+/// let bus = Bus::<u32>::new();
+/// let _server = bus.serve("halve", |n| {
+///     assert!(**n % 2 == 0, "odd");
+///     **n / 2
+/// })?;
+/// assert_eq!(bus.request("halve", 4)?.wait()?, 2);
+/// match bus.request("halve", 3)?.wait() {
+///     Err(ReplyRecvError::Failed(why)) => assert_eq!(why, "its handler panicked: odd"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Error)]
 #[non_exhaustive]
 pub enum ReplyRecvError<R> {
@@ -649,6 +721,19 @@ pub enum ReplyRecvError<R> {
 
 impl<R> ReplyRecvError<R> {
     /// The pending reply of a timeout, to be waited on again; `None` otherwise.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let service = bus.subscribe("double")?;
+    /// let pending = bus.request("double", 21)?;
+    /// let timeout = pending.wait_timeout(std::time::Duration::ZERO).unwrap_err();
+    /// let pending = timeout.into_inner().expect("it is a timeout");
+    /// service.recv()?.reply(42)?;
+    /// assert_eq!(pending.wait()?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn into_inner(self) -> Option<PendingReply<R>> {
         match self {
             Self::Timeout(pending) => Some(pending),
@@ -657,21 +742,62 @@ impl<R> ReplyRecvError<R> {
     }
 
     /// Whether the time was over.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _silent = bus.subscribe("double")?;
+    /// let pending = bus.request("double", 21)?;
+    /// assert!(pending.wait_timeout(std::time::Duration::ZERO).unwrap_err().is_timeout());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout(_))
     }
 
     /// Whether every copy of the request is gone without an answer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let service = bus.subscribe("double")?;
+    /// let pending = bus.request("double", 21)?;
+    /// drop(service); // and the request in its mailbox
+    /// assert!(pending.wait().unwrap_err().is_unanswered());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_unanswered(&self) -> bool {
         matches!(self, Self::Unanswered)
     }
 
     /// Whether the responder failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _handler = bus.on("double", |_| Err::<(), _>("cannot"))?;
+    /// assert!(bus.request("double", 21)?.wait().unwrap_err().is_failed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_failed(&self) -> bool {
         matches!(self, Self::Failed(_))
     }
 
     /// Whether the bus was closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _silent = bus.subscribe("double")?;
+    /// let pending = bus.request("double", 21)?;
+    /// bus.close();
+    /// assert!(pending.wait().unwrap_err().is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed)
     }
@@ -689,6 +815,24 @@ impl<R> fmt::Debug for ReplyRecvError<R> {
 }
 
 /// There is no reply from the next responder, see [`Replies::next_timeout`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tramline::{Bus, GatherError};
+///
+/// let bus = Bus::<u32>::new();
+/// let (one, two) = (bus.subscribe("bid")?, bus.subscribe("bid")?);
+/// let bids = bus.gather("bid", 1)?;
+/// one.recv()?.fail("no money");
+/// assert_eq!(bids.next_timeout(Duration::ZERO), Err(GatherError::Failed("no money".to_owned())));
+/// assert_eq!(bids.next_timeout(Duration::ZERO), Err(GatherError::Timeout));
+/// drop(two.recv()?);
+/// assert_eq!(bids.next_timeout(Duration::ZERO), Err(GatherError::Unanswered));
+/// assert_eq!(bids.next_timeout(Duration::ZERO), Err(GatherError::Closed));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum GatherError {
@@ -708,22 +852,72 @@ pub enum GatherError {
 
 impl GatherError {
     /// Whether the time was over.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _silent = bus.subscribe("bid")?;
+    /// let bids = bus.gather("bid", 1)?;
+    /// assert!(bids.next_timeout(std::time::Duration::ZERO).unwrap_err().is_timeout());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout)
     }
 
     /// Whether this was the outcome of one responder, so that more may come.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let (poor, rich) = (bus.subscribe("bid")?, bus.subscribe("bid")?);
+    /// let bids = bus.gather("bid", 1)?;
+    /// poor.recv()?.fail("no money");
+    /// rich.recv()?.reply(42)?;
+    /// assert!(bids.next_timeout(std::time::Duration::ZERO).unwrap_err().is_outcome());
+    /// assert_eq!(bids.next_timeout(std::time::Duration::ZERO)?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_outcome(&self) -> bool {
         matches!(self, Self::Unanswered | Self::Failed(_))
     }
 
     /// Whether there is no more to come.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _silent = bus.subscribe("bid")?;
+    /// let bids = bus.gather("bid", 1)?;
+    /// bus.close();
+    /// assert!(bids.next_timeout(std::time::Duration::MAX).unwrap_err().is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed)
     }
 }
 
 /// A reply was not taken. Holds the reply.
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{Bus, ReplyError};
+///
+/// let bus = Bus::<u32, String>::builder().build();
+/// let (fast, slow) = (bus.subscribe("double")?, bus.subscribe("double")?);
+/// let _pending = bus.request("double", 21)?;
+/// fast.recv()?.reply("42".to_owned())?;
+/// match slow.recv()?.reply("forty-two".to_owned()) {
+///     Err(ReplyError::AlreadyAnswered(reply)) => assert_eq!(reply, "forty-two"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ReplyError<R> {
@@ -740,6 +934,17 @@ pub enum ReplyError<R> {
 
 impl<R> ReplyError<R> {
     /// The reply that was not taken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<String>::new();
+    /// let orders = bus.subscribe("orders.new")?;
+    /// let _ = bus.publish("orders.new", "tea".to_owned())?;
+    /// let error = orders.recv()?.reply("thanks".to_owned()).unwrap_err();
+    /// assert_eq!(error.into_inner(), "thanks");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn into_inner(self) -> R {
         match self {
             Self::NotARequest(reply) | Self::AlreadyAnswered(reply) | Self::Cancelled(reply) => reply,
@@ -747,16 +952,48 @@ impl<R> ReplyError<R> {
     }
 
     /// Whether the message was no request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let service = bus.subscribe("double")?;
+    /// let _ = bus.publish("double", 21)?;
+    /// assert!(service.recv()?.reply(42).unwrap_err().is_not_a_request());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_not_a_request(&self) -> bool {
         matches!(self, Self::NotARequest(_))
     }
 
     /// Whether another responder was first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let service = bus.subscribe("double")?;
+    /// let _pending = bus.request("double", 21)?;
+    /// let request = service.recv()?;
+    /// request.fail("cannot"); // an answer too
+    /// assert!(request.reply(42).unwrap_err().is_already_answered());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_already_answered(&self) -> bool {
         matches!(self, Self::AlreadyAnswered(_))
     }
 
     /// Whether the caller has gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let service = bus.subscribe("double")?;
+    /// drop(bus.request("double", 21)?); // cancels
+    /// assert!(service.recv()?.reply(42).unwrap_err().is_cancelled());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Cancelled(_))
     }

@@ -44,6 +44,25 @@ pub struct BusStats {
 }
 
 /// One mailbox in a snapshot, see [`BusStats::subscriptions`].
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{Bus, Overflow};
+///
+/// let bus = Bus::<u32>::new();
+/// let price = bus.subscription("price.*").name("ticker").capacity(2).overflow(Overflow::DropOldest).open()?;
+/// for value in 1..=5 {
+///     let _ = bus.publish("price.tea", value)?;
+/// }
+/// let _ = price.recv()?;
+///
+/// let ticker = &bus.stats().subscriptions[0];
+/// assert_eq!((ticker.name.as_deref(), ticker.members), (Some("ticker"), 1));
+/// assert_eq!((ticker.delivered, ticker.dropped), (5, 3)); // all were put in, three evicted
+/// assert_eq!((ticker.depth, ticker.high_water), (1, 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubscriptionStats {

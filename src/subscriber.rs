@@ -56,6 +56,19 @@ where
     ///
     /// [`RecvError::Closed`] when the bus is closed and the mailbox drained; [`RecvError::Overflowed`] when the mailbox
     /// ran over under [`Overflow::Disconnect`] and is drained.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let orders = bus.subscribe("orders.new")?;
+    /// let publisher = bus.publisher("orders.new")?;
+    /// std::thread::spawn(move || publisher.fire(7));
+    /// assert_eq!(*orders.recv()?, 7);
+    /// bus.close();
+    /// assert!(orders.recv().unwrap_err().is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recv(&self) -> Result<Message<T, R>, RecvError> {
         self.mailbox.recv()
     }
@@ -85,6 +98,19 @@ where
     /// # Errors
     ///
     /// [`RecvTimeoutError::Timeout`] if none came in time; otherwise as [`recv`](Self::recv).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let orders = bus.subscribe("orders.new")?;
+    /// assert!(orders.recv_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
+    /// let _ = bus.publish("orders.new", 7)?;
+    /// assert_eq!(*orders.recv_timeout(Duration::ZERO)?, 7); // what is there is taken
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Message<T, R>, RecvTimeoutError> {
         match Instant::now().checked_add(timeout) {
             Some(deadline) => self.mailbox.recv_deadline(deadline),
@@ -98,6 +124,23 @@ where
     /// # Errors
     ///
     /// As [`recv_timeout`](Self::recv_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let orders = bus.subscribe("orders.new")?;
+    /// let _ = bus.publish("orders.new", 7)?;
+    /// let deadline = Instant::now() + Duration::from_millis(1); // for all that come
+    /// let mut seen = Vec::new();
+    /// while let Ok(order) = orders.recv_deadline(deadline) {
+    ///     seen.push(*order);
+    /// }
+    /// assert_eq!(seen, [7]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recv_deadline(&self, deadline: Instant) -> Result<Message<T, R>, RecvTimeoutError> {
         self.mailbox.recv_deadline(deadline)
     }
@@ -153,6 +196,17 @@ where
     }
 
     /// Takes the messages that are there, without waiting.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let orders = bus.subscribe("orders.new")?;
+    /// (1..=3).for_each(|order| bus.fire("orders.new", order));
+    /// assert_eq!(orders.try_iter().map(|order| *order).collect::<Vec<_>>(), [1, 2, 3]);
+    /// assert_eq!(orders.try_iter().count(), 0); // the bus is open, and it does not wait
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_iter(&self) -> TryIter<'_, T, R> {
         TryIter { subscriber: self }
     }
@@ -196,6 +250,21 @@ where
     /// # Panics
     ///
     /// If the operation is not the one of this subscriber.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use crossbeam_channel::Select;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let orders = bus.subscribe("orders.new")?;
+    /// bus.close();
+    /// let mut select = Select::new();
+    /// orders.register(&mut select);
+    /// let operation = select.select(); // ready, because the subscription has ended
+    /// assert!(orders.complete(operation).unwrap_err().is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn complete(&self, operation: SelectedOperation<'_>) -> Result<Message<T, R>, RecvError> {
         self.mailbox.complete(operation)
     }
@@ -203,26 +272,82 @@ where
 
 impl<T, R> Subscriber<T, R> {
     /// The number of messages waiting in the mailbox.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let one = bus.subscription("jobs").group("workers").open()?;
+    /// let two = bus.subscription("jobs").group("workers").open()?;
+    /// (1..=3).for_each(|job| bus.fire("jobs", job));
+    /// let _ = one.recv()?;
+    /// assert_eq!((one.len(), two.len()), (2, 2)); // they share the mailbox
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.mailbox.len()
     }
 
     /// Whether no message is waiting.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _ = bus.publish("orders.new", 1)?;
+    /// let orders = bus.subscribe("orders.new")?;
+    /// assert!(orders.is_empty()); // the message came before it
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The most messages that can wait. Retained values that were there at the subscription come on top.
+    /// The most messages that can wait. Retained values that were there at the subscription come on top; a mailbox that
+    /// blocks keeps the room that was made for them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// assert_eq!(bus.subscribe("orders.new")?.capacity(), 256);
+    /// let small = bus.subscription("orders.new").capacity(4).open()?;
+    /// (0..10).for_each(|order| bus.fire("orders.new", order));
+    /// assert_eq!((small.capacity(), small.len()), (4, 4));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn capacity(&self) -> usize {
         self.mailbox.capacity
     }
 
     /// How many messages the mailbox has lost: those it had no room for, and those that were evicted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Bus, Overflow};
+    ///
+    /// let bus = Bus::<u32>::new();
+    /// let log = bus.subscription("log").capacity(2).overflow(Overflow::DropNewest).open()?;
+    /// (1..=5).for_each(|line| bus.fire("log", line));
+    /// assert_eq!(log.dropped(), 3);
+    /// assert_eq!(log.try_iter().map(|line| *line).collect::<Vec<_>>(), [1, 2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn dropped(&self) -> u64 {
         self.mailbox.dropped()
     }
 
-    /// The patterns subscribed to.
+    /// The patterns subscribed to, sorted, each once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let both = bus.subscription("returns.*").also("orders.*").also("orders.*").open()?;
+    /// assert_eq!(both.patterns(), ["orders.*", "returns.*"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn patterns(&self) -> &[Pattern] {
         &self.mailbox.patterns
     }
@@ -267,6 +392,23 @@ impl<T, R> fmt::Debug for Subscriber<T, R> {
 }
 
 /// Waits for messages, see [`Subscriber::iter`].
+///
+/// It ends when the bus is closed, or the mailbox has run over, and all messages were taken.
+///
+/// # Examples
+///
+/// ```
+/// let bus = tramline::Bus::<u32>::new();
+/// let orders = bus.subscribe("orders.new")?;
+/// (1..=2).for_each(|order| bus.fire("orders.new", order));
+/// drop(bus);
+/// let mut sum = 0;
+/// for order in &orders {
+///     sum += *order;
+/// }
+/// assert_eq!(sum, 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Iter<'a, T, R = T> {
     subscriber: &'a Subscriber<T, R>,
@@ -281,6 +423,20 @@ impl<T: Clone + Send + 'static, R: Send + 'static> Iterator for Iter<'_, T, R> {
 }
 
 /// Takes the messages that are there, see [`Subscriber::try_iter`].
+///
+/// It ends when the mailbox is empty, and may go on when more has come.
+///
+/// # Examples
+///
+/// ```
+/// let bus = tramline::Bus::<u32>::new();
+/// let orders = bus.subscribe("orders.new")?;
+/// let mut waiting = orders.try_iter();
+/// assert!(waiting.next().is_none());
+/// let _ = bus.publish("orders.new", 7)?;
+/// assert!(waiting.next().is_some_and(|order| *order == 7));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct TryIter<'a, T, R = T> {
     subscriber: &'a Subscriber<T, R>,
@@ -304,10 +460,39 @@ impl<'a, T: Clone + Send + 'static, R: Send + 'static> IntoIterator for &'a Subs
 }
 
 /// A handler with one thread: its closure may change what it captures. See [`SubscriptionBuilder::handle`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tramline::{Bus, OneWorker, SubscriptionBuilder};
+///
+/// let bus = Bus::<u32>::new();
+/// let work: SubscriptionBuilder<u32, u32, OneWorker> = bus.subscription("work");
+/// let mut sum = 0;
+/// let handler = work.handle(move |n| sum += **n)?;
+/// assert!(handler.stop(Duration::from_secs(5)).is_complete());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct OneWorker;
 
 /// A handler with several threads, which share its closure. See [`SubscriptionBuilder::workers`].
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::atomic::{AtomicU32, Ordering};
+/// use std::time::Duration;
+/// use tramline::{Bus, ManyWorkers, SubscriptionBuilder};
+///
+/// let bus = Bus::<u32>::new();
+/// let work: SubscriptionBuilder<u32, u32, ManyWorkers> = bus.subscription("work").workers(2);
+/// let sum = AtomicU32::new(0); // a `u32` would have to be captured as `mut`
+/// let handler = work.handle(move |n| { sum.fetch_add(**n, Ordering::Relaxed); })?;
+/// assert!(handler.stop(Duration::from_secs(5)).is_complete());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct ManyWorkers;
 
@@ -315,6 +500,7 @@ pub struct ManyWorkers;
 ///
 /// Made by [`Bus::subscription`](crate::Bus::subscription). It ends in [`open`](Self::open) for a [`Subscriber`], or in
 /// `handle` or `serve` for a [`Handler`]. Nothing happens before that, and what is wrong with the options is told there.
+/// Until then it keeps the bus open, as a [`Bus`](crate::Bus) does; dropping it undoes nothing.
 ///
 /// # Examples
 ///
@@ -506,6 +692,25 @@ where
     /// # Errors
     ///
     /// As with one worker, and [`SubscribeError::Workers`] if the number of workers is zero or beyond 1,024.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Barrier;
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let both = Barrier::new(2);
+    /// let handler = bus.subscription("work").workers(2).handle(move |_| {
+    ///     both.wait(); // two messages are in hand at once
+    /// })?;
+    /// (1..=2).for_each(|n| bus.fire("work", n));
+    /// assert!(handler.stop(Duration::from_secs(5)).is_complete());
+    ///
+    /// let none = bus.subscription("work").workers(0).handle(|_| {});
+    /// assert_eq!(none.unwrap_err().to_string(), "cannot run a handler on 0 threads: it must be from 1 to 1024");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn handle<F, O>(self, f: F) -> Result<Handler, SubscribeError>
     where
         F: Fn(&Message<T, R>) -> O + Send + Sync + 'static,
@@ -527,6 +732,17 @@ where
     /// # Errors
     ///
     /// As [`handle`](Self::handle).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _server = bus.subscription("double").workers(4).serve(|n| 2 * **n)?;
+    /// let pending = (1..=3).map(|n| bus.request("double", n)).collect::<Result<Vec<_>, _>>()?;
+    /// let replies = pending.into_iter().map(|reply| reply.wait()).collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(replies, [2, 4, 6]); // each to its own request
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn serve<F>(self, f: F) -> Result<Handler, SubscribeError>
     where
         F: Fn(&Message<T, R>) -> R + Send + Sync + 'static,
@@ -546,6 +762,17 @@ where
     R: Send + 'static,
 {
     /// Subscribes to this pattern too. A message that matches several of the patterns comes once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let orders = bus.subscription("orders.*").also("*.new").open()?;
+    /// let _ = bus.publish("orders.new", 1)?; // matches both
+    /// let _ = bus.publish("returns.new", 2)?;
+    /// assert_eq!(orders.try_iter().map(|order| *order).collect::<Vec<_>>(), [1, 2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn also(mut self, pattern: impl TryInto<Pattern, Error: Into<TopicError>>) -> Self {
         // The first error is the one to tell.
         if let Ok(patterns) = &mut self.patterns {
@@ -559,12 +786,36 @@ where
 
     /// The most messages that can wait in the mailbox, from 1 to 16,777,216; the bus's default, 256, if not set. Their
     /// memory is reserved at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _work = bus.subscription("work").capacity(2).open()?;
+    /// let taken: usize = (0..5).map(|n| bus.try_publish("work", n).unwrap().delivered()).sum();
+    /// assert_eq!(taken, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn capacity(mut self, capacity: usize) -> Self {
         self.capacity = capacity;
         self
     }
 
     /// What happens to a message when the mailbox is full; the bus's default, [`Overflow::Block`], if not set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Bus, Overflow};
+    ///
+    /// let bus = Bus::<u32>::new();
+    /// let strict = bus.subscription("tick").capacity(1).overflow(Overflow::Disconnect).open()?;
+    /// let _ = bus.publish("tick", 1)?;
+    /// assert_eq!(bus.publish("tick", 2)?.dropped(), 1); // does not wait: the subscription has ended
+    /// assert_eq!(*strict.recv()?, 1);
+    /// assert!(strict.recv().unwrap_err().is_overflowed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
         self
@@ -597,7 +848,20 @@ where
     }
 
     /// Takes only messages whose payload `f` accepts. It runs on the publishing thread, before the payload is cloned;
-    /// what it rejects is not delivered and not lost. A panic in it rejects, and is counted.
+    /// what it rejects is not delivered and not lost. A panic in it rejects, and is counted. A second filter takes the
+    /// place of the first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let large = bus.subscription("orders").capacity(1).filter(|amount| *amount > 100).open()?;
+    /// for amount in [5, 500, 50] {
+    ///     let _ = bus.publish("orders", amount)?; // waits for nobody: one message takes room
+    /// }
+    /// assert_eq!((*large.recv()?, large.dropped()), (500, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn filter<F>(mut self, f: F) -> Self
     where
         F: Fn(&T) -> bool + Send + Sync + 'static,
@@ -627,12 +891,44 @@ where
 
     /// What a handler does with a message on which it failed; by default it gives up at once. A subscriber has no use
     /// for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::{Bus, Retry};
+    ///
+    /// let bus = Bus::<u32>::new();
+    /// let mut line = [Err("busy"), Ok(42)].into_iter();
+    /// let call = bus.subscription("call").retry(Retry::fixed(1, Duration::ZERO));
+    /// let handler = call.handle(move |request| {
+    ///     let answer = line.next().unwrap_or(Err("dead"))?;
+    ///     request.reply(answer).map_err(|_| "hung up")
+    /// })?;
+    /// assert_eq!(bus.request("call", 1)?.wait()?, 42); // a retry has the same message, and may answer it
+    /// # drop(handler);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = retry;
         self
     }
 
-    /// The name of the subscription in the statistics, and of a handler's threads.
+    /// The name of the subscription in the statistics, and of a handler's threads, with a number behind it.
+    ///
+    /// A handler without one names its threads after its first pattern. In the statistics a group has the name of its
+    /// first member.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<(), Option<String>>::builder().build();
+    /// let who = bus.subscription("who").name("mailer");
+    /// let _server = who.serve(|_| std::thread::current().name().map(str::to_owned))?;
+    /// assert_eq!(bus.request("who", ())?.wait()?.as_deref(), Some("mailer-0"));
+    /// assert_eq!(bus.stats().subscriptions[0].name.as_deref(), Some("mailer"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
