@@ -23,6 +23,8 @@ const MAX_WORKERS: usize = 1024;
 
 /// What a handler's closure may return: `()`, or a `Result<(), E>` whose error can be displayed.
 ///
+/// A closure that only panics has to name its type: `|_| -> () { panic!() }`.
+///
 /// # Examples
 ///
 /// ```

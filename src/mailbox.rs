@@ -123,8 +123,8 @@ pub(crate) struct Mailbox<T, R> {
     dropped: AtomicU64,
     evicted: AtomicU64,
     high_water: AtomicUsize,
-    /// Room beyond the capacity, for the retained values that the queue began with. Each message that is taken out takes
-    /// some with it, until none is left.
+    /// Room beyond the capacity, for the retained values that the queue began with. Each message that leaves takes some
+    /// with it, until none is left.
     extra_room: AtomicUsize,
     /// Whether there was any extra room.
     was_roomy: bool,
@@ -184,7 +184,11 @@ impl<T, R> Mailbox<T, R> {
         std::iter::from_fn(|| self.queue.try_recv().ok()).count()
     }
 
-    pub(crate) fn is_gone(&self) -> bool {
+    pub(crate) fn is_overflowed(&self) -> bool {
+        self.end.load(Ordering::SeqCst) == End::Overflowed as u8
+    }
+
+    fn is_gone(&self) -> bool {
         self.end.load(Ordering::SeqCst) == End::Gone as u8
     }
 
@@ -221,13 +225,28 @@ impl<T, R> Mailbox<T, R> {
         }
     }
 
+    /// A message was taken out of the queue: the extra room shrinks.
+    #[inline]
+    fn message_left(&self) {
+        if self.was_roomy && self.extra_room.load(Ordering::Relaxed) > 0 {
+            let less = |room: usize| room.checked_sub(1);
+            // Fails if another reader took the last of it, which is as well.
+            let _ = self.extra_room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        }
+    }
+
+    /// A publisher found the queue full.
+    fn was_full(&self) {
+        self.note_depth(if self.was_roomy { self.len() } else { self.capacity });
+    }
+
     /// The queue was seen empty.
     fn was_empty(&self) {
         self.reading.was_empty.store(true, Ordering::Relaxed);
     }
 
     fn recv_error(&self) -> RecvError {
-        if self.end.load(Ordering::SeqCst) == End::Overflowed as u8 { RecvError::Overflowed } else { RecvError::Closed }
+        if self.is_overflowed() { RecvError::Overflowed } else { RecvError::Closed }
     }
 
     pub(crate) fn register<'a>(&'a self, select: &mut Select<'a>) -> usize {
@@ -299,11 +318,7 @@ impl<T: Clone, R> Mailbox<T, R> {
     #[inline]
     fn open(&self, (topic, envelope): (Topic, Envelope<T, R>)) -> Option<Message<T, R>> {
         let mut lost = envelope.lost_before();
-        if self.was_roomy && self.extra_room.load(Ordering::Relaxed) > 0 {
-            let less = |room: usize| room.checked_sub(1);
-            // Fails if another reader took the last of it, which is as well.
-            let _ = self.extra_room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-        }
+        self.message_left();
         let retained = envelope.is_retained();
         let parcel = envelope.into_parcel();
         if retained && !self.accepts(&parcel.payload) {
@@ -480,7 +495,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
     }
 
     fn full(&self, parcel: Parcel<T, R>) -> Offer<T, R> {
-        self.mailbox.note_depth(self.mailbox.capacity);
+        self.mailbox.was_full();
         match self.mailbox.overflow {
             Overflow::Block => Offer::Full(parcel),
             Overflow::Disconnect => {
@@ -510,7 +525,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
                 }
                 Err(back) => envelope = back,
             }
-            mailbox.note_depth(mailbox.capacity);
+            mailbox.was_full();
         }
         mailbox.evicting.fetch_add(1, Ordering::SeqCst);
         let mut first = None;
@@ -522,6 +537,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
                 Err(back) => envelope = back,
             }
             if let Ok(evicted) = mailbox.queue.try_recv() {
+                mailbox.message_left();
                 mailbox.lost_in_front.fetch_add(1 + evicted.1.lost_before(), Ordering::Relaxed);
                 match first {
                     None => first = Some(evicted),

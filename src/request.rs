@@ -73,6 +73,9 @@ impl<R> ReplySlot<R> {
     }
 
     pub(crate) fn reply(&self, reply: R) -> Result<(), ReplyError<R>> {
+        if self.is_collector_gone() {
+            return Err(ReplyError::Cancelled(reply));
+        }
         match self.end(SlotState::Answered) {
             SlotState::Channel(answers) => match answers.try_send(Answer::Reply(reply)) {
                 Ok(()) => Ok(()),
@@ -100,8 +103,11 @@ impl<R> ReplySlot<R> {
     }
 
     fn is_cancelled(&self) -> bool {
-        matches!(*self.state.lock(), SlotState::Cancelled)
-            || self.collector.as_ref().is_some_and(|collector| collector.strong_count() == 0)
+        self.is_collector_gone() || matches!(*self.state.lock(), SlotState::Cancelled)
+    }
+
+    fn is_collector_gone(&self) -> bool {
+        self.collector.as_ref().is_some_and(|collector| collector.strong_count() == 0)
     }
 }
 
@@ -187,7 +193,7 @@ impl<R> EachReply<R> {
         let (sender, answers) = crossbeam_channel::bounded(responders.max(1));
         let collector = Arc::new(());
         let each = Self { sender, collector: Arc::downgrade(&collector), lifecycle: Arc::clone(lifecycle) };
-        (each, Replies { answers, lifecycle: Arc::clone(lifecycle), _collector: collector })
+        (each, Replies { answers, lifecycle: Arc::clone(lifecycle), collector: Mutex::new(Some(collector)) })
     }
 }
 
@@ -508,8 +514,8 @@ fn receive<R>(answers: &Receiver<Answer<R>>, lifecycle: &Lifecycle, deadline: Op
 pub struct Replies<R> {
     answers: Receiver<Answer<R>>,
     lifecycle: Arc<Lifecycle>,
-    /// Alive as long as somebody collects, see `ReplySlot::collector`.
-    _collector: Arc<()>,
+    /// Alive as long as somebody collects, see `ReplySlot::collector`; given up at the end of the bus.
+    collector: Mutex<Option<Arc<()>>>,
 }
 
 impl<R> Replies<R> {
@@ -570,11 +576,19 @@ impl<R> Replies<R> {
     }
 
     fn next_until(&self, deadline: Option<Instant>) -> Result<R, GatherError> {
+        if self.collector.lock().is_none() {
+            return Err(GatherError::Closed);
+        }
         match receive(&self.answers, &self.lifecycle, deadline) {
             Received::Answer(Answer::Reply(reply)) => Ok(reply),
             Received::Answer(Answer::Failed(text)) => Err(GatherError::Failed(text)),
             Received::Answer(Answer::Gone) => Err(GatherError::Unanswered),
-            Received::Ended | Received::Closed => Err(GatherError::Closed),
+            Received::Ended => Err(GatherError::Closed),
+            Received::Closed => {
+                // The end is final: an answer that still comes is refused.
+                self.collector.lock().take();
+                Err(GatherError::Closed)
+            }
             Received::Timeout => Err(GatherError::Timeout),
         }
     }

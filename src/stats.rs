@@ -27,7 +27,8 @@ pub struct BusStats {
     pub topics: usize,
     /// Every mailbox that has a member, oldest first.
     pub subscriptions: Vec<SubscriptionStats>,
-    /// Messages that no mailbox took.
+    /// Messages that no mailbox took: because there was none, because filters rejected them, or because all were full (then
+    /// they count in `dropped` too).
     pub unheard: u64,
     /// Messages lost at mailboxes, counted once for each mailbox, and messages fired at a closed bus or an invalid topic.
     pub dropped: u64,
@@ -86,6 +87,8 @@ pub struct SubscriptionStats {
     pub delivered: u64,
     /// Messages lost at the mailbox: never put in, or evicted.
     pub dropped: u64,
+    /// Whether it ran over under [`Overflow::Disconnect`], so that no message comes to it any more.
+    pub overflowed: bool,
 }
 
 impl SubscriptionStats {
@@ -102,6 +105,7 @@ impl SubscriptionStats {
             overflow: mailbox.overflow,
             delivered: mailbox.received() + mailbox.evicted() + depth as u64,
             dropped: mailbox.dropped(),
+            overflowed: mailbox.is_overflowed(),
         }
     }
 }
