@@ -29,7 +29,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     for message in &alarm {
         println!("disconnect:  {}", *message);
     }
-    println!("disconnect:  {}", alarm.recv().unwrap_err());
+    if let Err(error) = alarm.recv() {
+        println!("disconnect:  {error}");
+    }
 
     // The loss is also told with the next message that gets in.
     sensor.fire(11);

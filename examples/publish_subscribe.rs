@@ -56,6 +56,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // After the close everyone gets what is queued, then the end.
     bus.close();
-    println!("the end: {}", late.recv().unwrap_err());
+    if let Err(error) = late.recv() {
+        println!("the end: {error}");
+    }
     Ok(())
 }

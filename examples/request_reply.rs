@@ -64,7 +64,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     // A responder that drops the request says so, at once.
     let pending = shop.request("advice", "milk?")?;
     drop(slow.recv()?);
-    println!("milk? {}", pending.wait().unwrap_err());
+    if let Err(error) = pending.wait() {
+        println!("milk? {error}");
+    }
 
     // Everyone's answer.
     let _low = shop.serve("bid", |_| 40)?;

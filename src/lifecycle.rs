@@ -60,8 +60,8 @@ pub(crate) struct Lifecycle {
     idle: AtomicUsize,
     /// Counts how often one went from idle to busy; see `Core::drain`.
     activity: AtomicU64,
-    /// The mailboxes of handler threads that are draining the bus, once for each thread.
-    draining: Mutex<Vec<u64>>,
+    /// Those that are draining the bus, and so handle nothing.
+    draining: AtomicUsize,
     pub(crate) callback_panics: AtomicU64,
 }
 
@@ -76,7 +76,7 @@ impl Lifecycle {
             workers: AtomicUsize::new(0),
             idle: AtomicUsize::new(0),
             activity: AtomicU64::new(0),
-            draining: Mutex::default(),
+            draining: AtomicUsize::new(0),
             callback_panics: AtomicU64::new(0),
         }
     }
@@ -151,16 +151,15 @@ impl Lifecycle {
         self.workers().saturating_sub(idle)
     }
 
-    /// Notes, until the result is dropped, that this thread drains the bus and so, if it is a handler's, handles nothing.
-    pub(crate) fn drains(&self) -> Option<Draining<'_>> {
+    /// Counts this thread, until the result is dropped, as one that drains the bus, if it is a handler's. Tells the
+    /// mailbox that it serves.
+    pub(crate) fn drains(&self) -> Option<(u64, Counted<'_>)> {
         let serving = SERVING.get().filter(|serving| serving.bus == self.id())?;
-        self.draining.lock().push(serving.mailbox);
-        Some(Draining { lifecycle: self, mailbox: serving.mailbox })
+        Some((serving.mailbox, Counted::one(&self.draining)))
     }
 
-    /// The mailboxes of handler threads that are draining the bus, once for each thread.
-    pub(crate) fn draining(&self) -> Vec<u64> {
-        self.draining.lock().clone()
+    pub(crate) fn draining_workers(&self) -> usize {
+        self.draining.load(Ordering::SeqCst)
     }
 
     pub(crate) fn activity(&self) -> u64 {
@@ -177,17 +176,19 @@ impl Lifecycle {
     }
 }
 
-pub(crate) struct Draining<'a> {
-    lifecycle: &'a Lifecycle,
-    mailbox: u64,
+/// One more in a counter, until it is dropped.
+pub(crate) struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    pub(crate) fn one(counter: &'a AtomicUsize) -> Self {
+        counter.fetch_add(1, Ordering::SeqCst);
+        Self(counter)
+    }
 }
 
-impl Drop for Draining<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        let mut draining = self.lifecycle.draining.lock();
-        if let Some(index) = draining.iter().position(|mailbox| *mailbox == self.mailbox) {
-            draining.swap_remove(index);
-        }
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use crate::dead_letter::{DeadLetterReason, Losses};
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
-use crate::lifecycle::{EndSignal, EndTrigger, this_thread_serves};
+use crate::lifecycle::{Counted, EndSignal, EndTrigger, this_thread_serves};
 use crate::message::{Envelope, Message, Parcel};
 use crate::queue::{QueueReceiver, QueueSender, queue};
 use crate::retained::Retained;
@@ -115,8 +115,8 @@ pub(crate) struct Mailbox<T, R> {
     members: AtomicUsize,
     /// Threads that may drain the queue: one a subscriber, one a worker of a handler.
     readers: AtomicUsize,
-    /// Handler threads of this mailbox that wait for room in it.
-    waiting_for_themselves: AtomicUsize,
+    /// Handler threads of this mailbox that take nothing out: they wait for room in it, or drain the bus.
+    unable: AtomicUsize,
     /// Publishers that want to evict; while there are any, the others take turns too.
     evicting: AtomicUsize,
     eviction: Mutex<()>,
@@ -196,8 +196,14 @@ impl<T, R> Mailbox<T, R> {
         self.queue.len()
     }
 
-    pub(crate) fn readers(&self) -> usize {
-        self.readers.load(Ordering::SeqCst)
+    /// Counts this thread, which serves the mailbox, as one that takes nothing out, until the result is dropped.
+    pub(crate) fn is_not_read(&self) -> Counted<'_> {
+        Counted::one(&self.unable)
+    }
+
+    /// Whether no reader will take anything out until another thread does something.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.unable.load(Ordering::SeqCst) >= self.readers.load(Ordering::SeqCst)
     }
 
     pub(crate) fn received(&self) -> u64 {
@@ -394,7 +400,7 @@ impl<T, R> MailboxSender<T, R> {
             end_trigger,
             members: AtomicUsize::new(0),
             readers: AtomicUsize::new(0),
-            waiting_for_themselves: AtomicUsize::new(0),
+            unable: AtomicUsize::new(0),
             evicting: AtomicUsize::new(0),
             eviction: Mutex::new(()),
             dropped: AtomicU64::new(0),
@@ -538,7 +544,6 @@ impl<T: Clone, R> MailboxSender<T, R> {
             }
             if let Ok(evicted) = mailbox.queue.try_recv() {
                 mailbox.message_left();
-                mailbox.lost_in_front.fetch_add(1 + evicted.1.lost_before(), Ordering::Relaxed);
                 match first {
                     None => first = Some(evicted),
                     Some(_) => more.push(evicted),
@@ -548,15 +553,23 @@ impl<T: Clone, R> MailboxSender<T, R> {
         drop(turn);
         mailbox.evicting.fetch_sub(1, Ordering::SeqCst);
         self.was_taken();
-        // Payloads are dropped, and letters written, after the turn is over.
+        // Payloads are looked at and dropped, and letters written, after the turn is over.
         let mut count = 0;
-        for (topic, evicted) in first.into_iter().chain(more) {
+        for (topic, envelope) in first.into_iter().chain(more) {
+            mailbox.lost_in_front.fetch_add(envelope.lost_before(), Ordering::Relaxed);
+            let retained = envelope.is_retained();
+            let payload = envelope.into_parcel().payload;
+            // A retained value that the filter would have rejected is nobody's loss.
+            if retained && !mailbox.accepts(&payload) {
+                continue;
+            }
             count += 1;
+            mailbox.lost_in_front.fetch_add(1, Ordering::Relaxed);
             mailbox.evicted.fetch_add(1, Ordering::Relaxed);
             mailbox.dropped.fetch_add(1, Ordering::Relaxed);
             losses.dropped.fetch_add(1, Ordering::Relaxed);
             if losses.is_listening() {
-                losses.post(&topic, evicted.into_parcel().payload, DeadLetterReason::Evicted, 0);
+                losses.post(&topic, payload, DeadLetterReason::Evicted, 0);
             }
         }
         Offer::Taken { evicted: count }
@@ -575,32 +588,6 @@ impl<T, R> MailboxSender<T, R> {
     /// Whether this thread is a handler's, and the mailbox its own.
     pub(crate) fn is_served_by_this_thread(&self) -> bool {
         this_thread_serves(self.mailbox.id)
-    }
-
-    /// Counts this thread, which serves the mailbox, as one that waits for room in it, until the result is dropped.
-    pub(crate) fn wait_for_itself(&self) -> WaitsForItself<T, R> {
-        self.mailbox.waiting_for_themselves.fetch_add(1, Ordering::SeqCst);
-        WaitsForItself(Arc::clone(&self.mailbox))
-    }
-}
-
-/// A handler's thread waits for room in its own mailbox.
-pub(crate) struct WaitsForItself<T, R>(Arc<Mailbox<T, R>>);
-
-impl<T, R> WaitsForItself<T, R> {
-    pub(crate) fn mailbox(&self) -> u64 {
-        self.0.id
-    }
-
-    /// Whether every reader of the mailbox waits for room in it, so that there will never be any.
-    pub(crate) fn is_in_vain(&self) -> bool {
-        self.0.waiting_for_themselves.load(Ordering::SeqCst) >= self.0.readers()
-    }
-}
-
-impl<T, R> Drop for WaitsForItself<T, R> {
-    fn drop(&mut self) {
-        self.0.waiting_for_themselves.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -221,6 +221,10 @@ impl<T, R> TopicMap<T, R> {
         self.subscriptions.values()
     }
 
+    pub(crate) fn subscription(&self, mailbox: u64) -> Option<&Arc<Mailbox<T, R>>> {
+        self.subscriptions.get(&mailbox)
+    }
+
     /// The route of a topic, whether it is in use or not.
     pub(crate) fn route(&self, topic: &Topic) -> Arc<Route<T, R>> {
         match self.topics.get(topic) {

@@ -1,0 +1,119 @@
+//! Reads the flights and publishes what happens to them, in the order of time.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use jiff::civil::DateTime;
+use tramline::{Publisher, TopicError};
+
+use crate::bad_rows::BadRows;
+use crate::flights;
+use crate::message::{Code, Event, FlightBus, FlightEvent, Kind, Reply};
+use crate::options::Speed;
+use crate::screen::Screen;
+use crate::table::Table;
+use crate::timeline::Timeline;
+
+/// The routes whose publishers are kept. New York has some hundreds; a file of nonsense must not fill the memory.
+const ROUTES: usize = 4096;
+/// The rows between two looks at the progress.
+const STEP: u64 = 256;
+
+/// What the feed has done.
+pub(crate) struct Fed {
+    pub(crate) flights: u64,
+    pub(crate) bad_rows: u64,
+}
+
+/// Publishes the whole file. The order of the file's days is that of time; see [`Timeline`] for the rest.
+pub(crate) fn run(bus: &FlightBus, path: &Path, speed: Speed, screen: &Screen) -> Result<Fed, Box<dyn Error>> {
+    let mut table = Table::open(path, flights::COLUMNS)?;
+    let mut bad_rows = BadRows::of(bus, "flights")?;
+    let mut timeline = Timeline::default();
+    let mut stage = Stage::new(bus, speed)?;
+    let mut flights = 0;
+    let bar = screen.bar(table.size());
+    while let Some(row) = table.next_row()? {
+        match row.and_then(|row| flights::parse(&row)) {
+            Ok(journey) => {
+                flights += 1;
+                for event in timeline.release(journey.day) {
+                    stage.publish(event)?;
+                }
+                timeline.add(journey);
+            }
+            Err(fault) => bad_rows.publish(fault)?,
+        }
+        if (flights + bad_rows.count()) % STEP == 0 {
+            bar.set_position(table.bytes());
+        }
+    }
+    for event in timeline.finish() {
+        stage.publish(event)?;
+    }
+    bar.finish_and_clear();
+    Ok(Fed { flights, bad_rows: bad_rows.count() })
+}
+
+/// Where the events are published, each in its time.
+struct Stage<'a> {
+    bus: &'a FlightBus,
+    clock: Clock,
+    /// One publisher per route and kind: finding a mailbox through it costs no look-up in the bus.
+    routes: HashMap<[Code; 3], [Publisher<Event, Reply>; 4]>,
+    audit: [Publisher<Event, Reply>; 4],
+}
+
+impl<'a> Stage<'a> {
+    fn new(bus: &'a FlightBus, speed: Speed) -> Result<Self, TopicError> {
+        let audit = publishers(bus, "audit")?;
+        Ok(Self { bus, clock: Clock { speed, start: None }, routes: HashMap::new(), audit })
+    }
+
+    fn publish(&mut self, event: FlightEvent) -> Result<(), Box<dyn Error>> {
+        self.clock.wait_until(event.at);
+        let kind = event.kind as usize;
+        let route = [event.flight.origin, event.flight.dest, event.flight.carrier];
+        let event = Event::Flight(event);
+        self.audit[kind].fire(event.clone());
+        if let Some(publishers) = self.routes.get(&route) {
+            let _ = publishers[kind].publish(event)?;
+            return Ok(());
+        }
+        if self.routes.len() >= ROUTES {
+            self.routes.clear();
+        }
+        let [origin, dest, carrier] = route;
+        let publishers = publishers(self.bus, &format!("flight.{origin}.{dest}.{carrier}"))?;
+        let _ = publishers[kind].publish(event)?;
+        self.routes.insert(route, publishers);
+        Ok(())
+    }
+}
+
+/// A publisher for each kind, in the order of the kinds.
+fn publishers(bus: &FlightBus, prefix: &str) -> Result<[Publisher<Event, Reply>; 4], TopicError> {
+    let [departed, cancelled, landed, diverted] =
+        Kind::ALL.map(|kind| bus.publisher(format!("{prefix}.{}", kind.token())));
+    Ok([departed?, cancelled?, landed?, diverted?])
+}
+
+/// Lets time go by: the first event is now, the others as much later as they were then, divided by the speed.
+struct Clock {
+    speed: Speed,
+    start: Option<(Instant, DateTime)>,
+}
+
+impl Clock {
+    fn wait_until(&mut self, at: DateTime) {
+        let Speed::Times(times) = self.speed else { return };
+        let (start, first) = *self.start.get_or_insert((Instant::now(), at));
+        let seconds = at.duration_since(first).as_secs_f64() / times;
+        // What lies before the first event, in a file out of order, is due at once.
+        let due = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        thread::sleep(due.saturating_sub(start.elapsed()));
+    }
+}

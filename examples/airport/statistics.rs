@@ -1,0 +1,79 @@
+//! Counts what happened, with several workers at one mailbox.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tramline::{Handler, SubscribeError};
+
+use crate::message::{Code, Event, Flight, FlightBus, Kind};
+
+const WORKERS: usize = 3;
+
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Tally {
+    pub(crate) departed: u64,
+    pub(crate) cancelled: u64,
+    pub(crate) landed: u64,
+    pub(crate) diverted: u64,
+    pub(crate) departed_by_origin: BTreeMap<Code, u64>,
+    pub(crate) departed_by_carrier: BTreeMap<Code, u64>,
+    /// The alerts that were heard.
+    pub(crate) delays: u64,
+    pub(crate) longest_delay: Option<Arc<Flight>>,
+}
+
+impl Tally {
+    pub(crate) fn events(&self) -> u64 {
+        self.departed + self.cancelled + self.landed + self.diverted
+    }
+
+    fn add(&mut self, event: &Event) {
+        match event {
+            Event::Flight(event) => match event.kind {
+                Kind::Departed => {
+                    self.departed += 1;
+                    *self.departed_by_origin.entry(event.flight.origin).or_default() += 1;
+                    *self.departed_by_carrier.entry(event.flight.carrier).or_default() += 1;
+                }
+                Kind::Cancelled => self.cancelled += 1,
+                Kind::Landed => self.landed += 1,
+                Kind::Diverted => self.diverted += 1,
+            },
+            Event::Delayed(flight) => {
+                self.delays += 1;
+                if self.longest_delay.as_ref().is_none_or(|longest| flight.dep_delay > longest.dep_delay) {
+                    self.longest_delay = Some(Arc::clone(flight));
+                }
+            }
+            Event::WeatherAt(_) | Event::BadRow(_) => {}
+        }
+    }
+}
+
+pub(crate) struct Statistics {
+    tally: Arc<Mutex<Tally>>,
+    /// Kept, because dropping it would unsubscribe.
+    _handler: Handler,
+}
+
+pub(crate) fn start(bus: &FlightBus) -> Result<Statistics, SubscribeError> {
+    let tally = Arc::new(Mutex::new(Tally::default()));
+    let shared = Arc::clone(&tally);
+    let handler = bus
+        .subscription("flight.>")
+        .also("alert.>")
+        .name("statistics")
+        .group("statistics")
+        .capacity(4096)
+        .workers(WORKERS)
+        .handle(move |event| shared.lock().add(event))?;
+    Ok(Statistics { tally, _handler: handler })
+}
+
+impl Statistics {
+    /// What was counted; all of it once the bus is drained.
+    pub(crate) fn finish(&self) -> Tally {
+        self.tally.lock().clone()
+    }
+}

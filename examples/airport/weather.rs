@@ -1,0 +1,61 @@
+//! Answers how the weather was at an airport in an hour.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::path::Path;
+
+use jiff::Timestamp;
+use tramline::{Handler, Topic};
+
+use crate::bad_rows::BadRows;
+use crate::message::{Code, Event, FlightBus, Observation, Reply};
+use crate::table::{Fault, Row, Table};
+
+const COLUMNS: [&str; 4] = ["origin", "time_hour", "wind_speed", "visib"];
+
+type Observations = HashMap<(Code, Timestamp), Observation>;
+
+pub(crate) struct Weather {
+    pub(crate) bad_rows: u64,
+    _handler: Handler,
+}
+
+/// Loads the observations and answers requests on `weather.<origin>`.
+pub(crate) fn serve(bus: &FlightBus, path: &Path) -> Result<Weather, Box<dyn Error>> {
+    let mut bad_rows = BadRows::of(bus, "weather")?;
+    let observations = load(path, &mut bad_rows)?;
+    let handler = bus
+        .subscription("weather.*")
+        .name("weather")
+        .serve(move |request| answer(&observations, request.topic(), request))?;
+    Ok(Weather { bad_rows: bad_rows.count(), _handler: handler })
+}
+
+fn answer(observations: &Observations, topic: &Topic, request: &Event) -> Reply {
+    let origin = topic.tokens().nth(1).and_then(|token| Code::new(token).ok());
+    let observation = match (origin, request) {
+        (Some(origin), Event::WeatherAt(hour)) => observations.get(&(origin, *hour)),
+        _ => None,
+    };
+    observation.map_or(Reply::NotObserved, |observation| Reply::Observed(*observation))
+}
+
+fn load(path: &Path, bad_rows: &mut BadRows) -> Result<Observations, Box<dyn Error>> {
+    let mut table = Table::open(path, COLUMNS)?;
+    let mut observations = Observations::new();
+    while let Some(row) = table.next_row()? {
+        match row.and_then(|row| parse(&row)) {
+            Ok((key, observation)) => {
+                observations.insert(key, observation);
+            }
+            Err(fault) => bad_rows.publish(fault)?,
+        }
+    }
+    Ok(observations)
+}
+
+fn parse(row: &Row<'_, 4>) -> Result<((Code, Timestamp), Observation), Fault> {
+    let [origin, hour, wind, visibility] = row.fields();
+    let key = (origin.parse_with(Code::new)?, hour.parse()?);
+    Ok((key, Observation { wind: wind.parse_unless_na()?, visibility: visibility.parse_unless_na()? }))
+}

@@ -1,0 +1,185 @@
+//! What the bus leaves on the heap. The counter is that of the process, so these tests have a file of their own, and take
+//! turns.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use peak_alloc::PeakAlloc;
+use support::within;
+use tramline::Bus;
+
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
+
+static TURN: Mutex<()> = Mutex::new(());
+
+/// The most that may be left.
+const SLACK: usize = 64 * 1024;
+
+/// Runs `round` once for what the first use of anything allocates, then a number of times, and fails if more is left on
+/// the heap than before.
+fn leaves_nothing_behind<S: 'static>(
+    state: impl FnOnce() -> S + Send + 'static,
+    rounds: u32,
+    round: impl Fn(&S, u32) + Send + 'static,
+) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    within(Duration::from_secs(120), move || {
+        let state = state();
+        round(&state, rounds);
+        let before = HEAP.current_usage();
+        for n in 0..rounds {
+            round(&state, n);
+        }
+        let after = HEAP.current_usage();
+        assert!(after <= before + SLACK, "{} bytes are left after {rounds} rounds", after - before);
+    });
+}
+
+#[test]
+fn r14_a_million_sequential_requests_leave_no_memory_behind() {
+    leaves_nothing_behind(
+        || {
+            let bus = Bus::<u32>::new();
+            let service = bus.subscribe("ask").unwrap();
+            (bus.publisher("ask").unwrap(), service)
+        },
+        1_000_000,
+        |(publisher, service), n| {
+            let pending = publisher.request(n).unwrap();
+            // Answered here, or a million changes of thread would be what takes the time.
+            service.recv().unwrap().reply(n).unwrap();
+            assert_eq!(pending.wait().unwrap(), n);
+        },
+    );
+}
+
+#[test]
+fn r14_requests_to_a_server_with_callbacks_and_without_answers_leave_no_memory_behind() {
+    leaves_nothing_behind(
+        || {
+            let bus = Bus::<u32>::new();
+            let service = bus.subscribe("silent").unwrap();
+            let server = bus.serve("ask", |n| **n).unwrap();
+            (bus, service, server)
+        },
+        20_000,
+        |(bus, service, _), n| {
+            assert_eq!(bus.request("ask", n).unwrap().wait().unwrap(), n);
+            bus.request("silent", n).unwrap().on_reply(|_| {});
+            drop(service.recv().unwrap());
+            drop(bus.request("silent", n).unwrap());
+            drop(bus.gather("*", n).map(drop));
+            drop(bus.gather("silent", n).unwrap());
+            assert_eq!(service.try_iter().count(), 2);
+        },
+    );
+}
+
+#[test]
+fn l05_a_million_one_off_topics_leave_the_bus_as_small_as_before() {
+    leaves_nothing_behind(
+        || {
+            let bus = Bus::<u32>::new();
+            let reader = bus.subscribe("read.>").unwrap();
+            (bus, reader)
+        },
+        1_000_000,
+        |(bus, reader), n| {
+            // Some are heard, most are not; some have a publisher, some keep a value for a while.
+            match n % 8 {
+                0 | 1 => {
+                    assert_eq!(bus.publish(format!("read.{n}"), n).unwrap().delivered(), 1);
+                    assert_eq!(*reader.try_recv().unwrap(), n);
+                }
+                2 => assert!(bus.publisher(format!("once.{n}.a")).unwrap().publish(n).unwrap().is_unheard()),
+                3 => {
+                    let topic = format!("kept.{n}");
+                    let _ = bus.retain(topic.as_str(), n).unwrap();
+                    assert_eq!(bus.forget(topic.as_str()), Some(n));
+                }
+                _ => assert!(bus.publish(format!("once.{n}"), n).unwrap().is_unheard()),
+            }
+        },
+    );
+}
+
+#[test]
+fn l05_a_flood_of_topics_that_live_at_the_same_time_leaves_no_memory_behind() {
+    leaves_nothing_behind(Bus::<u32>::new, 5, |bus, round| {
+        let topics: Vec<_> = (0..2_000).map(|n| bus.publisher(format!("flood.{round}.{n}.x")).unwrap()).collect();
+        let subscribers: Vec<_> =
+            (0..500).map(|n| bus.subscription(format!("flood.*.{n}.>")).capacity(1).open().unwrap()).collect();
+        assert!(topics.iter().all(|topic| topic.try_publish(1).is_ok()));
+        drop((topics, subscribers));
+        assert_eq!(bus.stats().topics, 0);
+    });
+}
+
+#[test]
+fn l05_a_hundred_thousand_subscriptions_to_a_topic_leave_no_memory_behind() {
+    leaves_nothing_behind(Bus::<u32>::new, 100_000, |bus, n| {
+        // Every other time a topic that was never seen before.
+        let topic = if n % 2 == 0 { "exact.same".to_owned() } else { format!("exact.{n}") };
+        let subscriber = bus.subscription(topic).capacity(4).open().unwrap();
+        assert_eq!(subscriber.unsubscribe(), 0);
+    });
+}
+
+#[test]
+fn l05_a_hundred_thousand_subscriptions_to_a_pattern_leave_no_memory_behind() {
+    leaves_nothing_behind(
+        || {
+            let bus = Bus::<u32>::new();
+            // The route of a topic in use is renewed each time.
+            let publisher = bus.publisher("pattern.same.x").unwrap();
+            (bus, publisher)
+        },
+        100_000,
+        |(bus, publisher), n| {
+            let (pattern, heard) = match n % 3 {
+                0 => (format!("pattern.{n}.*"), 0),
+                1 => ("pattern.*.>".to_owned(), 1),
+                _ => ("*.same.>".to_owned(), 1),
+            };
+            let subscriber = bus.subscription(pattern).capacity(4).open().unwrap();
+            assert_eq!(publisher.publish(n).unwrap().delivered(), heard);
+            assert_eq!(subscriber.unsubscribe(), heard);
+        },
+    );
+}
+
+#[test]
+fn l05_groups_filters_and_handlers_that_come_and_go_leave_no_memory_behind() {
+    leaves_nothing_behind(Bus::<u32>::new, 2_000, |bus, n| {
+        let group = || bus.subscription("work.*").also("work").group(format!("g{n}")).filter(|n| *n > 0);
+        let (one, two) = (group().open().unwrap(), group().open().unwrap());
+        let _ = bus.publish("work", 1).unwrap();
+        drop((one, two));
+        let handler = bus.on("work", |_| {}).unwrap();
+        let _ = bus.publish("work", 1).unwrap();
+        assert!(handler.stop(Duration::MAX).is_complete());
+        drop(bus.dead_letters());
+    });
+}
+
+#[test]
+fn l05_a_bus_that_is_dropped_leaves_no_memory_behind() {
+    leaves_nothing_behind(
+        || (),
+        2_000,
+        |(), n| {
+            let bus = Bus::<Vec<u32>>::new();
+            let reader = bus.subscribe(">").unwrap();
+            let publisher = bus.publisher("a.b").unwrap();
+            let _ = publisher.publish(vec![n; 100]).unwrap();
+            let _ = bus.retain("a.c", vec![n; 100]).unwrap();
+            bus.request("a.d", vec![n; 100]).unwrap().on_reply(|_| {});
+            drop((bus, publisher));
+            drop(reader);
+        },
+    );
+}

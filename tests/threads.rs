@@ -1,0 +1,137 @@
+//! What the bus costs in threads and processor time. The tests measure the whole process, so they have a file of their own,
+//! and take turns. What they read is told by Linux alone.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::fs;
+use std::sync::mpsc::channel;
+use std::sync::{Barrier, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use support::{LONG, wait_until, within_limit};
+use tramline::Bus;
+
+static TURN: Mutex<()> = Mutex::new(());
+
+/// The processor time of the process so far, its user and its system part, in ticks.
+fn cpu_ticks() -> u64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    // The name of the process, in parentheses, may hold anything; the fields behind it begin with the third.
+    let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    [14, 15].iter().map(|field| fields[field - 3].parse::<u64>().unwrap()).sum()
+}
+
+/// A tick as Linux shows it to programs, on every processor that it runs on.
+const TICK: Duration = Duration::from_millis(10);
+
+/// The names of all threads; the system cuts them off after 15 bytes.
+fn threads() -> Vec<String> {
+    fs::read_dir("/proc/self/task")
+        .unwrap()
+        // A thread may end while it is looked at.
+        .filter_map(|task| fs::read_to_string(task.unwrap().path().join("comm")).ok())
+        .map(|name| name.trim_end().to_owned())
+        .collect()
+}
+
+fn threads_called(name: &str) -> usize {
+    threads().iter().filter(|thread| thread.starts_with(name)).count()
+}
+
+#[test]
+fn l07_64_idle_subscribers_use_next_to_no_processor_time() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    within_limit(|| {
+        let bus = Bus::<u32>::new();
+        let start = Barrier::new(65);
+        thread::scope(|scope| {
+            for n in 0..64 {
+                let (bus, start) = (&bus, &start);
+                scope.spawn(move || {
+                    let subscriber = bus.subscribe(format!("idle.{n}")).unwrap();
+                    start.wait();
+                    assert!(subscriber.recv().unwrap_err().is_closed());
+                });
+            }
+            // Handlers and pending replies are idle too.
+            let _handlers = [(); 4].map(|()| bus.subscription("idle").workers(2).handle(|_| {}).unwrap());
+            start.wait();
+            let before = cpu_ticks();
+            // Not a wait for something to happen: this is the time over which is measured.
+            thread::sleep(Duration::from_secs(2));
+            let used = TICK * u32::try_from(cpu_ticks() - before).unwrap();
+            bus.close();
+            assert!(used < Duration::from_millis(50), "they used {used:?}");
+        });
+    });
+}
+
+#[test]
+fn l08_no_thread_is_left_over_when_every_bus_and_publisher_is_dropped() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    within_limit(|| {
+        let before = threads().len();
+        let bus = Bus::<u32>::new();
+        let publisher = bus.publisher("work").unwrap();
+        let one = bus.subscription("work").name("l08-one").handle(|_| {}).unwrap();
+        let many = bus.subscription("work").name("l08-many").workers(4).handle(|_| {}).unwrap();
+        let group = [(); 3].map(|()| bus.subscription("*").group("g").name("l08-group").serve(|n| **n).unwrap());
+        let panicking = bus.subscription("work").name("l08-panic").handle(|n| assert!(**n > 9)).unwrap();
+        let reader = bus.subscribe("work").unwrap();
+        let blocked =
+            thread::Builder::new().name("l08-reader".to_owned()).spawn(move || while reader.recv().is_ok() {}).unwrap();
+        for n in 0..100 {
+            let _ = publisher.publish(n).unwrap();
+        }
+        // The names are set by the threads themselves.
+        wait_until("all threads run", || threads_called("l08-") == 1 + 4 + 3 + 1 + 1);
+        drop(bus);
+        assert_eq!(threads_called("l08-"), 10, "a publisher keeps the bus open");
+        drop(publisher);
+        // Their handles are still there: the threads end by themselves.
+        blocked.join().unwrap();
+        wait_until("no thread is left over", || threads_called("l08-") == 0);
+        wait_until("no thread without a name is left either", || threads().len() <= before);
+        drop((one, many, group, panicking));
+    });
+}
+
+#[test]
+fn l08_no_thread_is_left_over_when_handlers_are_dropped_or_stopped() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    within_limit(|| {
+        let bus = Bus::<u32>::new();
+        let handler = || bus.subscription("work").name("l08-gone").workers(2).handle(|_| {}).unwrap();
+        for _ in 0..50 {
+            drop(handler());
+            let _ = bus.publish("work", 1).unwrap();
+            // Joined, not only told to end.
+            assert!(handler().stop(LONG).is_complete());
+        }
+        wait_until("no thread is left over", || threads_called("l08-gone") == 0);
+    });
+}
+
+#[test]
+fn l08_a_busy_handler_ends_its_thread_after_the_last_bus_is_gone() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    within_limit(|| {
+        let bus = Bus::<u32>::new();
+        let (go, gate) = channel::<()>();
+        let handler = bus
+            .subscription("work")
+            .name("l08-busy")
+            .handle(move |_| {
+                let _ = gate.recv();
+            })
+            .unwrap();
+        let _ = bus.publish("work", 1).unwrap();
+        drop(bus);
+        drop(handler);
+        drop(go);
+        wait_until("no thread is left over", || threads_called("l08-busy") == 0);
+    });
+}
