@@ -19,8 +19,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let bus = Bus::<Event>::new();
     let dead_letters = bus.dead_letters();
 
-    // One handler's event is the next one's cause. The closure holds a weak handle, so that it does not keep its own bus
-    // open.
+    // One handler's event is the next one's cause. The closure holds a weak handle, so that it does not keep its own
+    // bus open.
     let weak = bus.downgrade();
     let _till = bus.on("order.placed", move |event| {
         if let (Event::Ordered { order }, Some(bus)) = (event.payload(), weak.upgrade()) {

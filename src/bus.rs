@@ -10,15 +10,17 @@ use arc_swap::Guard;
 use crate::core::{Core, DrainReport};
 use crate::dead_letter::DeadLetters;
 use crate::error::{PublishError, RequestError, SubscribeError, TopicError};
+use crate::gather::Replies;
 use crate::handler::{Handler, Outcome};
 use crate::lifecycle::Phase;
 use crate::mailbox::Overflow;
 use crate::message::Message;
 use crate::publisher::{Publisher, wait_for};
-use crate::request::{PendingReply, Replies};
+use crate::request::PendingReply;
 use crate::route::{Delivery, Wait};
 use crate::stats::BusStats;
-use crate::subscriber::{Subscriber, SubscriptionBuilder};
+use crate::subscriber::Subscriber;
+use crate::subscription::SubscriptionBuilder;
 use crate::topic::{Pattern, Topic};
 
 /// A message bus within one process, for payloads of type `T` and replies of type `R`.
@@ -149,7 +151,8 @@ where
     ///
     /// # Errors
     ///
-    /// With the payload: [`PublishError::Topic`] if the topic is invalid, [`PublishError::Closed`] if the bus is closed.
+    /// With the payload: [`PublishError::Topic`] if the topic is invalid, [`PublishError::Closed`] if the bus is
+    /// closed.
     ///
     /// # Examples
     ///

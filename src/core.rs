@@ -10,10 +10,12 @@ use parking_lot::RwLock;
 
 use crate::dead_letter::{DeadLetterReason, Losses};
 use crate::error::{PublishError, RequestError, SubscribeError};
+use crate::gather::{EachReply, Replies};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::mailbox::{Filter, Mailbox, MailboxOptions, Overflow};
 use crate::message::Parcel;
-use crate::request::{EachReply, NoReply, OneReply, PendingReply, Replies, ReplySource};
+use crate::reply::{NoReply, ReplySource};
+use crate::request::{OneReply, PendingReply};
 use crate::route::{Delivered, Delivery, Route, Stopped, Wait, deliver};
 use crate::stats::{BusStats, SubscriptionStats};
 use crate::topic::Topic;
@@ -112,7 +114,7 @@ impl<T, R> Core<T, R> {
         // A handler that drains its own bus cannot wait for itself, nor for another that does the same.
         let draining = self.lifecycle.drains();
         let own = draining.as_ref().and_then(|(id, _)| self.map.read().subscription(*id).cloned());
-        // let _unable = own.as_ref().map(|own| own.is_not_read());
+        let _unable = own.as_ref().map(|own| own.is_not_read());
         self.lifecycle.advance(Phase::Draining);
         let mut pause = Pause::new(deadline);
         // Handlers may still publish for one another while they finish. The bus is at rest when two looks in a row find
@@ -146,8 +148,8 @@ impl<T, R> Core<T, R> {
     }
 
     fn is_at_rest(&self) -> bool {
-        // The queues first: a worker is busy before it takes a message out. A queue that no reader can take from will not
-        // get any shorter.
+        // The queues first: a worker is busy before it takes a message out. A queue that no reader can take from will
+        // not get any shorter.
         self.map.read().subscriptions().all(|mailbox| mailbox.len() == 0 || mailbox.is_stuck())
             && self.lifecycle.busy_workers() <= self.lifecycle.draining_workers()
     }

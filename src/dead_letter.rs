@@ -214,7 +214,8 @@ impl<T> Listener<T> {
     /// Puts the letter in, for which the oldest may have to go. Never waits.
     fn deliver(&self, mut letter: DeadLetter<T>) {
         let mut evicted = VecDeque::new();
-        // Each round another letter leaves, so nobody spins for long; whoever loses every round gives up and is counted.
+        // Each round another letter leaves, so nobody spins for long; whoever loses every round gives up and is
+        // counted.
         for _ in 0..16 {
             match self.sender.try_send(letter) {
                 Ok(()) | Err(TrySendError::Disconnected(_)) => return,
@@ -355,8 +356,8 @@ fn is_republishing(losses: usize) -> bool {
 /// It gets what is lost from its making on, and each reader gets every letter. It can have 1,024 letters waiting; when
 /// one more comes, the oldest is dropped and [counted](Self::dropped). It never delays the bus.
 ///
-/// Dead letters do not feed back: what a thread publishes after it took a letter, and before it asks for the next one or
-/// drops the reader, makes no dead letters itself. The counters of [`BusStats`](crate::BusStats) go on.
+/// Dead letters do not feed back: what a thread publishes after it took a letter, and before it asks for the next one
+/// or drops the reader, makes no dead letters itself. The counters of [`BusStats`](crate::BusStats) go on.
 ///
 /// When the bus is closed and its handlers have finished, the reader gets what is waiting, then `Closed`. Dropping it
 /// ends the listening.

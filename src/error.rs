@@ -1,7 +1,7 @@
 //! The errors of the bus, one enum per operation.
 //!
-//! An operation that was given a value hands it back when it fails. The two errors of a reply live in `request`, beside
-//! the handles that they give back.
+//! An operation that was given a value hands it back when it fails. The errors of requests live in `request`, `reply`
+//! and `gather`, beside the handles that they are about.
 
 use std::fmt;
 

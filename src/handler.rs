@@ -290,7 +290,8 @@ impl Handler {
     ///
     /// When the time is over, what is still queued is dropped and reported, and threads that are busy end after the
     /// message in hand. A member of a group leaves what is queued to the others. Called from its own closure it cannot
-    /// wait for itself: it unsubscribes, reports what is queued, and the thread finishes that after the closure returns.
+    /// wait for itself: it unsubscribes, reports what is queued, and the thread finishes that after the closure
+    /// returns.
     ///
     /// # Examples
     ///
@@ -547,8 +548,8 @@ impl<T: Clone, R> Worker<T, R> {
     fn run(self, mut f: impl FnMut(&Message<T, R>) -> Result<(), String>) {
         serve_on_this_thread(&self.lifecycle, self.mailbox.id);
         loop {
-            // What is caught here is a panic outside the closure: in the `Drop` of a payload, or the `Clone` of a retained
-            // value.
+            // What is caught here is a panic outside the closure: in the `Drop` of a payload, or the `Clone` of a
+            // retained value.
             let went_on = catch_unwind(AssertUnwindSafe(|| match self.next() {
                 Some(message) => {
                     self.process(message, &mut f);

@@ -16,8 +16,8 @@
 //!
 //! # Publishing
 //!
-//! A [`Publisher`] is bound to one topic and is the fast path; [`Bus::publish`] looks the topic up. Both come in the same
-//! kinds, which differ in what they do at a full mailbox:
+//! A [`Publisher`] is bound to one topic and is the fast path; [`Bus::publish`] looks the topic up. Both come in the
+//! same kinds, which differ in what they do at a full mailbox:
 //!
 //! | call | at a full mailbox that blocks | fails when the bus is closed |
 //! | --- | --- | --- |
@@ -31,10 +31,11 @@
 //!
 //! # Subscribing
 //!
-//! A subscription is a mailbox: a bounded queue with an [`Overflow`] policy. [`Bus::subscribe`] takes the defaults of the
-//! bus, [`Bus::subscription`] opens with options of its own: more patterns, a [group](SubscriptionBuilder::group) that
-//! shares one mailbox, a [filter](SubscriptionBuilder::filter), the [last value](SubscriptionBuilder::retained) of each
-//! topic first. It ends in a [`Subscriber`] that you read, or in a [`Handler`] that calls your closure on its own thread.
+//! A subscription is a mailbox: a bounded queue with an [`Overflow`] policy. [`Bus::subscribe`] takes the defaults of
+//! the bus, [`Bus::subscription`] opens with options of its own: more patterns, a [group](SubscriptionBuilder::group)
+//! that shares one mailbox, a [filter](SubscriptionBuilder::filter), the [last value](SubscriptionBuilder::retained) of
+//! each topic first. It ends in a [`Subscriber`] that you read, or in a [`Handler`] that calls your closure on its own
+//! thread.
 //!
 //! In a pattern `*` stands for one token and a last `>` for one or more; see [`Pattern`].
 //!
@@ -46,8 +47,8 @@
 //! - [`DropNewest`](Overflow::DropNewest): the first messages of a burst count, such as log lines.
 //! - [`Disconnect`](Overflow::Disconnect): a reader that falls behind has to start afresh.
 //!
-//! What is lost is counted: in the [`Delivery`], in [`Bus::stats`], in [`Message::lost_before`] of the next message, and
-//! as a [`DeadLetter`] if anybody [listens](Bus::dead_letters).
+//! What is lost is counted: in the [`Delivery`], in [`Bus::stats`], in [`Message::lost_before`] of the next message,
+//! and as a [`DeadLetter`] if anybody [listens](Bus::dead_letters).
 //!
 //! # Requests
 //!
@@ -67,14 +68,14 @@
 //!
 //! # Handlers
 //!
-//! [`Bus::on`] runs a closure on a thread of its own; [`workers`](SubscriptionBuilder::workers) shares it among several.
-//! A closure that returns `Err` is tried again as its [`Retry`] says, and then the message becomes a dead letter; a panic
-//! makes a dead letter at once. The handler lives on either way.
+//! [`Bus::on`] runs a closure on a thread of its own; [`workers`](SubscriptionBuilder::workers) shares it among
+//! several. A closure that returns `Err` is tried again as its [`Retry`] says, and then the message becomes a dead
+//! letter; a panic makes a dead letter at once. The handler lives on either way.
 //!
-//! A handler that publishes into its own full mailbox, which only it could drain, has that delivery refused. A circle of
-//! several handlers that publish into one another's full mailboxes is not detected: give one of them a policy that does
-//! not block, or use [`try_publish`](Publisher::try_publish) there. The same goes for a handler that waits for the reply
-//! to a request that only its own thread could serve.
+//! A handler that publishes into its own full mailbox, which only it could drain, has that delivery refused. A circle
+//! of several handlers that publish into one another's full mailboxes is not detected: give one of them a policy that
+//! does not block, or use [`try_publish`](Publisher::try_publish) there. The same goes for a handler that waits for the
+//! reply to a request that only its own thread could serve.
 //!
 //! # The end
 //!
@@ -85,8 +86,8 @@
 //! # Your code and the bus's locks
 //!
 //! No lock of the bus is held while code of yours runs: `Clone` and `Drop` of payloads, filters, handlers, callbacks.
-//! Each of them may publish, subscribe, unsubscribe or close the same bus. Payloads are cloned on the publishing thread;
-//! retained values on the thread of the subscriber that takes them.
+//! Each of them may publish, subscribe, unsubscribe or close the same bus. Payloads are cloned on the publishing
+//! thread; retained values on the thread of the subscriber that takes them.
 //!
 //! # Errors
 //!
@@ -96,6 +97,7 @@ mod bus;
 mod core;
 mod dead_letter;
 mod error;
+mod gather;
 mod handler;
 mod lifecycle;
 mod mailbox;
@@ -106,11 +108,13 @@ mod publisher;
 mod queue;
 #[cfg(doctest)]
 mod readme;
+mod reply;
 mod request;
 mod retained;
 mod route;
 mod stats;
 mod subscriber;
+mod subscription;
 mod text;
 mod topic;
 mod topic_map;
@@ -121,12 +125,15 @@ pub use crate::dead_letter::{DeadLetter, DeadLetterReason, DeadLetters};
 pub use crate::error::{
     InvalidToken, PublishError, RecvError, RecvTimeoutError, RequestError, SubscribeError, TopicError, TryRecvError,
 };
+pub use crate::gather::{GatherError, Replies};
 pub use crate::handler::{Handler, Outcome, Retry, StopReport};
 pub use crate::mailbox::Overflow;
 pub use crate::message::Message;
 pub use crate::publisher::Publisher;
-pub use crate::request::{GatherError, PendingReply, Replies, ReplyError, ReplyRecvError, Responder};
+pub use crate::reply::{ReplyError, Responder};
+pub use crate::request::{PendingReply, ReplyRecvError};
 pub use crate::route::Delivery;
 pub use crate::stats::{BusStats, SubscriptionStats};
-pub use crate::subscriber::{Iter, ManyWorkers, OneWorker, Subscriber, SubscriptionBuilder, TryIter};
+pub use crate::subscriber::{Iter, Subscriber, TryIter};
+pub use crate::subscription::{ManyWorkers, OneWorker, SubscriptionBuilder};
 pub use crate::topic::{Pattern, Topic};

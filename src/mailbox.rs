@@ -1,7 +1,7 @@
 //! One subscription's queue: its overflow policy, its counters, and how its two sides learn of each other's end.
 //!
-//! A [`Mailbox`] is shared by everyone. A [`MailboxSender`] can put messages in; only routes and the topic map hold one,
-//! so that when a bus closes the last sender goes and subscribers see the end of the queue. The other way round, a
+//! A [`Mailbox`] is shared by everyone. A [`MailboxSender`] can put messages in; only routes and the topic map hold
+//! one, so that when a bus closes the last sender goes and subscribers see the end of the queue. The other way round, a
 //! publisher that waits for room watches the mailbox's end signal: the mailbox keeps a receiver of its own, for
 //! evictions and for emptying itself, so the channel alone would never tell.
 
@@ -432,8 +432,8 @@ impl<T, R> MailboxSender<T, R> {
 
     /// Hands the envelope back if the queue is full.
     ///
-    /// The channel keeps the room that was made for retained values when they are gone, so it is looked after here. Only a
-    /// mailbox that blocks may use it for good: its publishers wait at the channel, which knows nothing of this.
+    /// The channel keeps the room that was made for retained values when they are gone, so it is looked after here.
+    /// Only a mailbox that blocks may use it for good: its publishers wait at the channel, which knows nothing of this.
     #[inline]
     fn try_send(&self, topic: &Topic, envelope: Envelope<T, R>) -> Result<(), Envelope<T, R>> {
         let mailbox = &*self.mailbox;
@@ -591,8 +591,8 @@ impl<T, R> MailboxSender<T, R> {
     }
 }
 
-/// Sleeps until one of these mailboxes takes the message or ends; tells which, and hands the message back if none did by
-/// the deadline.
+/// Sleeps until one of these mailboxes takes the message or ends; tells which, and hands the message back if none did
+/// by the deadline.
 pub(crate) fn wait_for_any<T: Clone, R>(
     full: &[Arc<MailboxSender<T, R>>],
     topic: &Topic,

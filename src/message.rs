@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::request::{ReplyError, ReplySlot, Responder};
+use crate::reply::{ReplyError, ReplySlot, Responder};
 use crate::retained::Retained;
 use crate::topic::Topic;
 
@@ -132,8 +132,8 @@ impl<T, R> Message<T, R> {
 
     /// Takes the payload out. A single subscriber gets the very value that was published: no clone was made.
     ///
-    /// A request that was not answered goes unanswered by this; take a [`responder`](Self::responder) first to answer it
-    /// later.
+    /// A request that was not answered goes unanswered by this; take a [`responder`](Self::responder) first to answer
+    /// it later.
     ///
     /// # Examples
     ///

@@ -9,16 +9,17 @@ use arc_swap::Guard;
 
 use crate::core::Core;
 use crate::error::{PublishError, RequestError};
-use crate::request::{PendingReply, Replies};
+use crate::gather::Replies;
+use crate::request::PendingReply;
 use crate::route::{Delivery, Wait};
 use crate::topic::Topic;
 use crate::topic_map::TopicEntry;
 
 /// Publishes to one topic.
 ///
-/// Made by [`Bus::publisher`](crate::Bus::publisher). It finds the mailboxes of its topic without a lock, a look-up or an
-/// allocation, so a loop wants one of these rather than [`Bus::publish`](crate::Bus::publish). Subscriptions that come
-/// and go are seen by the next message. Clones publish to the same topic; one handle may be used by many threads.
+/// Made by [`Bus::publisher`](crate::Bus::publisher). It finds the mailboxes of its topic without a lock, a look-up or
+/// an allocation, so a loop wants one of these rather than [`Bus::publish`](crate::Bus::publish). Subscriptions that
+/// come and go are seen by the next message. Clones publish to the same topic; one handle may be used by many threads.
 ///
 /// Messages of one thread reach one mailbox in the order in which they were published.
 ///

@@ -9,7 +9,7 @@ use crossbeam_utils::Backoff;
 use crate::dead_letter::DeadLetterReason;
 use crate::mailbox::{Mailbox, MailboxSender, Offer, wait_for_any};
 use crate::message::Parcel;
-use crate::request::ReplySource;
+use crate::reply::ReplySource;
 use crate::topic::Topic;
 
 /// What became of one published message.
@@ -219,9 +219,9 @@ impl<T: Clone, R, S: ReplySource<R>> Copies<'_, T, R, S> {
 /// The first pass offers it to all without waiting; the second waits for those that block and were full. N mailboxes
 /// cost N-1 clones: the last to be served gets the original.
 ///
-/// A publisher that has to sleep lets go of the route first, and keeps only the mailboxes that it waits for. Otherwise a
-/// mailbox that was taken off its routes meanwhile would still have a sender, and its subscriber would not see the end.
-/// For the same reason `overflowed` is called at once for a mailbox that has run over.
+/// A publisher that has to sleep lets go of the route first, and keeps only the mailboxes that it waits for. Otherwise
+/// a mailbox that was taken off its routes meanwhile would still have a sender, and its subscriber would not see the
+/// end. For the same reason `overflowed` is called at once for a mailbox that has run over.
 pub(crate) fn deliver<T: Clone, R, S: ReplySource<R>>(
     route: Guard<Arc<Route<T, R>>>,
     topic: &Topic,

@@ -1,5 +1,5 @@
-//! The life of a bus: closing, draining, dropping, and user code that runs meanwhile. What measures the whole process is
-//! in files of its own: memory in `memory.rs`, processor time and threads in `threads.rs`.
+//! The life of a bus: closing, draining, dropping, and user code that runs meanwhile. What measures the whole process
+//! is in files of its own: memory in `memory.rs`, processor time and threads in `threads.rs`.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;

@@ -492,8 +492,8 @@ fn o09_workers_that_all_publish_to_their_own_full_mailbox_are_not_stuck() {
 #[test]
 fn o09_a_worker_that_waits_elsewhere_does_not_count_as_stuck() {
     within_limit(|| {
-        // Two workers share a mailbox. One waits at another mailbox too, which is only slow, so it will come back to make
-        // room for what its colleague publishes.
+        // Two workers share a mailbox. One waits at another mailbox too, which is only slow, so it will come back to
+        // make room for what its colleague publishes.
         let bus = Bus::<u32>::new();
         let (in_hand, begun) = channel();
         let (delivered, delivery) = channel();

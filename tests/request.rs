@@ -36,8 +36,8 @@ fn told(pending: PendingReply<u32>) -> Receiver<Told> {
     told
 }
 
-/// The one thing that a callback was told. The channel ends when the callback is gone: there is no second call, and it is
-/// not kept for ever.
+/// The one thing that a callback was told. The channel ends when the callback is gone: there is no second call, and it
+/// is not kept for ever.
 #[track_caller]
 fn only(told: &Receiver<Told>) -> Told {
     let first = told.recv_timeout(LONG).unwrap();

@@ -1,8 +1,8 @@
 //! A CSV file, read line by line.
 //!
-//! A row is a line here: a quote that is never closed then costs one row and not the rest of the file, memory is bounded
-//! by the longest line that is accepted, and a bad row is told by its true line. What a line holds is taken apart by
-//! csv-core. Columns are fields, counted from 1.
+//! A row is a line here: a quote that is never closed then costs one row and not the rest of the file, memory is
+//! bounded by the longest line that is accepted, and a bad row is told by its true line. What a line holds is taken
+//! apart by csv-core. Columns are fields, counted from 1.
 
 use std::error::Error;
 use std::fmt;

@@ -1,0 +1,239 @@
+//! Gathered requests: the replies of all responders.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+use parking_lot::Mutex;
+use thiserror::Error;
+
+use crate::lifecycle::Lifecycle;
+use crate::reply::{Answer, Received, ReplySlot, ReplySource, receive};
+
+/// A gathered request: each copy has a slot of its own.
+pub(crate) struct EachReply<R> {
+    sender: Sender<Answer<R>>,
+    collector: Weak<()>,
+    lifecycle: Arc<Lifecycle>,
+}
+
+impl<R> EachReply<R> {
+    /// `responders` is the most copies that can be made.
+    pub(crate) fn new(lifecycle: &Arc<Lifecycle>, responders: usize) -> (Self, Replies<R>) {
+        let (sender, answers) = crossbeam_channel::bounded(responders.max(1));
+        let collector = Arc::new(());
+        let each = Self { sender, collector: Arc::downgrade(&collector), lifecycle: Arc::clone(lifecycle) };
+        (each, Replies { answers, lifecycle: Arc::clone(lifecycle), collector: Mutex::new(Some(collector)) })
+    }
+}
+
+impl<R> ReplySource<R> for EachReply<R> {
+    fn slot(&self) -> Option<Arc<ReplySlot<R>>> {
+        Some(ReplySlot::new(self.sender.clone(), Some(self.collector.clone()), &self.lifecycle))
+    }
+
+    fn unused(&self, slot: Option<Arc<ReplySlot<R>>>) {
+        if let Some(slot) = slot {
+            slot.disarm();
+        }
+    }
+}
+
+/// The replies to one gathered request, as they come.
+///
+/// Made by [`Bus::gather`](crate::Bus::gather) and [`Publisher::gather`](crate::Publisher::gather). Each mailbox that
+/// took the request gives one outcome: a reply, a failure, or the news that it is gone without an answer. When all have
+/// given theirs, the replies end. When the bus closes, they end after those that have come.
+///
+/// Dropping it cancels what has not been answered.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tramline::Bus;
+///
+/// let bus = Bus::<&str, u32>::builder().build();
+/// let _one = bus.serve("bid", |_| 40)?;
+/// let _two = bus.serve("bid", |_| 42)?;
+/// let bids = bus.gather("bid", "a chair")?.collect_within(Duration::from_secs(5));
+/// assert_eq!(bids.iter().max(), Some(&42));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "dropping the replies cancels the request"]
+pub struct Replies<R> {
+    answers: Receiver<Answer<R>>,
+    lifecycle: Arc<Lifecycle>,
+    /// Alive as long as somebody collects, see `ReplySlot::collector`; given up at the end of the bus.
+    collector: Mutex<Option<Arc<()>>>,
+}
+
+impl<R> Replies<R> {
+    /// Waits for the next outcome, at most this long.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`](GatherError::Failed) and [`Unanswered`](GatherError::Unanswered) are the outcome of one responder,
+    /// more may come; [`Timeout`](GatherError::Timeout) if there was none in time; [`Closed`](GatherError::Closed) when
+    /// every responder has given its outcome, or the bus is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::{Bus, GatherError};
+    ///
+    /// let bus = Bus::<&str, u32>::builder().build();
+    /// let bidder = bus.subscribe("bid")?;
+    /// let bids = bus.gather("bid", "a chair")?;
+    /// bidder.recv()?.reply(40)?;
+    /// assert_eq!(bids.next_timeout(Duration::from_secs(5)), Ok(40));
+    /// assert_eq!(bids.next_timeout(Duration::from_secs(5)), Err(GatherError::Closed));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn next_timeout(&self, timeout: Duration) -> Result<R, GatherError> {
+        self.next_until(Instant::now().checked_add(timeout))
+    }
+
+    /// Collects replies until every responder has given its outcome, but at most this long. Failures are left out.
+    ///
+    /// Takes what is there by then; what comes later can still be taken with another call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::Bus;
+    ///
+    /// let bus = Bus::<&str, u32>::builder().build();
+    /// let silent = bus.subscribe("bid")?;
+    /// let _server = bus.serve("bid", |_| 42)?;
+    /// let bids = bus.gather("bid", "a chair")?;
+    /// assert_eq!(bids.collect_within(Duration::from_millis(50)), [42]);
+    /// # drop(silent);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn collect_within(&self, within: Duration) -> Vec<R> {
+        let deadline = Instant::now().checked_add(within);
+        let mut replies = Vec::new();
+        loop {
+            match self.next_until(deadline) {
+                Ok(reply) => replies.push(reply),
+                Err(GatherError::Failed(_) | GatherError::Unanswered) => {}
+                Err(GatherError::Timeout | GatherError::Closed) => return replies,
+            }
+        }
+    }
+
+    fn next_until(&self, deadline: Option<Instant>) -> Result<R, GatherError> {
+        if self.collector.lock().is_none() {
+            return Err(GatherError::Closed);
+        }
+        match receive(&self.answers, &self.lifecycle, deadline) {
+            Received::Answer(Answer::Reply(reply)) => Ok(reply),
+            Received::Answer(Answer::Failed(text)) => Err(GatherError::Failed(text)),
+            Received::Answer(Answer::Gone) => Err(GatherError::Unanswered),
+            Received::Ended => Err(GatherError::Closed),
+            Received::Closed | Received::Answer(Answer::Closed) => {
+                // The end is final: an answer that still comes is refused.
+                self.collector.lock().take();
+                Err(GatherError::Closed)
+            }
+            Received::Timeout => Err(GatherError::Timeout),
+        }
+    }
+}
+
+impl<R> fmt::Debug for Replies<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replies").field("waiting", &self.answers.len()).finish_non_exhaustive()
+    }
+}
+
+/// There is no reply from the next responder, see [`Replies::next_timeout`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tramline::{Bus, GatherError};
+///
+/// let bus = Bus::<u32>::new();
+/// let (one, two) = (bus.subscribe("bid")?, bus.subscribe("bid")?);
+/// let bids = bus.gather("bid", 1)?;
+/// one.recv()?.fail("no money");
+/// assert_eq!(bids.next_timeout(Duration::ZERO), Err(GatherError::Failed("no money".to_owned())));
+/// assert_eq!(bids.next_timeout(Duration::ZERO), Err(GatherError::Timeout));
+/// drop(two.recv()?);
+/// assert_eq!(bids.next_timeout(Duration::ZERO), Err(GatherError::Unanswered));
+/// assert_eq!(bids.next_timeout(Duration::ZERO), Err(GatherError::Closed));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum GatherError {
+    /// No responder gave its outcome in time; some have not yet.
+    #[error("no reply came in time")]
+    Timeout,
+    /// One responder is gone without an answer; more outcomes may come.
+    #[error("a responder dropped the request without an answer")]
+    Unanswered,
+    /// One responder gave up, or its handler panicked; more outcomes may come.
+    #[error("a responder failed: {0}")]
+    Failed(String),
+    /// Every responder has given its outcome, or the bus is closed.
+    #[error("no more replies will come")]
+    Closed,
+}
+
+impl GatherError {
+    /// Whether the time was over.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _silent = bus.subscribe("bid")?;
+    /// let bids = bus.gather("bid", 1)?;
+    /// assert!(bids.next_timeout(std::time::Duration::ZERO).unwrap_err().is_timeout());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout)
+    }
+
+    /// Whether this was the outcome of one responder, so that more may come.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let (poor, rich) = (bus.subscribe("bid")?, bus.subscribe("bid")?);
+    /// let bids = bus.gather("bid", 1)?;
+    /// poor.recv()?.fail("no money");
+    /// rich.recv()?.reply(42)?;
+    /// assert!(bids.next_timeout(std::time::Duration::ZERO).unwrap_err().is_outcome());
+    /// assert_eq!(bids.next_timeout(std::time::Duration::ZERO)?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_outcome(&self) -> bool {
+        matches!(self, Self::Unanswered | Self::Failed(_))
+    }
+
+    /// Whether there is no more to come.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _silent = bus.subscribe("bid")?;
+    /// let bids = bus.gather("bid", 1)?;
+    /// bus.close();
+    /// assert!(bids.next_timeout(std::time::Duration::MAX).unwrap_err().is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+}
