@@ -278,16 +278,30 @@ impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F>
     #[inline]
     fn offer(&mut self, index: usize, sender: &MailboxSender<T, R>, last: bool) {
         let Some(parcel) = self.copies.take(last) else { return };
-        let offer = match sender.offer(self.topic, parcel) {
-            Offer::Full(parcel) if matches!(self.wait, Wait::Never) => Offer::Lost(parcel, DeadLetterReason::Full),
+        match sender.offer(self.topic, parcel) {
+            Offer::Taken { evicted } => self.taken(evicted),
+            other => self.not_taken(index, sender, other),
+        }
+    }
+
+    #[inline]
+    fn taken(&mut self, evicted: usize) {
+        self.delivery.delivered += 1;
+        self.delivery.dropped += evicted;
+    }
+
+    #[cold]
+    fn not_taken(&mut self, index: usize, sender: &MailboxSender<T, R>, offer: Offer<T, R>) {
+        match offer {
+            Offer::Full(parcel) if matches!(self.wait, Wait::Never) => {
+                self.settle(sender, Offer::Lost(parcel, DeadLetterReason::Full));
+            }
             Offer::Full(parcel) => {
                 self.copies.put_back(parcel);
                 self.waiting.push(index);
-                return;
             }
-            other => other,
-        };
-        self.settle(sender, offer);
+            other => self.settle(sender, other),
+        }
     }
 
     /// Waits for the mailboxes that were full, for all at once: whichever has room gets the message.
@@ -363,14 +377,9 @@ impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F>
         self.deadline().is_some_and(|deadline| deadline <= Instant::now())
     }
 
-    #[inline]
     fn settle(&mut self, sender: &MailboxSender<T, R>, offer: Offer<T, R>) {
         let parcel = match offer {
-            Offer::Taken { evicted } => {
-                self.delivery.delivered += 1;
-                self.delivery.dropped += evicted;
-                return;
-            }
+            Offer::Taken { evicted } => return self.taken(evicted),
             Offer::Lost(parcel, reason) => {
                 self.delivery.dropped += 1;
                 if reason == DeadLetterReason::Overflowed {
