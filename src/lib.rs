@@ -111,6 +111,7 @@ mod readme;
 mod reply;
 mod request;
 mod retained;
+mod retry;
 mod route;
 mod stats;
 mod subscriber;
@@ -126,12 +127,13 @@ pub use crate::error::{
     InvalidToken, PublishError, RecvError, RecvTimeoutError, RequestError, SubscribeError, TopicError, TryRecvError,
 };
 pub use crate::gather::{GatherError, Replies};
-pub use crate::handler::{Handler, Outcome, Retry, StopReport};
+pub use crate::handler::{Handler, Outcome, StopReport};
 pub use crate::mailbox::Overflow;
 pub use crate::message::Message;
 pub use crate::publisher::Publisher;
 pub use crate::reply::{ReplyError, Responder};
 pub use crate::request::{PendingReply, ReplyRecvError};
+pub use crate::retry::Retry;
 pub use crate::route::Delivery;
 pub use crate::stats::{BusStats, SubscriptionStats};
 pub use crate::subscriber::{Iter, Subscriber, TryIter};

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use crate::core::Core;
 use crate::error::{SubscribeError, TopicError};
-use crate::handler::{Handler, Outcome, Retry, Start};
+use crate::handler::{Handler, Outcome, Start};
 use crate::mailbox::{Filter, MAX_CAPACITY, Mailbox, MailboxOptions, Overflow};
 use crate::message::Message;
+use crate::retry::Retry;
 use crate::subscriber::Subscriber;
 use crate::topic::Pattern;
 
