@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use tramline::{Bus, Retry};
+use tramline::{Bus, PublishError, Retry};
 
 #[derive(Debug, Clone)]
 enum Event {
@@ -22,11 +22,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     // One handler's event is the next one's cause. The closure holds a weak handle, so that it does not keep its own
     // bus open.
     let weak = bus.downgrade();
-    let _till = bus.on("order.placed", move |event| {
+    let _till = bus.on("order.placed", move |event| -> Result<(), PublishError<Event>> {
         if let (Event::Ordered { order }, Some(bus)) = (event.payload(), weak.upgrade()) {
             println!("till:    order {order} is paid");
-            bus.fire("order.paid", Event::Paid { order: *order });
+            let _ = bus.publish("order.paid", Event::Paid { order: *order })?;
         }
+        Ok(())
     })?;
 
     // Four workers share one mailbox: orders are packed side by side.
@@ -46,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             _ => Ok(()),
         })?;
 
-    // A panic costs one event, not the handler.
+    // A panic costs one event, not the handler. It is told on stderr as any other.
     let _auditor = bus.on("order.>", |event| {
         if matches!(event.payload(), Event::Ordered { order: 4 }) {
             panic!("order 4 is suspicious");

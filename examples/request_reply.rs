@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let sum = pending.into_iter().map(|reply| reply.wait()).sum::<Result<u32, _>>()?;
     println!("a hundred teas cost {sum} cents");
 
-    // A panic in the server reaches the caller, and the server goes on.
+    // A panic in the server reaches the caller, and the server goes on. It is told on stderr as any other.
     match shop.request("price", "a samovar")?.wait() {
         Err(ReplyRecvError::Failed(why)) => println!("failed: {why}"),
         other => println!("unexpected: {other:?}"),

@@ -535,15 +535,18 @@ impl<T, R> Bus<T, R> {
 
     /// A handle that does not keep the bus open, for closures that the bus itself holds.
     ///
+    /// Once the last full handle is gone it leads nowhere, although handlers still finish what is queued. Where
+    /// handlers publish for one another, end the bus with [`drain`](Self::drain), so that the whole chain is finished.
+    ///
     /// # Examples
     ///
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
     /// let weak = bus.downgrade();
     /// let _handler = bus.on("orders.new", move |order| {
-    ///     if let Some(bus) = weak.upgrade() {
-    ///         bus.fire("orders.seen", **order);
-    ///     }
+    ///     let Some(bus) = weak.upgrade() else { return Err("the bus is gone".to_owned()) };
+    ///     let _ = bus.publish("orders.seen", **order).map_err(|error| error.to_string())?;
+    ///     Ok(())
     /// })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -76,6 +76,7 @@ impl<T, R> Core<T, R> {
             subscriptions: mailboxes.iter().map(|mailbox| SubscriptionStats::new(mailbox)).collect(),
             unheard: losses.unheard.load(Ordering::Relaxed),
             dropped: losses.dropped.load(Ordering::Relaxed),
+            abandoned: losses.abandoned.load(Ordering::Relaxed),
             dead_letters: losses.dead_letters.load(Ordering::Relaxed),
             handler_failures: losses.handler_failures.load(Ordering::Relaxed),
             handler_panics: losses.handler_panics.load(Ordering::Relaxed),
@@ -357,7 +358,8 @@ impl DrainReport {
         self.busy
     }
 
-    /// Whether everything was taken and handled in time.
+    /// Whether every queue was empty and every handler had finished in time. What a subscriber has taken out is its
+    /// own.
     ///
     /// # Examples
     ///

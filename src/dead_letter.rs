@@ -240,6 +240,7 @@ pub(crate) struct Losses<T> {
     /// The length of `listeners`, to be read without the lock on the path of a message.
     listening: AtomicUsize,
     pub(crate) dropped: AtomicU64,
+    pub(crate) abandoned: AtomicU64,
     pub(crate) unheard: AtomicU64,
     pub(crate) dead_letters: AtomicU64,
     pub(crate) filter_panics: AtomicU64,
@@ -253,6 +254,7 @@ impl<T> Losses<T> {
             listeners: Mutex::new(Some(Vec::new())),
             listening: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
+            abandoned: AtomicU64::new(0),
             unheard: AtomicU64::new(0),
             dead_letters: AtomicU64::new(0),
             filter_panics: AtomicU64::new(0),

@@ -59,6 +59,41 @@ pub enum TopicError {
     },
 }
 
+impl TopicError {
+    /// Whether the text was empty.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(tramline::Topic::new("").unwrap_err().is_empty());
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+
+    /// Whether the text was too long, in bytes or in tokens.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(tramline::Topic::new("a.".repeat(300) + "a").unwrap_err().is_too_long());
+    /// ```
+    pub fn is_too_long(&self) -> bool {
+        matches!(self, Self::TooLong { .. } | Self::TooManyTokens { .. })
+    }
+
+    /// Whether one token was wrong.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(tramline::Topic::new("orders..new").unwrap_err().is_token());
+    /// ```
+    pub fn is_token(&self) -> bool {
+        matches!(self, Self::Token { .. })
+    }
+}
+
 /// What is wrong with one token of a topic or pattern, see [`TopicError::Token`].
 ///
 /// # Examples
@@ -121,7 +156,7 @@ impl fmt::Display for InvalidToken {
 pub enum SubscribeError {
     /// The text is no pattern.
     #[error("cannot subscribe: {0}")]
-    Topic(#[from] TopicError),
+    Topic(TopicError),
     /// The bus is closed.
     #[error("cannot subscribe: the bus is closed")]
     Closed,
@@ -154,11 +189,55 @@ pub enum SubscribeError {
         requested: String,
     },
     /// The operating system did not give the handler a thread.
-    #[error("cannot start a thread for the handler: {0}")]
+    #[error("cannot start a thread for the handler")]
     Thread(#[source] std::io::Error),
 }
 
+impl From<TopicError> for SubscribeError {
+    fn from(error: TopicError) -> Self {
+        Self::Topic(error)
+    }
+}
+
 impl SubscribeError {
+    /// Whether the capacity was out of range.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// assert!(bus.subscription("orders").capacity(0).open().unwrap_err().is_capacity());
+    /// ```
+    pub fn is_capacity(&self) -> bool {
+        matches!(self, Self::Capacity { .. })
+    }
+
+    /// Whether the number of workers was out of range.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// assert!(bus.subscription("orders").workers(0).handle(|_| {}).unwrap_err().is_workers());
+    /// ```
+    pub fn is_workers(&self) -> bool {
+        matches!(self, Self::Workers { .. })
+    }
+
+    /// Whether the group has other options.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _one = bus.subscription("jobs").group("g").open()?;
+    /// assert!(bus.subscription("jobs").group("g").capacity(1).open().unwrap_err().is_group());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_group(&self) -> bool {
+        matches!(self, Self::Group { .. })
+    }
+
     /// Whether the bus was closed.
     ///
     /// # Examples
@@ -306,8 +385,9 @@ pub enum RequestError<T> {
     /// The text is no topic.
     #[error("cannot request: {0}")]
     Topic(TopicError, T),
-    /// No mailbox took the request, so nobody can answer it.
-    #[error("nobody answers requests on this topic")]
+    /// No mailbox took the request, so nobody can answer it: nobody subscribes to the topic, or all who do were full
+    /// and do not block.
+    #[error("no mailbox took the request")]
     NoResponders(T),
     /// The bus is closed, or was closed while the request waited for room.
     #[error("cannot request: the bus is closed")]

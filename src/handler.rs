@@ -346,6 +346,7 @@ where
         workers: usize,
         name: Option<String>,
         retry: Retry,
+        serves: bool,
     ) -> Self {
         let name = name.or_else(|| mailbox.patterns.first().map(ToString::to_string)).unwrap_or_default();
         let control = Control::new();
@@ -356,6 +357,7 @@ where
             losses: Arc::clone(&core.losses),
             control: Arc::clone(&control),
             retry,
+            serves,
             _done: done,
         };
         let subscription = Box::new(Attachment { mailbox, core: Arc::downgrade(core), workers });
@@ -397,6 +399,8 @@ struct Worker<T, R> {
     losses: Arc<Losses<T>>,
     control: Arc<Control>,
     retry: Retry,
+    /// Whether it was made to answer requests: then its failure is the answer.
+    serves: bool,
     /// Dropped when the thread ends, see `Handler::running`.
     _done: Sender<Infallible>,
 }
@@ -409,6 +413,7 @@ impl<T, R> Clone for Worker<T, R> {
             losses: Arc::clone(&self.losses),
             control: Arc::clone(&self.control),
             retry: self.retry,
+            serves: self.serves,
             _done: self._done.clone(),
         }
     }
@@ -488,7 +493,8 @@ impl<T: Clone, R> Worker<T, R> {
         };
         counter.fetch_add(1, Ordering::Relaxed);
         if message.is_request() {
-            message.fail(reason.to_string());
+            let why = reason.to_string();
+            if self.serves { message.fail(why) } else { message.give_up(why) }
         }
         if self.losses.is_listening() {
             let topic = message.topic().clone();

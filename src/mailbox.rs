@@ -71,9 +71,11 @@ pub(crate) struct MailboxOptions {
     pub(crate) readers: usize,
 }
 
-/// A subscriber's choice among the payloads; told apart from other filters by its type.
+/// A subscriber's choice among the payloads.
 pub(crate) struct Filter<T> {
-    pub(crate) id: TypeId,
+    /// Its type, if that says all there is to say: a closure that captures nothing is the same as any other of its
+    /// type.
+    pub(crate) id: Option<TypeId>,
     pub(crate) accepts: Box<dyn Fn(&T) -> bool + Send + Sync>,
 }
 
@@ -181,7 +183,11 @@ impl<T, R> Mailbox<T, R> {
     }
 
     fn discard(&self) -> usize {
-        std::iter::from_fn(|| self.queue.try_recv().ok()).count()
+        let count = std::iter::from_fn(|| self.queue.try_recv().ok()).count();
+        if count > 0 {
+            self.losses.abandoned.fetch_add(count as u64, Ordering::Relaxed);
+        }
+        count
     }
 
     pub(crate) fn is_overflowed(&self) -> bool {

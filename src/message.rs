@@ -256,6 +256,13 @@ impl<T, R> Message<T, R> {
         }
     }
 
+    /// A handler that did not promise an answer failed: tells the caller, if nobody else answers.
+    pub(crate) fn give_up(&self, why: String) {
+        if let Some(reply) = &self.reply {
+            reply.give_up(why);
+        }
+    }
+
     /// The right to answer this request, to be used later and from any thread; `None` if it is no request.
     ///
     /// # Examples

@@ -187,7 +187,9 @@ where
 
     /// Sends a request and gives back the reply that is on its way. Waits for room as [`publish`](Self::publish) does.
     ///
-    /// Every subscription of the topic gets it; the first reply wins. Dropping the [`PendingReply`] cancels.
+    /// Every subscription of the topic gets it, one per group; the first reply wins. So one that only watches counts as
+    /// a responder too: there is no `NoResponders` while it is there, and no `Unanswered` while it keeps the message.
+    /// Dropping the [`PendingReply`] cancels.
     ///
     /// # Errors
     ///

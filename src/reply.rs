@@ -30,12 +30,14 @@ pub(crate) type Callback<R> = Box<dyn FnOnce(Answer<R>) + Send>;
 
 /// Where the answer goes.
 ///
-/// | state       | answer             | last copy dropped    | caller dropped | bus closed           |
-/// |-------------|--------------------|----------------------|----------------|----------------------|
-/// | `Channel`   | sent, `Answered`   | `Gone` sent          | `Cancelled`    | the caller sees it   |
-/// | `Callback`  | called, `Answered` | called with `Gone`   | -              | called with `Closed` |
-/// | `Answered`  | `AlreadyAnswered`  | -                    | -              | -                    |
-/// | `Cancelled` | `Cancelled`        | -                    | -              | -                    |
+/// | state       | answer             | last copy dropped  | caller dropped | answer after the bus closed |
+/// |-------------|--------------------|--------------------|----------------|-----------------------------|
+/// | `Channel`   | sent, `Answered`   | `Gone` sent        | `Cancelled`    | `Cancelled`                 |
+/// | `Callback`  | called, `Answered` | called with `Gone` | -              | called with `Closed` before |
+/// | `Answered`  | `AlreadyAnswered`  | -                  | -              | -                           |
+/// | `Cancelled` | `Cancelled`        | -                  | -              | -                           |
+///
+/// `Gone` becomes `Failed` if a handler has [given up](ReplySlot::give_up).
 enum SlotState<R> {
     Channel(Sender<Answer<R>>),
     Callback(Callback<R>, #[expect(dead_code, reason = "dropped with the state")] Registration),
@@ -45,6 +47,8 @@ enum SlotState<R> {
 
 pub(crate) struct ReplySlot<R> {
     state: Mutex<SlotState<R>>,
+    /// Why a handler that did not promise an answer failed; told if nobody answers.
+    failure: Mutex<Option<String>>,
     /// For `gather`: alive as long as somebody collects the replies.
     collector: Option<Weak<()>>,
     lifecycle: Arc<Lifecycle>,
@@ -57,7 +61,7 @@ impl<R> ReplySlot<R> {
         lifecycle: &Arc<Lifecycle>,
     ) -> Arc<Self> {
         let state = Mutex::new(SlotState::Channel(answers));
-        Arc::new(Self { state, collector, lifecycle: Arc::clone(lifecycle) })
+        Arc::new(Self { state, failure: Mutex::new(None), collector, lifecycle: Arc::clone(lifecycle) })
     }
 
     /// Nobody waits for an answer any more.
@@ -81,8 +85,9 @@ impl<R> ReplySlot<R> {
     }
 
     pub(crate) fn reply(&self, reply: R) -> Result<(), ReplyError<R>> {
-        if self.is_collector_gone() {
-            return Err(ReplyError::Cancelled(reply));
+        // The end of the bus is the end of what is pending. What was answered before stays answered.
+        if self.is_collector_gone() || self.lifecycle.phase() == Phase::Closed {
+            self.cancel_channel();
         }
         match self.end(SlotState::Answered) {
             SlotState::Channel(answers) => match answers.try_send(Answer::Reply(reply)) {
@@ -110,8 +115,26 @@ impl<R> ReplySlot<R> {
         }
     }
 
+    /// One of those who have the request failed, another may still answer.
+    pub(crate) fn give_up(&self, text: String) {
+        self.failure.lock().get_or_insert(text);
+    }
+
     fn is_cancelled(&self) -> bool {
-        self.is_collector_gone() || matches!(*self.state.lock(), SlotState::Cancelled)
+        if self.is_collector_gone() || self.lifecycle.phase() == Phase::Closed {
+            self.cancel_channel();
+        }
+        matches!(*self.state.lock(), SlotState::Cancelled)
+    }
+
+    /// Nobody waits at the channel any more. A callback still has to be called.
+    fn cancel_channel(&self) {
+        let mut state = self.state.lock();
+        if matches!(*state, SlotState::Channel(_)) {
+            let channel = std::mem::replace(&mut *state, SlotState::Cancelled);
+            drop(state);
+            drop(channel);
+        }
     }
 
     fn is_collector_gone(&self) -> bool {
@@ -152,9 +175,10 @@ impl<R: Send> EndsWithBus for ReplySlot<R> {
 
 impl<R> Drop for ReplySlot<R> {
     fn drop(&mut self) {
+        let answer = self.failure.get_mut().take().map_or(Answer::Gone, Answer::Failed);
         match self.end(SlotState::Answered) {
-            SlotState::Channel(answers) => drop(answers.try_send(Answer::Gone)),
-            SlotState::Callback(callback, _) => call(&self.lifecycle, callback, Answer::Gone),
+            SlotState::Channel(answers) => drop(answers.try_send(answer)),
+            SlotState::Callback(callback, _) => call(&self.lifecycle, callback, answer),
             SlotState::Answered | SlotState::Cancelled => {}
         }
     }

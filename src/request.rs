@@ -181,8 +181,8 @@ impl<R> PendingReply<R> {
         }
     }
 
-    /// Calls `callback` with the answer, once, when it comes: on the thread that answers, or at once on this one if the
-    /// answer is there already.
+    /// Calls `callback` with the answer, once, when it comes: on the thread that answers, that drops the last copy
+    /// unanswered, or that closes the bus; or at once on this one if the answer is there already.
     ///
     /// The callback also hears of failure, of no answer, and of the end of the bus. It runs under no lock; a panic in
     /// it is caught and counted in [`BusStats::callback_panics`](crate::BusStats::callback_panics). After this the

@@ -33,6 +33,9 @@ pub struct BusStats {
     /// Messages lost at mailboxes, counted once for each mailbox, and messages fired at a closed bus or an invalid
     /// topic.
     pub dropped: u64,
+    /// Messages that were still queued when the last reader of their mailbox left: a subscriber or handler was dropped,
+    /// or stopped before it had finished. Whoever ends a subscription chooses that, so these make no dead letters.
+    pub abandoned: u64,
     /// Dead letters posted; only counted while somebody listens for them.
     pub dead_letters: u64,
     /// Messages that a handler gave up on because of an error.

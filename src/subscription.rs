@@ -87,6 +87,7 @@ pub struct SubscriptionBuilder<T, R = T, W = OneWorker> {
     filter: Option<Filter<T>>,
     retry: Retry,
     workers: usize,
+    serves: bool,
     _kind: PhantomData<W>,
 }
 
@@ -107,6 +108,7 @@ where
             filter: None,
             retry: Retry::none(),
             workers: 1,
+            serves: false,
             _kind: PhantomData,
         }
     }
@@ -134,8 +136,8 @@ where
     ///
     /// The closure borrows the message. `()` and `Ok` are success; an `Err` runs the [retry](Self::retry) policy and
     /// then makes a dead letter; a panic is caught, counted and makes a dead letter. In each case the handler goes on
-    /// with the next message, and if the message was a request its caller gets `Failed`. Messages are handled in the
-    /// order in which they were put into the mailbox.
+    /// with the next message, and if the message was a request that nobody else answers, its caller gets `Failed`.
+    /// Messages are handled in the order in which they were put into the mailbox.
     ///
     /// A closure that captures a [`Bus`](crate::Bus) or [`Publisher`](crate::Publisher) keeps the bus open; capture a
     /// [`WeakBus`](crate::WeakBus) where the bus is meant to end by itself.
@@ -189,10 +191,11 @@ where
     /// assert_eq!(bus.request("double", 21)?.wait()?, "42");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn serve<F>(self, mut f: F) -> Result<Handler, SubscribeError>
+    pub fn serve<F>(mut self, mut f: F) -> Result<Handler, SubscribeError>
     where
         F: FnMut(&Message<T, R>) -> R + Send + 'static,
     {
+        self.serves = true;
         self.handle(move |message| answer(message, f(message)))
     }
 
@@ -231,6 +234,7 @@ where
             filter: self.filter,
             retry: self.retry,
             workers,
+            serves: self.serves,
             _kind: PhantomData,
         }
     }
@@ -298,10 +302,11 @@ where
     /// assert_eq!(replies, [2, 4, 6]); // each to its own request
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn serve<F>(self, f: F) -> Result<Handler, SubscribeError>
+    pub fn serve<F>(mut self, f: F) -> Result<Handler, SubscribeError>
     where
         F: Fn(&Message<T, R>) -> R + Send + Sync + 'static,
     {
+        self.serves = true;
         self.handle(move |message| answer(message, f(message)))
     }
 }
@@ -381,7 +386,7 @@ where
     ///
     /// A member that leaves takes nothing with it but the messages it has taken out. When the last one leaves, the
     /// group is gone. All members must ask for the same capacity, overflow, retained and filter; a filter is the same
-    /// if it is the same closure in the source.
+    /// if it is the same closure in the source and captures nothing.
     ///
     /// # Examples
     ///
@@ -421,7 +426,8 @@ where
     where
         F: Fn(&T) -> bool + Send + Sync + 'static,
     {
-        self.filter = Some(Filter { id: TypeId::of::<F>(), accepts: Box::new(f) });
+        let id = (size_of::<F>() == 0).then(TypeId::of::<F>);
+        self.filter = Some(Filter { id, accepts: Box::new(f) });
         self
     }
 
@@ -513,8 +519,9 @@ where
         workers: impl FnOnce(&mut Start<T, R>) -> Result<(), SubscribeError>,
     ) -> Result<Handler, SubscribeError> {
         Handler::check(self.workers)?;
-        let (core, count, retry, name) = (Arc::clone(&self.core), self.workers, self.retry, self.name.clone());
-        let mut start = Start::new(&core, self.attach()?, count, name, retry);
+        let (core, name) = (Arc::clone(&self.core), self.name.clone());
+        let (count, retry, serves) = (self.workers, self.retry, self.serves);
+        let mut start = Start::new(&core, self.attach()?, count, name, retry, serves);
         // Half of the workers are no handler: `start` is dropped, and with it those that have begun.
         workers(&mut start)?;
         Ok(start.into_handler())

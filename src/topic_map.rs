@@ -453,6 +453,7 @@ fn difference<T, R>(
             let existing = mailbox.filter.as_ref();
             let requested = match filter {
                 None => "absent",
+                Some(filter) if filter.id.is_none() => "one that captures values, which cannot be compared",
                 Some(filter) if existing.is_some_and(|existing| existing.id == filter.id) => "present",
                 Some(_) => "another closure",
             };

@@ -300,3 +300,17 @@ fn a_group_that_ran_over_is_gone_and_can_be_made_again() {
     let _ = bus.publish("jobs", 4).unwrap();
     assert_eq!((*afresh.try_recv().unwrap(), only_group(&bus).members), (4, 1));
 }
+
+#[test]
+fn filters_that_capture_values_cannot_be_compared_and_are_refused() {
+    let bus = Bus::<u32>::new();
+    let above = |limit| bus.subscription("work").group("g").filter(move |n| *n > limit).open();
+    let _first = above(1).unwrap();
+    let error = above(100).unwrap_err().to_string();
+    assert!(error.contains("filter") && error.contains("captures values"), "{error}");
+
+    let even: fn(&u32) -> bool = |n| n % 2 == 0;
+    let odd: fn(&u32) -> bool = |n| n % 2 == 1;
+    let _even = bus.subscription("work").group("h").filter(even).open().unwrap();
+    assert!(bus.subscription("work").group("h").filter(odd).open().unwrap_err().is_group());
+}

@@ -585,7 +585,7 @@ fn a_filter_that_is_not_used_is_dropped_outside_of_the_lock() {
         };
         let bus = Bus::<u32>::new();
         let _first = bus.subscription("jobs").group("workers").filter(owning(&bus)).open().unwrap();
-        let _second = bus.subscription("jobs").group("workers").filter(owning(&bus)).open().unwrap();
+        assert!(bus.subscription("jobs").group("workers").filter(owning(&bus)).open().unwrap_err().is_group());
         assert!(bus.subscription("jobs").group("workers").capacity(1).filter(owning(&bus)).open().is_err());
         assert_eq!(bus.stats().subscriptions.len(), 2, "the group, and the subscriber of the filter that is used");
 
@@ -593,4 +593,18 @@ fn a_filter_that_is_not_used_is_dropped_outside_of_the_lock() {
         bus.close();
         assert!(bus.subscription("late").filter(filter).open().unwrap_err().is_closed());
     });
+}
+
+#[test]
+fn what_is_queued_when_its_reader_goes_is_counted() {
+    let bus = Bus::<u32>::new();
+    let subscriber = bus.subscribe("work").unwrap();
+    let member = bus.subscription("work").group("g").open().unwrap();
+    for number in 0..3 {
+        let _ = bus.publish("work", number).unwrap();
+    }
+    drop(subscriber);
+    assert_eq!(bus.stats().abandoned, 3);
+    assert_eq!(member.unsubscribe(), 3);
+    assert_eq!((bus.stats().abandoned, bus.stats().dropped), (6, 0));
 }

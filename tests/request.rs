@@ -789,3 +789,51 @@ fn a_cancelled_gather_is_cancelled_for_every_attempt_to_answer() {
         assert!(request.reply(1).unwrap_err().is_cancelled());
     }
 }
+
+#[test]
+fn a_bystander_that_fails_does_not_answer_for_the_server() {
+    within_limit(|| {
+        let bus = Bus::<u32>::new();
+        let (go, gate) = channel::<()>();
+        let _server = bus
+            .serve("price", move |n| {
+                gate.recv().unwrap();
+                2 * **n
+            })
+            .unwrap();
+        let dead_letters = bus.dead_letters();
+        let bystander = bus.on(">", |_| Err::<(), _>("disk full")).unwrap();
+        let pending = bus.request("price", 21).unwrap();
+        // The bystander has failed before the server answers.
+        assert_eq!(dead_letters.recv().unwrap().attempts(), 1);
+        go.send(()).unwrap();
+        assert_eq!(pending.wait().unwrap(), 42);
+
+        // Where nobody answers, the failure is the answer.
+        let alone = bus.request("other", 1).unwrap();
+        assert!(matches!(alone.wait(), Err(ReplyRecvError::Failed(why)) if why.contains("disk full")));
+        drop(bystander);
+    });
+}
+
+#[test]
+fn what_is_pending_ends_with_the_bus_whoever_looks_first() {
+    within_limit(|| {
+        let bus = Bus::<u32>::new();
+        let service = bus.subscribe("ask").unwrap();
+        let before = bus.request("ask", 1).unwrap();
+        let pending = bus.request("ask", 2).unwrap();
+        let replies = bus.gather("ask", 3).unwrap();
+        let requests: Vec<_> = (0..3).map(|_| service.recv().unwrap()).collect();
+        requests[0].reply(10).unwrap();
+        bus.close();
+        for request in &requests[1..] {
+            assert!(request.responder().unwrap().is_cancelled());
+            assert!(request.reply(10).unwrap_err().is_cancelled());
+        }
+        assert!(matches!(pending.wait(), Err(ReplyRecvError::Closed)));
+        assert_eq!(replies.next_timeout(LONG), Err(GatherError::Closed));
+        // What was answered before stays answered.
+        assert_eq!(before.wait().unwrap(), 10);
+    });
+}

@@ -113,7 +113,7 @@ impl Clock {
         let (start, first) = *self.start.get_or_insert((Instant::now(), at));
         let seconds = at.duration_since(first).as_secs_f64() / times;
         // What lies before the first event, in a file out of order, is due at once.
-        let due = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        let due = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
         thread::sleep(due.saturating_sub(start.elapsed()));
     }
 }

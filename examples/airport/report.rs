@@ -133,15 +133,16 @@ impl Report {
     fn write_bus(&self, out: &mut String) -> std::fmt::Result {
         writeln!(
             out,
-            "\n{:<34}{:>8}{:>11}{:>9}{:>13}{:>10}",
+            "\n{:<36}{:>8}{:>11}{:>9}{:>13}{:>10}",
             "mailbox", "members", "delivered", "dropped", "most waiting", "capacity"
         )?;
         for mailbox in &self.bus.subscriptions {
             let patterns: Vec<_> = mailbox.patterns.iter().map(ToString::to_string).collect();
+            let name = mailbox.name.as_deref().unwrap_or("-");
             let SubscriptionStats { members, delivered, dropped, high_water, capacity, .. } = mailbox;
             writeln!(
                 out,
-                "  {:<32}{members:>8}{delivered:>11}{dropped:>9}{high_water:>13}{capacity:>10}",
+                "  {name:<12}{:<22}{members:>8}{delivered:>11}{dropped:>9}{high_water:>13}{capacity:>10}",
                 patterns.join(" ")
             )?;
         }
