@@ -5,7 +5,7 @@ use std::time::Duration;
 /// How often a handler tries a message again after an error, and how long it waits before each time.
 ///
 /// A panic is not tried again. While a worker waits for its next try it takes no other message. A handler that is
-/// dropped, or that [`stop`](Handler::stop) gives no more time, does not try again: the message becomes a dead letter.
+/// dropped, or that [`stop`](crate::Handler::stop) gives no more time, does not try again: the message becomes a dead letter.
 ///
 /// # Examples
 ///
