@@ -73,7 +73,11 @@ impl<T, R> Core<T, R> {
         let losses = &*self.losses;
         BusStats {
             topics,
-            subscriptions: mailboxes.iter().map(|mailbox| SubscriptionStats::new(mailbox)).collect(),
+            subscriptions: mailboxes
+                .iter()
+                .map(|mailbox| SubscriptionStats::new(mailbox))
+                .filter(|subscription| subscription.members > 0)
+                .collect(),
             unheard: losses.unheard.load(Ordering::Relaxed),
             dropped: losses.dropped.load(Ordering::Relaxed),
             abandoned: losses.abandoned.load(Ordering::Relaxed),
@@ -118,20 +122,13 @@ impl<T, R> Core<T, R> {
         let _unable = own.as_ref().map(|own| own.is_not_read());
         self.lifecycle.advance(Phase::Draining);
         let mut pause = Pause::new(deadline);
-        // Handlers may still publish for one another while they finish. The bus is at rest when two looks in a row find
-        // every queue empty and every worker idle, and no worker became busy between the first and the second.
-        let mut last_activity = None;
+        // Handlers may still publish for one another while they finish, also into queues that were just looked at. So
+        // two looks in a row have to find every queue empty and every worker idle, and no worker may have become busy
+        // from before the first until after the second: then nobody published during the second.
         loop {
             let activity = self.lifecycle.activity();
-            if !self.is_at_rest() {
-                last_activity = None;
-            } else if last_activity == Some(activity) {
-                break;
-            } else {
-                last_activity = Some(activity);
-                continue;
-            }
-            if !pause.wait() {
+            let at_rest = self.is_at_rest() && self.is_at_rest() && self.lifecycle.activity() == activity;
+            if at_rest || !pause.wait() {
                 break;
             }
         }
@@ -274,6 +271,14 @@ pub(crate) fn leave<T, R>(core: &Weak<Core<T, R>>, mailbox: &Mailbox<T, R>, read
         }
         // Nobody can join any more, so the count is all there is to keep.
         None => mailbox.leave(readers),
+    }
+}
+
+/// A handler's thread has ended.
+pub(crate) fn reader_left<T, R>(core: &Weak<Core<T, R>>, mailbox: &Mailbox<T, R>) {
+    match core.upgrade() {
+        Some(core) => core.map.write().reader_left(mailbox),
+        None => mailbox.readers_left(1),
     }
 }
 

@@ -359,7 +359,9 @@ fn is_republishing(losses: usize) -> bool {
 /// one more comes, the oldest is dropped and [counted](Self::dropped). It never delays the bus.
 ///
 /// Dead letters do not feed back: what a thread publishes after it took a letter, and before it asks for the next one
-/// or drops the reader, makes no dead letters itself. The counters of [`BusStats`](crate::BusStats) go on.
+/// or drops the reader, makes no dead letters itself. The counters of [`BusStats`](crate::BusStats) go on. So a thread
+/// that has taken a letter keeps its reader, or drops it: if it gives the reader away, what it loses from then on makes
+/// no letters.
 ///
 /// When the bus is closed and its handlers have finished, the reader gets what is waiting, then `Closed`. Dropping it
 /// ends the listening.

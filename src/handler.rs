@@ -1,9 +1,7 @@
 //! Event handlers: closures that run on threads of their own.
 
-use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -11,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, bounded};
 
-use crate::core::{Core, leave};
+use crate::core::{Core, leave, reader_left};
 use crate::dead_letter::{DeadLetterReason, Losses};
 use crate::error::{SubscribeError, TryRecvError};
 use crate::lifecycle::{EndSignal, EndTrigger, Lifecycle, serve_on_this_thread};
 use crate::mailbox::Mailbox;
 use crate::message::Message;
+use crate::panic::catch;
 use crate::retry::Retry;
 
 /// The most threads that one handler may have.
@@ -94,14 +93,16 @@ pub struct Handler {
     control: Arc<Control>,
     threads: Vec<JoinHandle<()>>,
     /// Ends when the last thread does.
-    running: Receiver<Infallible>,
+    ended: Receiver<Infallible>,
     stopped: bool,
 }
 
 /// A handler's hold on its mailbox, whatever the types of the bus.
 trait Attached: Send + Sync {
     /// Stops the flow of new messages. `true` if no other member is left for those that are queued.
-    fn leave(&self) -> bool;
+    ///
+    /// So many threads have begun: they stay readers of the mailbox until they end.
+    fn leave(&self, threads: usize) -> bool;
     /// Drops what is queued.
     fn abandon(&self) -> usize;
     fn len(&self) -> usize;
@@ -114,8 +115,8 @@ struct Attachment<T, R> {
 }
 
 impl<T: Send, R: Send> Attached for Attachment<T, R> {
-    fn leave(&self) -> bool {
-        leave(&self.core, &self.mailbox, self.workers)
+    fn leave(&self, threads: usize) -> bool {
+        leave(&self.core, &self.mailbox, self.workers - threads)
     }
 
     fn abandon(&self) -> usize {
@@ -127,32 +128,42 @@ impl<T: Send, R: Send> Attached for Attachment<T, R> {
     }
 }
 
-/// How a handler tells its threads to end after the message in hand.
+/// How a handler tells its threads to end.
 struct Control {
-    abandoned: AtomicBool,
-    signal: EndSignal,
-    trigger: EndTrigger,
+    /// They take no other message.
+    leaving: AtomicBool,
+    left: EndSignal,
+    leave: EndTrigger,
+    /// They do not even try the message in hand again.
+    abandoned: EndSignal,
+    abandon: EndTrigger,
 }
 
 impl Control {
     fn new() -> Arc<Self> {
-        let (trigger, signal) = EndTrigger::new();
-        Arc::new(Self { abandoned: AtomicBool::new(false), signal, trigger })
+        let (leave, left) = EndTrigger::new();
+        let (abandon, abandoned) = EndTrigger::new();
+        Arc::new(Self { leaving: AtomicBool::new(false), left, leave, abandoned, abandon })
+    }
+
+    fn leave(&self) {
+        // Release pairs with the load in `is_leaving`.
+        self.leaving.store(true, Ordering::Release);
+        self.leave.fire();
     }
 
     fn abandon(&self) {
-        // Release pairs with the load in `is_abandoned`.
-        self.abandoned.store(true, Ordering::Release);
-        self.trigger.fire();
+        self.leave();
+        self.abandon.fire();
     }
 
-    fn is_abandoned(&self) -> bool {
-        self.abandoned.load(Ordering::Acquire)
+    fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
     }
 
     /// Sleeps between two attempts; `false` if there is to be no other.
     fn sleep(&self, pause: Duration) -> bool {
-        matches!(self.signal.recv_timeout(pause), Err(RecvTimeoutError::Timeout))
+        matches!(self.abandoned.recv_timeout(pause), Err(RecvTimeoutError::Timeout))
     }
 }
 
@@ -191,17 +202,17 @@ impl Handler {
     pub fn stop(mut self, within: Duration) -> StopReport {
         self.stopped = true;
         let deadline = Instant::now().checked_add(within);
-        let last = self.subscription.leave();
+        let last = self.subscription.leave(self.threads.len());
         if !last {
-            self.control.abandon();
+            self.control.leave();
         }
         if self.is_own_thread() {
             let left = if last { self.subscription.len() } else { 0 };
             return StopReport { left, busy: self.busy() };
         }
         let ended = match deadline {
-            Some(deadline) => !matches!(self.running.recv_deadline(deadline), Err(RecvTimeoutError::Timeout)),
-            None => self.running.recv().is_err(),
+            Some(deadline) => !matches!(self.ended.recv_deadline(deadline), Err(RecvTimeoutError::Timeout)),
+            None => self.ended.recv().is_err(),
         };
         // Counted before they are told: a thread that was cut short is not one that has finished.
         let busy = self.busy();
@@ -231,7 +242,7 @@ impl Drop for Handler {
     fn drop(&mut self) {
         if !self.stopped {
             self.control.abandon();
-            if self.subscription.leave() {
+            if self.subscription.leave(self.threads.len()) {
                 self.subscription.abandon();
             }
         }
@@ -333,6 +344,7 @@ impl StopReport {
 pub(crate) struct Start<T, R> {
     handler: Handler,
     worker: Worker<T, R>,
+    running: Vec<Running<T>>,
 }
 
 impl<T, R> Start<T, R>
@@ -343,16 +355,17 @@ where
     pub(crate) fn new(
         core: &Arc<Core<T, R>>,
         mailbox: Arc<Mailbox<T, R>>,
-        workers: usize,
+        running: Vec<Running<T>>,
         name: Option<String>,
         retry: Retry,
         serves: bool,
     ) -> Self {
         let name = name.or_else(|| mailbox.patterns.first().map(ToString::to_string)).unwrap_or_default();
         let control = Control::new();
-        let (done, running) = bounded(0);
+        let (done, ended) = bounded(0);
         let worker = Worker {
             mailbox: Arc::clone(&mailbox),
+            core: Arc::downgrade(core),
             lifecycle: Arc::clone(&core.lifecycle),
             losses: Arc::clone(&core.losses),
             control: Arc::clone(&control),
@@ -360,9 +373,9 @@ where
             serves,
             _done: done,
         };
-        let subscription = Box::new(Attachment { mailbox, core: Arc::downgrade(core), workers });
-        let handler = Handler { subscription, name, control, threads: Vec::new(), running, stopped: false };
-        Self { handler, worker }
+        let subscription = Box::new(Attachment { mailbox, core: Arc::downgrade(core), workers: running.len() });
+        let handler = Handler { subscription, name, control, threads: Vec::new(), ended, stopped: false };
+        Self { handler, worker, running }
     }
 
     pub(crate) fn worker<F>(&mut self, index: usize, f: F) -> Result<(), SubscribeError>
@@ -372,19 +385,13 @@ where
         let worker = self.worker.clone();
         // A zero byte would make the thread's name invalid.
         let name = format!("{}-{index}", self.handler.name.replace('\0', ""));
-        // Counted before it runs, so that a drain right after this waits for it.
-        worker.lifecycle.worker_started();
-        let thread = std::thread::Builder::new().name(name).spawn(move || worker.run(f));
-        match thread {
-            Ok(thread) => {
-                self.handler.threads.push(thread);
-                Ok(())
-            }
-            Err(error) => {
-                self.worker.ended();
-                Err(SubscribeError::Thread(error))
-            }
-        }
+        let running = self.running.pop();
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            worker.run(f);
+            drop(running);
+        });
+        self.handler.threads.push(thread.map_err(SubscribeError::Thread)?);
+        Ok(())
     }
 
     pub(crate) fn into_handler(self) -> Handler {
@@ -392,16 +399,39 @@ where
     }
 }
 
+/// A worker that counts as one, from before its handler is attached until its thread has ended: so that neither a drain
+/// nor a close overlooks it.
+pub(crate) struct Running<T> {
+    lifecycle: Arc<Lifecycle>,
+    losses: Arc<Losses<T>>,
+}
+
+impl<T> Running<T> {
+    pub(crate) fn new<R>(core: &Core<T, R>) -> Self {
+        core.lifecycle.worker_started();
+        Self { lifecycle: Arc::clone(&core.lifecycle), losses: Arc::clone(&core.losses) }
+    }
+}
+
+impl<T> Drop for Running<T> {
+    fn drop(&mut self) {
+        if self.lifecycle.worker_ended() {
+            self.losses.close();
+        }
+    }
+}
+
 /// One thread of a handler.
 struct Worker<T, R> {
     mailbox: Arc<Mailbox<T, R>>,
+    core: Weak<Core<T, R>>,
     lifecycle: Arc<Lifecycle>,
     losses: Arc<Losses<T>>,
     control: Arc<Control>,
     retry: Retry,
     /// Whether it was made to answer requests: then its failure is the answer.
     serves: bool,
-    /// Dropped when the thread ends, see `Handler::running`.
+    /// Dropped when the thread ends, see `Handler::ended`.
     _done: Sender<Infallible>,
 }
 
@@ -409,6 +439,7 @@ impl<T, R> Clone for Worker<T, R> {
     fn clone(&self) -> Self {
         Self {
             mailbox: Arc::clone(&self.mailbox),
+            core: Weak::clone(&self.core),
             lifecycle: Arc::clone(&self.lifecycle),
             losses: Arc::clone(&self.losses),
             control: Arc::clone(&self.control),
@@ -419,27 +450,19 @@ impl<T, R> Clone for Worker<T, R> {
     }
 }
 
-impl<T, R> Worker<T, R> {
-    fn ended(&self) {
-        if self.lifecycle.worker_ended() {
-            self.losses.close();
-        }
-    }
-}
-
 impl<T: Clone, R> Worker<T, R> {
     fn run(self, mut f: impl FnMut(&Message<T, R>) -> Result<(), String>) {
         serve_on_this_thread(&self.lifecycle, self.mailbox.id);
         loop {
             // What is caught here is a panic outside the closure: in the `Drop` of a payload, or the `Clone` of a
             // retained value.
-            let went_on = catch_unwind(AssertUnwindSafe(|| match self.next() {
+            let went_on = catch(|| match self.next() {
                 Some(message) => {
                     self.process(message, &mut f);
                     true
                 }
                 None => false,
-            }));
+            });
             match went_on {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -449,14 +472,14 @@ impl<T: Clone, R> Worker<T, R> {
             }
         }
         // The closure may hold handles of the bus, and they must be gone before the thread counts as ended.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(f)));
-        self.ended();
+        let _ = catch(|| drop(f));
+        reader_left(&self.core, &self.mailbox);
     }
 
     /// Waits for the next message; `None` when there is nothing more to do.
     fn next(&self) -> Option<Message<T, R>> {
         loop {
-            if self.control.is_abandoned() {
+            if self.control.is_leaving() {
                 return None;
             }
             match self.mailbox.try_recv() {
@@ -467,7 +490,7 @@ impl<T: Clone, R> Worker<T, R> {
             self.lifecycle.worker_idles();
             let mut select = Select::new();
             self.mailbox.register(&mut select);
-            select.recv(&self.control.signal);
+            select.recv(&self.control.left);
             select.ready();
             drop(select);
             self.lifecycle.worker_wakes();
@@ -478,13 +501,13 @@ impl<T: Clone, R> Worker<T, R> {
         let mut attempts = 0;
         let reason = loop {
             attempts += 1;
-            match catch_unwind(AssertUnwindSafe(|| f(&message))) {
+            match catch(|| f(&message)) {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => match self.retry.pause_after(attempts) {
                     Some(pause) if self.control.sleep(pause) => {}
                     _ => break DeadLetterReason::Failed(error),
                 },
-                Err(panic) => break DeadLetterReason::Panicked(panic_text(&*panic)),
+                Err(panic) => break DeadLetterReason::Panicked(panic),
             }
         };
         let counter = match &reason {
@@ -500,16 +523,5 @@ impl<T: Clone, R> Worker<T, R> {
             let topic = message.topic().clone();
             self.losses.post(&topic, message.into_payload(), reason, attempts);
         }
-    }
-}
-
-/// The message of a panic, as `panic!` and its relatives make it.
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    if let Some(text) = panic.downcast_ref::<&str>() {
-        (*text).to_owned()
-    } else if let Some(text) = panic.downcast_ref::<String>() {
-        text.clone()
-    } else {
-        "a panic without a text".to_owned()
     }
 }

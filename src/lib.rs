@@ -104,6 +104,7 @@ mod mailbox;
 mod message;
 #[cfg(doctest)]
 mod must_not_compile;
+mod panic;
 mod publisher;
 mod queue;
 #[cfg(doctest)]

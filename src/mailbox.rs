@@ -6,7 +6,6 @@
 //! evictions and for emptying itself, so the channel alone would never tell.
 
 use std::any::TypeId;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -19,6 +18,7 @@ use crate::dead_letter::{DeadLetterReason, Losses};
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::lifecycle::{Counted, EndSignal, EndTrigger, this_thread_serves};
 use crate::message::{Envelope, Message, Parcel};
+use crate::panic::catch;
 use crate::queue::{QueueReceiver, QueueSender, queue};
 use crate::retained::Retained;
 use crate::topic::{Pattern, Topic};
@@ -115,9 +115,9 @@ pub(crate) struct Mailbox<T, R> {
     end_trigger: EndTrigger,
     /// Subscribers and handlers. Changed under the lock of the topic map, as long as there is one.
     members: AtomicUsize,
-    /// Threads that may drain the queue: one a subscriber, one a worker of a handler.
+    /// Threads that may drain the queue: one a subscriber, one a worker of a handler until its thread ends.
     readers: AtomicUsize,
-    /// Handler threads of this mailbox that take nothing out: they wait for room in it, or drain the bus.
+    /// Those readers that take nothing out: handler threads that wait for room in it, or drain the bus.
     unable: AtomicUsize,
     /// Publishers that want to evict; while there are any, the others take turns too.
     evicting: AtomicUsize,
@@ -152,10 +152,21 @@ impl<T, R> Mailbox<T, R> {
         self.readers.fetch_add(readers, Ordering::SeqCst);
     }
 
-    /// One member less. `true` if it was the last.
+    /// One member less, and so many readers. `true` if it was the last member. The threads of a handler are readers until
+    /// they end, see `readers_left`.
     pub(crate) fn leave(&self, readers: usize) -> bool {
-        self.readers.fetch_sub(readers, Ordering::SeqCst);
+        self.readers_left(readers);
         self.members.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// So many threads will not take anything out any more.
+    pub(crate) fn readers_left(&self, readers: usize) {
+        self.readers.fetch_sub(readers, Ordering::SeqCst);
+    }
+
+    /// Whether nobody is left who could take anything out.
+    pub(crate) fn is_deserted(&self) -> bool {
+        self.members() == 0 && self.readers.load(Ordering::SeqCst) == 0
     }
 
     pub(crate) fn members(&self) -> usize {
@@ -166,7 +177,7 @@ impl<T, R> Mailbox<T, R> {
     #[inline]
     pub(crate) fn accepts(&self, payload: &T) -> bool {
         let Some(filter) = &self.filter else { return true };
-        catch_unwind(AssertUnwindSafe(|| (filter.accepts)(payload))).unwrap_or_else(|_| {
+        catch(|| (filter.accepts)(payload)).unwrap_or_else(|_| {
             self.losses.filter_panics.fetch_add(1, Ordering::Relaxed);
             false
         })

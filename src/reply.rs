@@ -5,7 +5,6 @@
 //! every copy has a slot of its own.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -16,6 +15,7 @@ use parking_lot::Mutex;
 use thiserror::Error;
 
 use crate::lifecycle::{EndsWithBus, Lifecycle, Phase, Registration};
+use crate::panic::catch;
 
 /// What became of one request at one responder, or at all of them.
 pub(crate) enum Answer<R> {
@@ -160,7 +160,7 @@ impl<R: Send + 'static> ReplySlot<R> {
 
 /// Runs a callback on a thread that is not its owner's, so a panic must not go on from here.
 pub(crate) fn call<R>(lifecycle: &Lifecycle, callback: Callback<R>, answer: Answer<R>) {
-    if catch_unwind(AssertUnwindSafe(|| callback(answer))).is_err() {
+    if catch(|| callback(answer)).is_err() {
         lifecycle.callback_panics.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -211,6 +211,20 @@ pub(crate) enum Received<R> {
     Timeout,
 }
 
+/// The answer that is there, or the end; `None` if there may still be an answer.
+pub(crate) fn try_receive<R>(answers: &Receiver<Answer<R>>, lifecycle: &Lifecycle) -> Option<Received<R>> {
+    // The phase is read before the channel: what was answered before the bus closed stays answered.
+    let closed = lifecycle.phase() == Phase::Closed;
+    match answers.try_recv() {
+        Ok(answer) => Some(Received::Answer(answer)),
+        Err(_) if closed => Some(Received::Closed),
+        // A responder that finds the bus closed lets go of the channel.
+        Err(TryRecvError::Disconnected) if lifecycle.phase() == Phase::Closed => Some(Received::Closed),
+        Err(TryRecvError::Disconnected) => Some(Received::Ended),
+        Err(TryRecvError::Empty) => None,
+    }
+}
+
 /// Waits for the next answer, the end of the bus, or the deadline. An answer that is there comes first.
 pub(crate) fn receive<R>(
     answers: &Receiver<Answer<R>>,
@@ -219,12 +233,8 @@ pub(crate) fn receive<R>(
 ) -> Received<R> {
     let backoff = Backoff::new();
     loop {
-        let closed = lifecycle.phase() == Phase::Closed;
-        match answers.try_recv() {
-            Ok(answer) => return Received::Answer(answer),
-            Err(_) if closed => return Received::Closed,
-            Err(TryRecvError::Disconnected) => return Received::Ended,
-            Err(TryRecvError::Empty) => {}
+        if let Some(received) = try_receive(answers, lifecycle) {
+            return received;
         }
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return Received::Timeout;

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, TryRecvError};
+use crossbeam_channel::Receiver;
 use thiserror::Error;
 
-use crate::lifecycle::{Lifecycle, Phase};
-use crate::reply::{Answer, Callback, Received, ReplySlot, ReplySource, call, receive};
+use crate::lifecycle::Lifecycle;
+use crate::reply::{Answer, Callback, Received, ReplySlot, ReplySource, call, receive, try_receive};
 
 /// A request: all copies share one slot.
 pub(crate) struct OneReply<R>(Arc<ReplySlot<R>>);
@@ -169,15 +169,15 @@ impl<R> PendingReply<R> {
         if self.done.load(Ordering::Relaxed) {
             return None;
         }
-        match self.answers.try_recv() {
-            Ok(answer) => Some(self.finish(answer)),
-            Err(TryRecvError::Disconnected) => None,
-            Err(TryRecvError::Empty) if self.lifecycle.phase() == Phase::Closed => {
+        match try_receive(&self.answers, &self.lifecycle)? {
+            Received::Answer(answer) => Some(self.finish(answer)),
+            Received::Closed => {
                 // That was the one end that this reply has: an answer that still comes is refused.
                 self.cancel();
                 Some(Err(ReplyRecvError::Closed))
             }
-            Err(TryRecvError::Empty) => None,
+            // Another thread was first to take it.
+            Received::Ended | Received::Timeout => None,
         }
     }
 
@@ -187,6 +187,9 @@ impl<R> PendingReply<R> {
     /// The callback also hears of failure, of no answer, and of the end of the bus. It runs under no lock; a panic in
     /// it is caught and counted in [`BusStats::callback_panics`](crate::BusStats::callback_panics). After this the
     /// request can no longer be cancelled.
+    ///
+    /// A callback is no place to wait for another thread: the one that it runs on may be a publisher in the middle of a
+    /// message, and then the other subscribers of that topic do not see their end before it returns.
     ///
     /// # Examples
     ///

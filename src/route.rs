@@ -329,29 +329,28 @@ impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F>
 
     /// Sleeps until all of these mailboxes have the message or have ended, or the time is over, or the bus closed.
     fn sleep(&mut self, mut full: Vec<Arc<MailboxSender<T, R>>>) {
-        let own = full.iter().find(|sender| sender.is_served_by_this_thread()).map(|own| Arc::clone(&own.mailbox));
-        let mut waiting = own.as_ref().map(|own| own.is_not_read());
         while !full.is_empty() && self.stopped.is_none() {
-            let place = own.as_ref().and_then(|own| full.iter().position(|sender| sender.mailbox.id == own.id));
-            match place {
+            // The copy is made before the choice: user code must not run between the choice and the sending. Nor may it
+            // run while this thread counts as one that waits: it may come to wait itself.
+            let Some(parcel) = self.copies.take(full.len() == 1) else { return };
+            let place = full.iter().position(|sender| sender.is_served_by_this_thread());
+            let own = place.map(|place| Arc::clone(&full[place].mailbox));
+            let waiting = own.as_ref().map(|own| own.is_not_read());
+            if let (Some(place), Some(own)) = (place, &own) {
                 // No reader of its own mailbox will ever make room.
-                Some(place) if full[place].mailbox.is_stuck() => {
+                if own.is_stuck() {
+                    drop(waiting);
                     let sender = full.remove(place);
-                    if let Some(parcel) = self.copies.take(full.is_empty()) {
-                        self.settle(&sender, Offer::Lost(parcel, DeadLetterReason::SelfDeadlock));
-                    }
+                    self.settle(&sender, Offer::Lost(parcel, DeadLetterReason::SelfDeadlock));
                     continue;
                 }
-                Some(_) => {}
-                // It is in there: what this thread waits for now, others may bring about.
-                None => waiting = None,
             }
-            // The copy is made before the choice: user code must not run between the choice and the sending.
-            let Some(parcel) = self.copies.take(full.len() == 1) else { return };
             // The other readers of a handler's own mailbox may leave, or come to wait too, so it looks now and then.
-            let look = waiting.as_ref().map(|_| Instant::now() + Duration::from_millis(20));
+            let look = own.as_ref().map(|_| Instant::now() + Duration::from_millis(20));
             let deadline = [look, self.deadline()].into_iter().flatten().min();
-            match wait_for_any(&full, self.topic, parcel, deadline) {
+            let chosen = wait_for_any(&full, self.topic, parcel, deadline);
+            drop(waiting);
+            match chosen {
                 Ok((index, offer)) => {
                     let sender = full.remove(index);
                     self.settle(&sender, offer);

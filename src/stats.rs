@@ -87,7 +87,7 @@ pub struct SubscriptionStats {
     pub high_water: usize,
     /// What happens when it is full.
     pub overflow: Overflow,
-    /// Messages put into the mailbox.
+    /// Messages put into the mailbox. Retained values that its filter is going to reject count until they are looked at.
     pub delivered: u64,
     /// Messages lost at the mailbox: never put in, or evicted.
     pub dropped: u64,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::core::Core;
 use crate::error::{SubscribeError, TopicError};
-use crate::handler::{Handler, Outcome, Start};
+use crate::handler::{Handler, Outcome, Running, Start};
 use crate::mailbox::{Filter, MAX_CAPACITY, Mailbox, MailboxOptions, Overflow};
 use crate::message::Message;
 use crate::retry::Retry;
@@ -521,7 +521,8 @@ where
         Handler::check(self.workers)?;
         let (core, name) = (Arc::clone(&self.core), self.name.clone());
         let (count, retry, serves) = (self.workers, self.retry, self.serves);
-        let mut start = Start::new(&core, self.attach()?, count, name, retry, serves);
+        let running = (0..count).map(|_| Running::new(&core)).collect();
+        let mut start = Start::new(&core, self.attach()?, running, name, retry, serves);
         // Half of the workers are no handler: `start` is dropped, and with it those that have begun.
         workers(&mut start)?;
         Ok(start.into_handler())

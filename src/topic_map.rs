@@ -190,7 +190,7 @@ pub(crate) struct TopicMap<T, R> {
     topics: HashMap<Topic, Arc<TopicEntry<T, R>>>,
     root: Node<T, R>,
     groups: HashMap<GroupKey, Arc<MailboxSender<T, R>>>,
-    /// Every mailbox that has a member, for the statistics.
+    /// Every mailbox that has a reader: a member, or a thread of a handler that is being stopped.
     subscriptions: BTreeMap<u64, Arc<Mailbox<T, R>>>,
     /// The route of every topic that nobody subscribes to.
     no_route: Arc<Route<T, R>>,
@@ -375,11 +375,24 @@ impl<T, R> TopicMap<T, R> {
 
     /// Removes a member. `true` if it was the last, so that the mailbox is gone from every route.
     pub(crate) fn leave(&mut self, mailbox: &Mailbox<T, R>, readers: usize) -> (bool, Leftovers<T, R>) {
-        if !mailbox.leave(readers) {
-            return (false, Leftovers::default());
+        let last = mailbox.leave(readers);
+        let leftovers = if last { self.unroute(mailbox) } else { Leftovers::default() };
+        self.forget_if_deserted(mailbox);
+        (last, leftovers)
+    }
+
+    /// A thread will not take anything out of the mailbox any more.
+    pub(crate) fn reader_left(&mut self, mailbox: &Mailbox<T, R>) {
+        mailbox.readers_left(1);
+        self.forget_if_deserted(mailbox);
+    }
+
+    /// A handler that is being stopped has left, but its threads still empty the mailbox: the end of the bus, and a
+    /// drain, concern it until they are done.
+    fn forget_if_deserted(&mut self, mailbox: &Mailbox<T, R>) {
+        if mailbox.is_deserted() {
+            self.subscriptions.remove(&mailbox.id);
         }
-        self.subscriptions.remove(&mailbox.id);
-        (true, self.unroute(mailbox))
     }
 
     /// Takes a mailbox off every route: no message comes to it any more.
@@ -411,12 +424,13 @@ impl<T, R> TopicMap<T, R> {
             let group = (group.clone(), mailbox.patterns.clone());
             if self.groups.get(&group).is_some_and(|sender| sender.mailbox.id == id) {
                 leftovers.senders.extend(self.groups.remove(&group));
+                shrink(&mut self.groups);
             }
         }
         leftovers
     }
 
-    /// Empties the map for good. The subscriptions stay known until their members leave.
+    /// Empties the map for good. The subscriptions stay known until their readers leave.
     pub(crate) fn close(&mut self) -> Leftovers<T, R> {
         self.closed = true;
         let mut leftovers = Leftovers::default();

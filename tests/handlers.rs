@@ -5,6 +5,7 @@ mod support;
 
 use std::cell::Cell;
 use std::collections::HashSet;
+use std::panic::panic_any;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier, Mutex};
@@ -118,6 +119,38 @@ fn h02_a_panic_is_dead_lettered_with_its_text_and_the_next_message_is_handled() 
         assert_eq!(letter.attempts(), 1);
         assert!(letters.is_empty());
         assert_eq!((bus.stats().handler_panics, bus.stats().handler_failures), (1, 0));
+    });
+}
+
+/// Panics when it is dropped.
+struct Unruly;
+
+impl Drop for Unruly {
+    fn drop(&mut self) {
+        panic_any(Unruly);
+    }
+}
+
+#[test]
+fn h02_what_was_thrown_may_panic_itself_when_it_is_dropped() {
+    within_limit(|| {
+        let bus = Bus::<u32>::new();
+        let letters = bus.dead_letters();
+        let _server = bus.serve("ask", |n| if **n == 0 { panic_any(Unruly) } else { **n }).unwrap();
+        assert!(bus.request("ask", 0).unwrap().wait().unwrap_err().is_failed());
+        assert_eq!(bus.request("ask", 1).unwrap().wait().unwrap(), 1);
+        assert_eq!(letters.recv().unwrap().attempts(), 1);
+
+        let _picky = bus.subscription("news").filter(|_| panic_any(Unruly)).open().unwrap();
+        let reader = bus.subscribe("news").unwrap();
+        assert_eq!(bus.publish("news", 1).unwrap().delivered(), 1);
+        assert_eq!((reader.len(), bus.stats().filter_panics), (1, 1));
+
+        let pending = bus.request("ask", 1).unwrap();
+        pending.on_reply(|_| panic_any(Unruly));
+        wait_until("the callback panicked", || bus.stats().callback_panics == 1);
+        assert_eq!(reader.try_iter().count(), 1);
+        assert!(bus.drain(LONG).is_complete());
     });
 }
 

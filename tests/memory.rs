@@ -153,6 +153,16 @@ fn l05_a_hundred_thousand_subscriptions_to_a_pattern_leave_no_memory_behind() {
 }
 
 #[test]
+fn l05_a_flood_of_groups_that_live_at_the_same_time_leaves_no_memory_behind() {
+    leaves_nothing_behind(Bus::<u32>::new, 3, |bus, round| {
+        let group = |n| bus.subscription(format!("work.{n}")).group("g").capacity(1).open().unwrap();
+        // The round that comes before the others, as number 3, is no flood: what a flood leaves must show.
+        let groups = if round == 3 { 10 } else { 20_000 };
+        drop((0..groups).map(group).collect::<Vec<_>>());
+    });
+}
+
+#[test]
 fn l05_groups_filters_and_handlers_that_come_and_go_leave_no_memory_behind() {
     leaves_nothing_behind(Bus::<u32>::new, 2_000, |bus, n| {
         let group = || bus.subscription("work.*").also("work").group(format!("g{n}")).filter(|n| *n > 0);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use support::{LONG, wait_until, within_limit};
 use tramline::{
-    Bus, GatherError, Overflow, PendingReply, ReplyError, ReplyRecvError, RequestError, Responder, Subscriber,
+    Bus, GatherError, Message, Overflow, PendingReply, ReplyError, ReplyRecvError, RequestError, Responder, Subscriber,
 };
 
 /// Long enough to be told from "at once", short enough to wait for.
@@ -649,6 +649,25 @@ fn r14_a_request_within_a_request_handler_works() {
             .unwrap();
         for n in 0..100 {
             assert_eq!(bus.request("double-plus-one", n).unwrap().wait().unwrap(), 2 * n + 1);
+        }
+    });
+}
+
+#[test]
+fn a_caller_that_polls_hears_of_the_close_after_the_responder_has() {
+    within_limit(|| {
+        for ask in [
+            |message: &Message<u32>| message.reply(2).unwrap_err().is_cancelled(),
+            |message: &Message<u32>| message.responder().unwrap().is_cancelled(),
+        ] {
+            let bus = Bus::<u32>::new();
+            let service = bus.subscribe("ask").unwrap();
+            let pending = bus.request("ask", 1).unwrap();
+            let message = service.recv().unwrap();
+            bus.close();
+            assert!(ask(&message));
+            assert!(matches!(pending.try_take(), Some(Err(ReplyRecvError::Closed))));
+            assert!(pending.try_take().is_none(), "that was the one end that it has");
         }
     });
 }
