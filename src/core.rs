@@ -154,6 +154,7 @@ impl<T, R> Core<T, R> {
 }
 
 impl<T: Clone, R> Core<T, R> {
+    #[inline]
     pub(crate) fn publish(
         &self,
         topic: &Topic,
@@ -167,7 +168,21 @@ impl<T: Clone, R> Core<T, R> {
         let parcel = Parcel { payload, reply: None };
         let Delivered { delivery, stopped, rest } =
             deliver(route, topic, parcel, &NoReply, wait, |mailbox| self.unroute(mailbox));
-        let Some(Parcel { payload, .. }) = rest else { return Ok(delivery) };
+        match rest {
+            None => Ok(delivery),
+            Some(rest) => self.not_taken(topic, rest.payload, delivery, stopped),
+        }
+    }
+
+    /// No mailbox has taken the original.
+    #[inline(never)]
+    fn not_taken(
+        &self,
+        topic: &Topic,
+        payload: T,
+        delivery: Delivery,
+        stopped: Option<Stopped>,
+    ) -> Result<Delivery, PublishError<T>> {
         match stopped {
             Some(Stopped::Closed) => return Err(PublishError::Closed(payload)),
             Some(Stopped::Timeout) => return Err(PublishError::Timeout(payload)),

@@ -81,6 +81,7 @@ impl Lifecycle {
         }
     }
 
+    #[inline]
     pub(crate) fn phase(&self) -> Phase {
         // Acquire pairs with the store in `advance`: who sees the bus closed sees what was done before.
         match self.phase.load(Ordering::Acquire) {
@@ -109,12 +110,14 @@ impl Lifecycle {
     }
 
     /// Whether a message may be published now, by this thread.
+    #[inline]
     pub(crate) fn accepts(&self) -> bool {
-        match self.phase() {
-            Phase::Open => true,
-            Phase::Draining => self.is_served_by_this_thread(),
-            Phase::Closed => false,
-        }
+        self.phase() == Phase::Open || self.accepts_from_handler()
+    }
+
+    #[inline(never)]
+    fn accepts_from_handler(&self) -> bool {
+        self.phase() != Phase::Closed && self.is_served_by_this_thread()
     }
 
     /// Ends when the bus is closed.

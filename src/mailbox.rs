@@ -19,7 +19,7 @@ use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::lifecycle::{Counted, EndSignal, EndTrigger, this_thread_serves};
 use crate::message::{Envelope, Message, Parcel};
 use crate::panic::catch;
-use crate::queue::{QueueReceiver, QueueSender, queue};
+use crate::queue::{Addressed, QueueReceiver, QueueSender, queue};
 use crate::retained::Retained;
 use crate::topic::{Pattern, Topic};
 
@@ -91,6 +91,16 @@ enum End {
     Gone = 3,
 }
 
+/// Why a publisher has to look closer before it puts a message in, see `Mailbox::attention`.
+mod attention {
+    /// It takes no messages any more; `Mailbox::end` says why.
+    pub(super) const ENDED: u8 = 1;
+    /// The next message has to tell of losses.
+    pub(super) const LOSSES: u8 = 2;
+    /// What is full here, or how it is dealt with, is not for the channel alone to say; never changes.
+    pub(super) const SPECIAL: u8 = 4;
+}
+
 /// Counters that subscribers write for every message, away from what publishers read.
 #[derive(Default)]
 struct Reading {
@@ -110,6 +120,8 @@ pub(crate) struct Mailbox<T, R> {
     pub(crate) filter: Option<Filter<T>>,
     losses: Arc<Losses<T>>,
     queue: QueueReceiver<T, R>,
+    /// 0 if the channel says all there is to say, so that most messages need one look. Set after what it tells of.
+    attention: AtomicU8,
     end: AtomicU8,
     ended: EndSignal,
     end_trigger: EndTrigger,
@@ -140,8 +152,9 @@ pub(crate) struct Mailbox<T, R> {
 impl<T, R> Mailbox<T, R> {
     /// Ends the mailbox for publishers; those that wait for room wake up. A later end counts more.
     fn finish(&self, end: End) -> bool {
-        // SeqCst pairs with the load in `MailboxSender::was_taken`.
         let first = self.end.fetch_max(end as u8, Ordering::SeqCst) < end as u8;
+        // SeqCst pairs with the load in `MailboxSender::was_taken`.
+        self.attention.fetch_or(attention::ENDED, Ordering::SeqCst);
         self.end_trigger.fire();
         first
     }
@@ -248,6 +261,21 @@ impl<T, R> Mailbox<T, R> {
         }
     }
 
+    /// So many losses are for the next message that gets in to tell of.
+    fn lost_behind(&self, losses: u64) {
+        self.lost_behind.fetch_add(losses, Ordering::Relaxed);
+        // Release pairs with the swap in `take_lost_behind`: who clears the mark takes what it stood for.
+        self.attention.fetch_or(attention::LOSSES, Ordering::Release);
+    }
+
+    fn take_lost_behind(&self) -> u64 {
+        if self.attention.load(Ordering::Relaxed) & attention::LOSSES == 0 {
+            return 0;
+        }
+        self.attention.fetch_and(!attention::LOSSES, Ordering::Acquire);
+        self.lost_behind.swap(0, Ordering::Relaxed)
+    }
+
     /// A message was taken out of the queue: the extra room shrinks.
     #[inline]
     fn message_left(&self) {
@@ -281,28 +309,61 @@ impl<T, R> Mailbox<T, R> {
 impl<T: Clone, R> Mailbox<T, R> {
     #[inline]
     pub(crate) fn recv(&self) -> Result<Message<T, R>, RecvError> {
-        loop {
-            let item = match self.queue.try_recv() {
-                Err(crossbeam_channel::TryRecvError::Empty) => {
-                    self.was_empty();
-                    self.queue.recv().ok()
-                }
-                other => other.ok(),
-            };
-            match item.map(|item| self.open(item)) {
-                Some(Some(message)) => return Ok(message),
-                Some(None) => {}
-                None => return Err(self.recv_error()),
-            }
-        }
+        let plain = |topic, payload| Ok(Message::plain(topic, payload));
+        self.queue.try_recv_plain(|| self.count_plain(), plain, |item| self.recv_other(item))
     }
 
     #[inline]
     pub(crate) fn try_recv(&self) -> Result<Message<T, R>, TryRecvError> {
+        let plain = |topic, payload| Ok(Message::plain(topic, payload));
+        self.queue.try_recv_plain(|| self.count_plain(), plain, |item| self.try_recv_other(item))
+    }
+
+    /// Counts a message that is a bare payload, if there is nothing to be done for it.
+    #[inline]
+    fn count_plain(&self) -> bool {
+        let received = self.reading.received.load(Ordering::Relaxed);
+        if self.is_time_to_look(received) || self.lost_in_front.load(Ordering::Relaxed) > 0 || self.was_roomy {
+            return false;
+        }
+        self.reading.received.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// Looking at the depth touches the line that publishers write, so it is done for the first message after an empty
+    /// queue, where a burst has piled up, and now and then.
+    #[inline]
+    fn is_time_to_look(&self, received: u64) -> bool {
+        received % 64 == 0 || self.reading.was_empty.load(Ordering::Relaxed)
+    }
+
+    #[inline(never)]
+    fn recv_other(
+        &self,
+        mut item: Result<Addressed<T, R>, crossbeam_channel::TryRecvError>,
+    ) -> Result<Message<T, R>, RecvError> {
         loop {
-            match self.queue.try_recv().map(|item| self.open(item)) {
+            if matches!(item, Err(crossbeam_channel::TryRecvError::Empty)) {
+                self.was_empty();
+                item = self.queue.recv().map_err(|_| crossbeam_channel::TryRecvError::Disconnected);
+            }
+            match item.map(|item| self.open(item)) {
                 Ok(Some(message)) => return Ok(message),
-                Ok(None) => {}
+                Ok(None) => item = self.queue.try_recv(),
+                Err(_) => return Err(self.recv_error()),
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn try_recv_other(
+        &self,
+        mut item: Result<Addressed<T, R>, crossbeam_channel::TryRecvError>,
+    ) -> Result<Message<T, R>, TryRecvError> {
+        loop {
+            match item.map(|item| self.open(item)) {
+                Ok(Some(message)) => return Ok(message),
+                Ok(None) => item = self.queue.try_recv(),
                 Err(crossbeam_channel::TryRecvError::Empty) => {
                     self.was_empty();
                     return Err(TryRecvError::Empty);
@@ -339,26 +400,23 @@ impl<T: Clone, R> Mailbox<T, R> {
     /// Live messages went through the filter before they got in. A retained value could not: it was put in under the
     /// lock of the map.
     #[inline]
-    fn open(&self, (topic, envelope): (Topic, Envelope<T, R>)) -> Option<Message<T, R>> {
-        let mut lost = envelope.lost_before();
+    fn open(&self, (topic, envelope): Addressed<T, R>) -> Option<Message<T, R>> {
         self.message_left();
         let retained = envelope.is_retained();
-        let parcel = envelope.into_parcel();
-        if retained && !self.accepts(&parcel.payload) {
+        let mut message = envelope.into_message(topic);
+        if retained && !self.accepts(message.payload()) {
             return None;
         }
         // Relaxed, here and for every counter: they carry no other data.
         let received = self.reading.received.fetch_add(1, Ordering::Relaxed);
-        // Looking at the depth touches the line that publishers write, so it is done for the first message after an
-        // empty queue, where a burst has piled up, and now and then.
-        if received % 64 == 0 || self.reading.was_empty.load(Ordering::Relaxed) {
+        if self.is_time_to_look(received) {
             self.reading.was_empty.store(false, Ordering::Relaxed);
             self.note_depth(self.queue.len() + 1);
         }
         if self.lost_in_front.load(Ordering::Relaxed) > 0 {
-            lost += self.lost_in_front.swap(0, Ordering::Relaxed);
+            message.add_lost(self.lost_in_front.swap(0, Ordering::Relaxed));
         }
-        Some(Message::new(parcel, topic, lost))
+        Some(message)
     }
 }
 
@@ -401,6 +459,7 @@ impl<T, R> MailboxSender<T, R> {
             let _ = sender.try_send(&topic, Envelope::retained(value));
         }
         let (end_trigger, ended) = EndTrigger::new();
+        let is_special = options.overflow == Overflow::DropOldest || kept > 0;
         let mailbox = Arc::new(Mailbox {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             patterns: options.patterns,
@@ -412,6 +471,7 @@ impl<T, R> MailboxSender<T, R> {
             filter,
             losses: Arc::clone(losses),
             queue: receiver,
+            attention: AtomicU8::new(if is_special { attention::SPECIAL } else { 0 }),
             end: AtomicU8::new(End::Open as u8),
             ended,
             end_trigger,
@@ -437,14 +497,20 @@ impl<T, R> MailboxSender<T, R> {
     fn was_taken(&self) {
         // SeqCst pairs with `Mailbox::finish`: the last subscriber marks the mailbox gone and then empties it, we put
         // the message in and then look for the mark. Whoever comes second drops the message.
+        if self.mailbox.attention.load(Ordering::SeqCst) & attention::ENDED != 0 {
+            self.was_taken_at_the_end();
+        }
+    }
+
+    #[cold]
+    fn was_taken_at_the_end(&self) {
         if self.mailbox.is_gone() {
             self.mailbox.discard();
         }
     }
 
-    #[inline]
     fn is_open(&self) -> bool {
-        self.mailbox.end.load(Ordering::Relaxed) == End::Open as u8
+        self.mailbox.attention.load(Ordering::Relaxed) & attention::ENDED == 0
     }
 
     /// Hands the envelope back if the queue is full.
@@ -464,13 +530,8 @@ impl<T, R> MailboxSender<T, R> {
     }
 
     /// Puts the message into an envelope that tells of the losses before it.
-    #[inline]
     fn envelope(&self, parcel: Parcel<T, R>) -> Envelope<T, R> {
-        let mut lost = 0;
-        if self.mailbox.lost_behind.load(Ordering::Relaxed) > 0 {
-            lost = self.mailbox.lost_behind.swap(0, Ordering::Relaxed);
-        }
-        Envelope::new(parcel, lost)
+        Envelope::new(parcel, self.mailbox.take_lost_behind())
     }
 }
 
@@ -479,7 +540,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
     fn unpack(&self, envelope: Envelope<T, R>) -> Parcel<T, R> {
         let lost = envelope.lost_before();
         if lost > 0 {
-            self.mailbox.lost_behind.fetch_add(lost, Ordering::Relaxed);
+            self.mailbox.lost_behind(lost);
         }
         envelope.into_parcel()
     }
@@ -488,15 +549,30 @@ impl<T: Clone, R> MailboxSender<T, R> {
     pub(crate) fn lost(&self, topic: &Topic, payload: &T, reason: DeadLetterReason) {
         let losses = &*self.mailbox.losses;
         self.mailbox.dropped.fetch_add(1, Ordering::Relaxed);
-        self.mailbox.lost_behind.fetch_add(1, Ordering::Relaxed);
+        self.mailbox.lost_behind(1);
         losses.dropped.fetch_add(1, Ordering::Relaxed);
         if losses.is_listening() {
             losses.post(topic, payload.clone(), reason, 0);
         }
     }
 
+    /// Puts the message in if that is all there is to do; otherwise hands it back, to be offered.
+    // Always: once for each mailbox of each message, and a call costs a tenth of it.
+    #[inline(always)]
+    pub(crate) fn put(&self, topic: &Topic, parcel: Parcel<T, R>) -> Result<(), Parcel<T, R>> {
+        if self.mailbox.attention.load(Ordering::Relaxed) != 0 {
+            return Err(parcel);
+        }
+        match self.queue.try_send(topic, Envelope::new(parcel, 0)) {
+            Ok(()) => {
+                self.was_taken();
+                Ok(())
+            }
+            Err(back) => Err(back.into_parcel()),
+        }
+    }
+
     /// Offers the message without waiting.
-    #[inline]
     pub(crate) fn offer(&self, topic: &Topic, parcel: Parcel<T, R>) -> Offer<T, R> {
         if !self.is_open() {
             return self.ended(parcel);
@@ -505,7 +581,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
             return self.push_evicting(topic, parcel);
         }
         // No envelope is made for a queue that will not take it: telling of losses needs an allocation.
-        if self.mailbox.lost_behind.load(Ordering::Relaxed) > 0 && self.queue.is_full() {
+        if self.mailbox.attention.load(Ordering::Relaxed) & attention::LOSSES != 0 && self.queue.is_full() {
             return self.full(parcel);
         }
         match self.try_send(topic, self.envelope(parcel)) {

@@ -6,13 +6,13 @@
 use std::time::Instant;
 
 use crossbeam_channel::{
-    Receiver, RecvTimeoutError, Select, SelectedOperation, SendError, Sender, TrySendError, bounded,
+    Receiver, RecvTimeoutError, Select, SelectedOperation, SendError, Sender, TryRecvError, TrySendError, bounded,
 };
 
 use crate::message::Envelope;
 use crate::topic::Topic;
 
-type Addressed<T, R> = (Topic, Envelope<T, R>);
+pub(crate) type Addressed<T, R> = (Topic, Envelope<T, R>);
 
 pub(crate) enum QueueSender<T, R> {
     OneTopic(Sender<Envelope<T, R>>),
@@ -40,7 +40,7 @@ pub(crate) fn queue<T, R>(capacity: usize, topic: Option<Topic>) -> (QueueSender
 
 impl<T, R> QueueSender<T, R> {
     /// Hands the envelope back if the queue is full.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn try_send(&self, topic: &Topic, envelope: Envelope<T, R>) -> Result<(), Envelope<T, R>> {
         // The mailbox keeps a receiver, so a channel is never found disconnected here.
         match self {
@@ -86,7 +86,7 @@ pub(crate) struct Disconnected;
 
 impl<T, R> QueueReceiver<T, R> {
     #[inline]
-    pub(crate) fn recv(&self) -> Result<(Topic, Envelope<T, R>), Disconnected> {
+    pub(crate) fn recv(&self) -> Result<Addressed<T, R>, Disconnected> {
         match self {
             Self::OneTopic(topic, receiver) => receiver.recv().map(|envelope| (topic.clone(), envelope)),
             Self::ManyTopics(receiver) => receiver.recv(),
@@ -95,14 +95,38 @@ impl<T, R> QueueReceiver<T, R> {
     }
 
     #[inline]
-    pub(crate) fn try_recv(&self) -> Result<(Topic, Envelope<T, R>), crossbeam_channel::TryRecvError> {
+    pub(crate) fn try_recv(&self) -> Result<Addressed<T, R>, TryRecvError> {
         match self {
             Self::OneTopic(topic, receiver) => receiver.try_recv().map(|envelope| (topic.clone(), envelope)),
             Self::ManyTopics(receiver) => receiver.try_recv(),
         }
     }
 
-    pub(crate) fn recv_deadline(&self, deadline: Instant) -> Result<(Topic, Envelope<T, R>), RecvTimeoutError> {
+    /// Like `try_recv`, but a bare payload with a short topic is opened by `plain` where it comes out of the channel.
+    ///
+    /// That is the usual message. Everything between the channel and the caller that is not seen through by the compiler
+    /// moves it once more, which costs more than all else here.
+    #[inline]
+    pub(crate) fn try_recv_plain<A>(
+        &self,
+        is_plain: impl Fn() -> bool,
+        plain: impl FnOnce(Topic, T) -> A,
+        other: impl FnOnce(Result<Addressed<T, R>, TryRecvError>) -> A,
+    ) -> A {
+        match self {
+            Self::OneTopic(topic, receiver) => match receiver.try_recv() {
+                Ok(Envelope::Plain(payload)) if topic.is_short() && is_plain() => plain(topic.clone(), payload),
+                Ok(envelope) => other(Ok((topic.clone(), envelope))),
+                Err(error) => other(Err(error)),
+            },
+            Self::ManyTopics(receiver) => match receiver.try_recv() {
+                Ok((topic, Envelope::Plain(payload))) if topic.is_short() && is_plain() => plain(topic, payload),
+                item => other(item),
+            },
+        }
+    }
+
+    pub(crate) fn recv_deadline(&self, deadline: Instant) -> Result<Addressed<T, R>, RecvTimeoutError> {
         match self {
             Self::OneTopic(topic, receiver) => {
                 receiver.recv_deadline(deadline).map(|envelope| (topic.clone(), envelope))
@@ -119,7 +143,7 @@ impl<T, R> QueueReceiver<T, R> {
     }
 
     /// Takes what a `select` over a registered receiver has chosen. Panics if the operation belongs to another one.
-    pub(crate) fn complete(&self, operation: SelectedOperation<'_>) -> Result<(Topic, Envelope<T, R>), Disconnected> {
+    pub(crate) fn complete(&self, operation: SelectedOperation<'_>) -> Result<Addressed<T, R>, Disconnected> {
         match self {
             Self::OneTopic(topic, receiver) => operation.recv(receiver).map(|envelope| (topic.clone(), envelope)),
             Self::ManyTopics(receiver) => operation.recv(receiver),

@@ -112,6 +112,8 @@ pub(crate) struct Delivered<T, R> {
 
 pub(crate) struct Route<T, R> {
     mailboxes: Vec<Arc<MailboxSender<T, R>>>,
+    /// Every mailbox wants every message, so it is known which is the last to get it.
+    unfiltered: bool,
 }
 
 /// Indices of mailboxes to wait for: the first 64 need no allocation.
@@ -156,7 +158,8 @@ impl<T, R> Route<T, R> {
     pub(crate) fn new(mut mailboxes: Vec<Arc<MailboxSender<T, R>>>) -> Self {
         mailboxes.sort_by_key(|sender| sender.mailbox.id);
         mailboxes.dedup_by_key(|sender| sender.mailbox.id);
-        Self { mailboxes }
+        let unfiltered = mailboxes.iter().all(|sender| sender.mailbox.filter.is_none());
+        Self { mailboxes, unfiltered }
     }
 
     pub(crate) fn with(&self, sender: &Arc<MailboxSender<T, R>>) -> Self {
@@ -167,7 +170,7 @@ impl<T, R> Route<T, R> {
     }
 
     pub(crate) fn without(&self, mailbox: u64) -> Self {
-        Self { mailboxes: self.mailboxes.iter().filter(|sender| sender.mailbox.id != mailbox).cloned().collect() }
+        Self::new(self.mailboxes.iter().filter(|sender| sender.mailbox.id != mailbox).cloned().collect())
     }
 
     pub(crate) fn contains(&self, mailbox: u64) -> bool {
@@ -222,6 +225,7 @@ impl<T: Clone, R, S: ReplySource<R>> Copies<'_, T, R, S> {
 /// A publisher that has to sleep lets go of the route first, and keeps only the mailboxes that it waits for. Otherwise
 /// a mailbox that was taken off its routes meanwhile would still have a sender, and its subscriber would not see the
 /// end. For the same reason `overflowed` is called at once for a mailbox that has run over.
+#[inline]
 pub(crate) fn deliver<T: Clone, R, S: ReplySource<R>>(
     route: Guard<Arc<Route<T, R>>>,
     topic: &Topic,
@@ -230,36 +234,35 @@ pub(crate) fn deliver<T: Clone, R, S: ReplySource<R>>(
     wait: Wait,
     overflowed: impl Fn(&Mailbox<T, R>),
 ) -> Delivered<T, R> {
-    let mut pass = Pass {
-        topic,
-        wait,
-        copies: Copies { original: Some(parcel), spare: None, replies },
-        waiting: Waiting::default(),
-        delivery: Delivery { delivered: 0, dropped: 0 },
-        stopped: None,
-        overflowed,
-    };
-    // One behind: only at the end is it known which mailbox is the last.
-    let mut previous = None;
-    for (index, sender) in route.mailboxes.iter().enumerate() {
-        let Some(original) = &pass.copies.original else { break };
-        if sender.mailbox.accepts(&original.payload) {
-            if let Some((index, sender)) = previous.replace((index, sender)) {
-                pass.offer(index, sender, false);
+    // Most messages get into every mailbox at once. The first that does not is where the passes begin.
+    let mut copies = Copies { original: Some(parcel), spare: None, replies };
+    let mut delivered = 0;
+    if let (true, [others @ .., last]) = (route.unfiltered, &route.mailboxes[..]) {
+        for sender in others {
+            let Some(copy) = copies.copy() else { break };
+            match sender.put(topic, copy) {
+                Ok(()) => delivered += 1,
+                Err(back) => {
+                    copies.spare = Some(back);
+                    break;
+                }
+            }
+        }
+        if delivered == others.len() {
+            if let Some(original) = copies.original.take() {
+                match last.put(topic, original) {
+                    Ok(()) => {
+                        let delivery = Delivery { delivered: delivered + 1, dropped: 0 };
+                        return Delivered { delivery, stopped: None, rest: None };
+                    }
+                    Err(back) => copies.original = Some(back),
+                }
             }
         }
     }
-    if let Some((index, sender)) = previous {
-        // When the bus closes meanwhile, the original is kept: it goes back to the publisher.
-        let last = pass.waiting.is_empty() && pass.stopped.is_none();
-        pass.offer(index, sender, last);
-    }
-    if !pass.waiting.is_empty() {
-        pass.second(route);
-    }
-    let Copies { original, spare, .. } = pass.copies;
-    replies.unused(spare.and_then(|spare| spare.reply));
-    Delivered { delivery: pass.delivery, stopped: pass.stopped, rest: original }
+    let delivery = Delivery { delivered, dropped: 0 };
+    let pass = Pass { topic, wait, copies, waiting: Waiting::default(), delivery, stopped: None, overflowed };
+    pass.run(route)
 }
 
 /// One message on its way to the mailboxes of one route.
@@ -275,7 +278,32 @@ struct Pass<'a, T, R, S, F> {
 }
 
 impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F> {
-    #[inline]
+    /// Both passes, for the mailboxes that do not have the message yet.
+    #[inline(never)]
+    fn run(mut self, route: Guard<Arc<Route<T, R>>>) -> Delivered<T, R> {
+        // One behind: only at the end is it known which mailbox is the last.
+        let mut previous = None;
+        for (index, sender) in route.mailboxes.iter().enumerate().skip(self.delivery.delivered) {
+            let Some(original) = &self.copies.original else { break };
+            if sender.mailbox.accepts(&original.payload) {
+                if let Some((index, sender)) = previous.replace((index, sender)) {
+                    self.offer(index, sender, false);
+                }
+            }
+        }
+        if let Some((index, sender)) = previous {
+            // When the bus closes meanwhile, the original is kept: it goes back to the publisher.
+            let last = self.waiting.is_empty() && self.stopped.is_none();
+            self.offer(index, sender, last);
+        }
+        if !self.waiting.is_empty() {
+            self.second(route);
+        }
+        let Copies { original, spare, replies } = self.copies;
+        replies.unused(spare.and_then(|spare| spare.reply));
+        Delivered { delivery: self.delivery, stopped: self.stopped, rest: original }
+    }
+
     fn offer(&mut self, index: usize, sender: &MailboxSender<T, R>, last: bool) {
         let Some(parcel) = self.copies.take(last) else { return };
         match sender.offer(self.topic, parcel) {
@@ -284,13 +312,11 @@ impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F>
         }
     }
 
-    #[inline]
     fn taken(&mut self, evicted: usize) {
         self.delivery.delivered += 1;
         self.delivery.dropped += evicted;
     }
 
-    #[cold]
     fn not_taken(&mut self, index: usize, sender: &MailboxSender<T, R>, offer: Offer<T, R>) {
         match offer {
             Offer::Full(parcel) if matches!(self.wait, Wait::Never) => {

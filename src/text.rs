@@ -5,6 +5,7 @@
 //! cores); a fresh allocation is no better. Longer texts do fall back to an `Arc<str>`.
 
 use std::hash::{Hash, Hasher};
+use std::num::NonZeroU8;
 use std::sync::Arc;
 
 /// Texts up to this many bytes are stored in place; the whole value takes 40 bytes.
@@ -12,17 +13,58 @@ const INLINE: usize = 31;
 
 /// A struct and not an enum, so that it is copied as whole words. Bytes beside the tag of an enum are copied in
 /// overlapping pieces, and reading such a copy back at once stalls the processor: it made `recv` three times as slow.
-#[derive(Clone)]
+/// The order is fixed: see `Message`.
+#[repr(C)]
 pub(crate) struct Text {
-    /// A text of its own if `long` has none; the last byte is its length.
-    inline: [u8; INLINE + 1],
+    inline: Inline,
+    /// The text, if it is not in `inline`.
     long: Option<Arc<Box<str>>>,
 }
 
+/// A short text. `Copy`, so that it moves as whole words; see `Message` for why that matters.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Inline {
+    bytes: [u8; INLINE],
+    /// One more than the length. It is never 0, so whatever contains a text can have an `Option` or a `Result` around it
+    /// that needs no tag.
+    length: NonZeroU8,
+}
+
+impl Inline {
+    fn new(text: &str) -> Option<Self> {
+        let mut bytes = [0; INLINE];
+        bytes.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+        let length = u8::try_from(text.len()).ok()?.checked_add(1)?;
+        Some(Self { bytes, length: NonZeroU8::new(length)? })
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length.get() - 1)]
+    }
+}
+
+impl Clone for Text {
+    #[inline]
+    fn clone(&self) -> Self {
+        // Not derived: who has looked at `is_short` before copies words and nothing else.
+        match &self.long {
+            None => Self { inline: self.inline, long: None },
+            Some(text) => Self { inline: self.inline, long: Some(Arc::clone(text)) },
+        }
+    }
+}
+
 impl Text {
+    /// Whether a copy touches no shared counter.
+    #[inline]
+    pub(crate) fn is_short(&self) -> bool {
+        self.long.is_none()
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         match &self.long {
-            None => &self.inline[..usize::from(self.inline[INLINE])],
+            None => self.inline.as_bytes(),
             Some(text) => text.as_bytes(),
         }
     }
@@ -39,14 +81,12 @@ impl Text {
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        let mut inline = [0; INLINE + 1];
-        match u8::try_from(text.len()) {
-            Ok(length) if text.len() <= INLINE => {
-                inline[..text.len()].copy_from_slice(text.as_bytes());
-                inline[INLINE] = length;
-                Self { inline, long: None }
+        match Inline::new(text) {
+            Some(inline) => Self { inline, long: None },
+            None => {
+                let nothing = Inline { bytes: [0; INLINE], length: NonZeroU8::MIN };
+                Self { inline: nothing, long: Some(Arc::new(text.into())) }
             }
-            _ => Self { inline, long: Some(Arc::new(text.into())) },
         }
     }
 }
@@ -83,7 +123,7 @@ mod tests {
 
     #[test]
     fn texts_survive_on_both_sides_of_the_inline_limit() {
-        assert_eq!(std::mem::size_of::<Text>(), 40);
+        assert_eq!((size_of::<Text>(), size_of::<Option<Text>>()), (40, 40));
         for length in [0, 1, INLINE - 1, INLINE, INLINE + 1, 300] {
             let text = "é".repeat(length / 2) + &"x".repeat(length % 2);
             assert_eq!(Text::from(text.as_str()).as_str(), text);

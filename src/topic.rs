@@ -75,6 +75,12 @@ impl<'a> Token<'a> {
 }
 
 impl Topic {
+    /// Whether a copy costs neither an allocation nor a shared counter.
+    #[inline]
+    pub(crate) fn is_short(&self) -> bool {
+        self.0.is_short()
+    }
+
     /// Parses a topic.
     ///
     /// # Errors
