@@ -219,8 +219,8 @@ impl<T: Clone, R> Core<T, R> {
         route: Guard<Arc<Route<T, R>>>,
         payload: T,
     ) -> Result<PendingReply<R>, RequestError<T>> {
-        let (reply, pending) = OneReply::new(&self.lifecycle);
-        self.ask(topic, route, payload, &reply)?;
+        let (slot, pending) = OneReply::pending(&self.lifecycle);
+        self.ask(topic, route, Parcel { payload, reply: Some(slot) }, &OneReply)?;
         Ok(pending)
     }
 
@@ -231,7 +231,7 @@ impl<T: Clone, R> Core<T, R> {
         payload: T,
     ) -> Result<Replies<R>, RequestError<T>> {
         let (each, replies) = EachReply::new(&self.lifecycle, route.len());
-        self.ask(topic, route, payload, &each)?;
+        self.ask(topic, route, Parcel { payload, reply: Some(each.slot()) }, &each)?;
         Ok(replies)
     }
 
@@ -239,13 +239,13 @@ impl<T: Clone, R> Core<T, R> {
         &self,
         topic: &Topic,
         route: Guard<Arc<Route<T, R>>>,
-        payload: T,
+        parcel: Parcel<T, R>,
         replies: &S,
     ) -> Result<(), RequestError<T>> {
         if !self.lifecycle.accepts() {
-            return Err(RequestError::Closed(payload));
+            replies.unused(parcel.reply);
+            return Err(RequestError::Closed(parcel.payload));
         }
-        let parcel = Parcel { payload, reply: replies.slot() };
         let Delivered { delivery, stopped, rest } =
             deliver(route, topic, parcel, replies, Wait::Forever, |mailbox| self.unroute(mailbox));
         let Some(Parcel { payload, reply }) = rest else { return Ok(()) };

@@ -28,9 +28,15 @@ impl<R> EachReply<R> {
     }
 }
 
+impl<R> EachReply<R> {
+    pub(crate) fn slot(&self) -> Arc<ReplySlot<R>> {
+        ReplySlot::new(self.sender.clone(), Some(self.collector.clone()), &self.lifecycle)
+    }
+}
+
 impl<R> ReplySource<R> for EachReply<R> {
-    fn slot(&self) -> Option<Arc<ReplySlot<R>>> {
-        Some(ReplySlot::new(self.sender.clone(), Some(self.collector.clone()), &self.lifecycle))
+    fn another(&self, _: Option<&Arc<ReplySlot<R>>>) -> Option<Arc<ReplySlot<R>>> {
+        Some(self.slot())
     }
 
     fn unused(&self, slot: Option<Arc<ReplySlot<R>>>) {

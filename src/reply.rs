@@ -186,8 +186,8 @@ impl<R> Drop for ReplySlot<R> {
 
 /// Where the copies of one message get their reply slots from.
 pub(crate) trait ReplySource<R> {
-    /// The slot of one more copy.
-    fn slot(&self) -> Option<Arc<ReplySlot<R>>>;
+    /// The slot of one more copy, when the original has this one.
+    fn another(&self, original: Option<&Arc<ReplySlot<R>>>) -> Option<Arc<ReplySlot<R>>>;
     /// A copy was made and not needed; its slot must not count as a responder that went without answering.
     fn unused(&self, slot: Option<Arc<ReplySlot<R>>>);
 }
@@ -196,7 +196,7 @@ pub(crate) trait ReplySource<R> {
 pub(crate) struct NoReply;
 
 impl<R> ReplySource<R> for NoReply {
-    fn slot(&self) -> Option<Arc<ReplySlot<R>>> {
+    fn another(&self, _: Option<&Arc<ReplySlot<R>>>) -> Option<Arc<ReplySlot<R>>> {
         None
     }
 

@@ -11,11 +11,11 @@ use thiserror::Error;
 use crate::lifecycle::Lifecycle;
 use crate::reply::{Answer, Callback, Received, ReplySlot, ReplySource, call, receive, try_receive};
 
-/// A request: all copies share one slot.
-pub(crate) struct OneReply<R>(Arc<ReplySlot<R>>);
+/// A request: all copies share one slot. It travels with the original, and nobody else on this side holds it.
+pub(crate) struct OneReply;
 
-impl<R> OneReply<R> {
-    pub(crate) fn new(lifecycle: &Arc<Lifecycle>) -> (Self, PendingReply<R>) {
+impl OneReply {
+    pub(crate) fn pending<R>(lifecycle: &Arc<Lifecycle>) -> (Arc<ReplySlot<R>>, PendingReply<R>) {
         let (sender, answers) = crossbeam_channel::bounded(1);
         let slot = ReplySlot::new(sender, None, lifecycle);
         let pending = PendingReply {
@@ -24,13 +24,13 @@ impl<R> OneReply<R> {
             lifecycle: Arc::clone(lifecycle),
             done: AtomicBool::new(false),
         };
-        (Self(slot), pending)
+        (slot, pending)
     }
 }
 
-impl<R> ReplySource<R> for OneReply<R> {
-    fn slot(&self) -> Option<Arc<ReplySlot<R>>> {
-        Some(Arc::clone(&self.0))
+impl<R> ReplySource<R> for OneReply {
+    fn another(&self, original: Option<&Arc<ReplySlot<R>>>) -> Option<Arc<ReplySlot<R>>> {
+        original.cloned()
     }
 
     fn unused(&self, _: Option<Arc<ReplySlot<R>>>) {}

@@ -199,7 +199,7 @@ impl<T: Clone, R, S: ReplySource<R>> Copies<'_, T, R, S> {
             return self.spare.take();
         }
         let original = self.original.as_ref()?;
-        Some(Parcel { payload: original.payload.clone(), reply: self.replies.slot() })
+        Some(Parcel { payload: original.payload.clone(), reply: self.replies.another(original.reply.as_ref()) })
     }
 
     /// The original for the last mailbox, a copy for the others.
