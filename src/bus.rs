@@ -447,7 +447,7 @@ where
         match topic.try_into() {
             Ok(topic) => {
                 let route = self.core.map.read().route(&topic);
-                self.core.publish(&topic, Guard::from_inner(route), payload, wait)
+                self.core.publish(&topic, &mut Some(Guard::from_inner(route)), payload, wait)
             }
             Err(error) => Err(PublishError::Topic(error.into(), payload)),
         }

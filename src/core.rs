@@ -16,7 +16,7 @@ use crate::mailbox::{Filter, Mailbox, MailboxOptions, Overflow};
 use crate::message::Parcel;
 use crate::reply::{NoReply, ReplySource};
 use crate::request::{OneReply, PendingReply};
-use crate::route::{Delivered, Delivery, Route, Stopped, Wait, deliver};
+use crate::route::{Delivered, Delivery, HeldRoute, Route, Stopped, Wait, deliver};
 use crate::stats::{BusStats, SubscriptionStats};
 use crate::topic::Topic;
 use crate::topic_map::{Leftovers, TopicEntry, TopicMap};
@@ -158,7 +158,7 @@ impl<T: Clone, R> Core<T, R> {
     pub(crate) fn publish(
         &self,
         topic: &Topic,
-        route: Guard<Arc<Route<T, R>>>,
+        held: &mut HeldRoute<T, R>,
         payload: T,
         wait: Wait,
     ) -> Result<Delivery, PublishError<T>> {
@@ -167,10 +167,13 @@ impl<T: Clone, R> Core<T, R> {
         }
         let parcel = Parcel { payload, reply: None };
         let Delivered { delivery, stopped, rest } =
-            deliver(route, topic, parcel, &NoReply, wait, |mailbox| self.unroute(mailbox));
+            deliver(held, topic, parcel, &NoReply, wait, |mailbox| self.unroute(mailbox));
         match rest {
             None => Ok(delivery),
-            Some(rest) => self.not_taken(topic, rest.payload, delivery, stopped),
+            Some(rest) => {
+                *held = None;
+                self.not_taken(topic, rest.payload, delivery, stopped)
+            }
         }
     }
 
@@ -247,7 +250,7 @@ impl<T: Clone, R> Core<T, R> {
             return Err(RequestError::Closed(parcel.payload));
         }
         let Delivered { delivery, stopped, rest } =
-            deliver(route, topic, parcel, replies, Wait::Forever, |mailbox| self.unroute(mailbox));
+            deliver(&mut Some(route), topic, parcel, replies, Wait::Forever, |mailbox| self.unroute(mailbox));
         let Some(Parcel { payload, reply }) = rest else { return Ok(()) };
         replies.unused(reply);
         if stopped.is_some() {

@@ -93,6 +93,7 @@
 //!
 //! Each operation has an error of its own that hands back what was given to it. `Closed` is the one word for the end.
 
+mod batch;
 mod bus;
 mod core;
 mod dead_letter;
@@ -121,6 +122,7 @@ mod text;
 mod topic;
 mod topic_map;
 
+pub use crate::batch::PublishAllError;
 pub use crate::bus::{Bus, BusBuilder, WeakBus};
 pub use crate::core::DrainReport;
 pub use crate::dead_letter::{DeadLetter, DeadLetterReason, DeadLetters};

@@ -36,6 +36,13 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    pub(crate) const NONE: Self = Self { delivered: 0, dropped: 0 };
+
+    /// Both together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self { delivered: self.delivered + other.delivered, dropped: self.dropped + other.dropped }
+    }
+
     /// The number of mailboxes that took the message.
     ///
     /// # Examples
@@ -182,6 +189,33 @@ impl<T, R> Route<T, R> {
     }
 }
 
+/// The route that a publisher is at work on; given up when it has to sleep.
+pub(crate) type HeldRoute<T, R> = Option<Guard<Arc<Route<T, R>>>>;
+
+impl<T: Clone, R> Route<T, R> {
+    /// Most messages get into every mailbox at once: this is their way. At the first mailbox that does not take it, tells
+    /// how many have it; the passes go on from there.
+    #[inline]
+    fn put<S: ReplySource<R>>(&self, topic: &Topic, copies: &mut Copies<'_, T, R, S>) -> Result<Delivery, usize> {
+        let (true, [others @ .., last]) = (self.unfiltered, &self.mailboxes[..]) else { return Err(0) };
+        for (delivered, sender) in others.iter().enumerate() {
+            let Some(copy) = copies.copy() else { return Err(delivered) };
+            if let Err(back) = sender.put(topic, copy) {
+                copies.spare = Some(back);
+                return Err(delivered);
+            }
+        }
+        let Some(original) = copies.original.take() else { return Err(others.len()) };
+        match last.put(topic, original) {
+            Ok(()) => Ok(Delivery { delivered: self.mailboxes.len(), dropped: 0 }),
+            Err(back) => {
+                copies.original = Some(back);
+                Err(others.len())
+            }
+        }
+    }
+}
+
 /// The copies of one message on their way.
 struct Copies<'a, T, R, S> {
     /// Goes to the last mailbox.
@@ -227,42 +261,22 @@ impl<T: Clone, R, S: ReplySource<R>> Copies<'_, T, R, S> {
 /// end. For the same reason `overflowed` is called at once for a mailbox that has run over.
 #[inline]
 pub(crate) fn deliver<T: Clone, R, S: ReplySource<R>>(
-    route: Guard<Arc<Route<T, R>>>,
+    held: &mut HeldRoute<T, R>,
     topic: &Topic,
     parcel: Parcel<T, R>,
     replies: &S,
     wait: Wait,
     overflowed: impl Fn(&Mailbox<T, R>),
 ) -> Delivered<T, R> {
-    // Most messages get into every mailbox at once. The first that does not is where the passes begin.
     let mut copies = Copies { original: Some(parcel), spare: None, replies };
-    let mut delivered = 0;
-    if let (true, [others @ .., last]) = (route.unfiltered, &route.mailboxes[..]) {
-        for sender in others {
-            let Some(copy) = copies.copy() else { break };
-            match sender.put(topic, copy) {
-                Ok(()) => delivered += 1,
-                Err(back) => {
-                    copies.spare = Some(back);
-                    break;
-                }
-            }
-        }
-        if delivered == others.len() {
-            if let Some(original) = copies.original.take() {
-                match last.put(topic, original) {
-                    Ok(()) => {
-                        let delivery = Delivery { delivered: delivered + 1, dropped: 0 };
-                        return Delivered { delivery, stopped: None, rest: None };
-                    }
-                    Err(back) => copies.original = Some(back),
-                }
-            }
-        }
-    }
+    let delivered = match held.as_ref().map(|route| route.put(topic, &mut copies)) {
+        Some(Ok(delivery)) => return Delivered { delivery, stopped: None, rest: None },
+        Some(Err(delivered)) => delivered,
+        None => 0,
+    };
     let delivery = Delivery { delivered, dropped: 0 };
     let pass = Pass { topic, wait, copies, waiting: Waiting::default(), delivery, stopped: None, overflowed };
-    pass.run(route)
+    pass.run(held)
 }
 
 /// One message on its way to the mailboxes of one route.
@@ -280,10 +294,11 @@ struct Pass<'a, T, R, S, F> {
 impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F> {
     /// Both passes, for the mailboxes that do not have the message yet.
     #[inline(never)]
-    fn run(mut self, route: Guard<Arc<Route<T, R>>>) -> Delivered<T, R> {
+    fn run(mut self, held: &mut HeldRoute<T, R>) -> Delivered<T, R> {
         // One behind: only at the end is it known which mailbox is the last.
         let mut previous = None;
-        for (index, sender) in route.mailboxes.iter().enumerate().skip(self.delivery.delivered) {
+        let mailboxes = held.as_ref().map_or(&[][..], |route| &route.mailboxes[..]);
+        for (index, sender) in mailboxes.iter().enumerate().skip(self.delivery.delivered) {
             let Some(original) = &self.copies.original else { break };
             if sender.mailbox.accepts(&original.payload) {
                 if let Some((index, sender)) = previous.replace((index, sender)) {
@@ -297,7 +312,7 @@ impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F>
             self.offer(index, sender, last);
         }
         if !self.waiting.is_empty() {
-            self.second(route);
+            self.second(held);
         }
         let Copies { original, spare, replies } = self.copies;
         replies.unused(spare.and_then(|spare| spare.reply));
@@ -331,7 +346,8 @@ impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F>
     }
 
     /// Waits for the mailboxes that were full, for all at once: whichever has room gets the message.
-    fn second(&mut self, route: Guard<Arc<Route<T, R>>>) {
+    fn second(&mut self, held: &mut HeldRoute<T, R>) {
+        let Some(route) = held.take() else { return };
         // A full mailbox is the normal case of lossless flow, and going to sleep costs more than most waits.
         let backoff = Backoff::new();
         while !backoff.is_completed() && !self.is_over() {
@@ -342,6 +358,7 @@ impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F>
                 self.offer(index, &route.mailboxes[index], last);
             }
             if self.waiting.is_empty() || self.stopped.is_some() {
+                *held = Some(route);
                 return;
             }
         }
