@@ -1,0 +1,286 @@
+//! The sending side of a mailbox: offering, evicting, waiting for room.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use crossbeam_channel::Select;
+
+use super::{End, Filter, Mailbox, MailboxOptions, Overflow, attention};
+use crate::dead_letter::{DeadLetterReason, Losses};
+use crate::lifecycle::this_thread_serves;
+use crate::message::{Envelope, Parcel};
+use crate::queue::{QueueSender, queue};
+use crate::retained::Retained;
+use crate::topic::Topic;
+
+/// The right to put messages into a mailbox.
+pub(crate) struct MailboxSender<T, R> {
+    pub(crate) mailbox: Arc<Mailbox<T, R>>,
+    queue: QueueSender<T, R>,
+}
+
+/// What a mailbox made of a message.
+pub(crate) enum Offer<T, R> {
+    /// It is in; so many others had to go for it.
+    Taken { evicted: usize },
+    /// It blocks: worth waiting for.
+    Full(Parcel<T, R>),
+    /// Its policy dropped the message.
+    Lost(Parcel<T, R>, DeadLetterReason),
+    /// It takes no messages any more.
+    Gone(Parcel<T, R>),
+    /// The bus is closed.
+    Closed(Parcel<T, R>),
+}
+
+impl<T, R> MailboxSender<T, R> {
+    /// Makes a mailbox, with these values in its queue, for which there is room beyond its capacity.
+    pub(crate) fn new(
+        options: MailboxOptions,
+        filter: Option<Filter<T>>,
+        retained: Vec<(Topic, Arc<Retained<T>>)>,
+        losses: &Arc<Losses<T>>,
+    ) -> Arc<Self> {
+        let topic = match options.patterns.as_slice() {
+            [only] => Topic::try_from(only).ok(),
+            _ => None,
+        };
+        let kept = retained.len();
+        let (sender, receiver) = queue(options.capacity + kept, topic);
+        for (topic, value) in retained {
+            // Never full: the queue was made for them.
+            let _ = sender.try_send(&topic, Envelope::retained(value));
+        }
+        let mailbox = Arc::new(Mailbox::new(options, filter, receiver, kept, losses));
+        Arc::new(Self { mailbox, queue: sender })
+    }
+
+    /// A message got in; makes sure that somebody will take it out or drop it.
+    #[inline]
+    fn was_taken(&self) {
+        // SeqCst pairs with `Mailbox::finish`: the last subscriber marks the mailbox gone and then empties it, we put
+        // the message in and then look for the mark. Whoever comes second drops the message.
+        if self.mailbox.attention.load(Ordering::SeqCst) & attention::ENDED != 0 {
+            self.was_taken_at_the_end();
+        }
+    }
+
+    #[cold]
+    fn was_taken_at_the_end(&self) {
+        if self.mailbox.is_gone() {
+            self.mailbox.discard();
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.mailbox.attention.load(Ordering::Relaxed) & attention::ENDED == 0
+    }
+
+    /// Hands the envelope back if the queue is full.
+    ///
+    /// The channel keeps the room that was made for retained values when they are gone, so it is looked after here.
+    /// Only a mailbox that blocks may use it for good: its publishers wait at the channel, which knows nothing of this.
+    #[inline]
+    fn try_send(&self, topic: &Topic, envelope: Envelope<T, R>) -> Result<(), Envelope<T, R>> {
+        let mailbox = &*self.mailbox;
+        if mailbox.was_roomy && mailbox.overflow != Overflow::Block {
+            let room = mailbox.capacity + mailbox.extra_room.load(Ordering::Relaxed);
+            if mailbox.len() >= room {
+                return Err(envelope);
+            }
+        }
+        self.queue.try_send(topic, envelope)
+    }
+
+    /// Puts the message into an envelope that tells of the losses before it.
+    fn envelope(&self, parcel: Parcel<T, R>) -> Envelope<T, R> {
+        Envelope::new(parcel, self.mailbox.take_lost_behind())
+    }
+}
+
+impl<T: Clone, R> MailboxSender<T, R> {
+    /// The message did not get in after all: the next one has to tell of the losses.
+    fn unpack(&self, envelope: Envelope<T, R>) -> Parcel<T, R> {
+        let lost = envelope.lost_before();
+        if lost > 0 {
+            self.mailbox.lost_behind(lost);
+        }
+        envelope.into_parcel()
+    }
+
+    /// Counts a message that this mailbox will never have.
+    pub(crate) fn lost(&self, topic: &Topic, payload: &T, reason: DeadLetterReason) {
+        let losses = &*self.mailbox.losses;
+        self.mailbox.dropped.fetch_add(1, Ordering::Relaxed);
+        self.mailbox.lost_behind(1);
+        losses.dropped.fetch_add(1, Ordering::Relaxed);
+        if losses.is_listening() {
+            losses.post(topic, payload.clone(), reason, 0);
+        }
+    }
+
+    /// Puts the message in if that is all there is to do; otherwise hands it back, to be offered.
+    // Always: once for each mailbox of each message, and a call costs a tenth of it.
+    #[inline(always)]
+    pub(crate) fn put(&self, topic: &Topic, parcel: Parcel<T, R>) -> Result<(), Parcel<T, R>> {
+        if self.mailbox.attention.load(Ordering::Relaxed) != 0 {
+            return Err(parcel);
+        }
+        match self.queue.try_send(topic, Envelope::new(parcel, 0)) {
+            Ok(()) => {
+                self.was_taken();
+                Ok(())
+            }
+            Err(back) => Err(back.into_parcel()),
+        }
+    }
+
+    /// Offers the message without waiting.
+    pub(crate) fn offer(&self, topic: &Topic, parcel: Parcel<T, R>) -> Offer<T, R> {
+        if !self.is_open() {
+            return self.ended(parcel);
+        }
+        if self.mailbox.overflow == Overflow::DropOldest {
+            return self.push_evicting(topic, parcel);
+        }
+        // No envelope is made for a queue that will not take it: telling of losses needs an allocation.
+        if self.mailbox.attention.load(Ordering::Relaxed) & attention::LOSSES != 0 && self.queue.is_full() {
+            return self.full(parcel);
+        }
+        match self.try_send(topic, self.envelope(parcel)) {
+            Ok(()) => {
+                self.was_taken();
+                Offer::Taken { evicted: 0 }
+            }
+            Err(back) => self.full(self.unpack(back)),
+        }
+    }
+
+    fn full(&self, parcel: Parcel<T, R>) -> Offer<T, R> {
+        self.mailbox.was_full();
+        match self.mailbox.overflow {
+            Overflow::Block => Offer::Full(parcel),
+            Overflow::Disconnect => {
+                if self.mailbox.finish(End::Overflowed) {
+                    Offer::Lost(parcel, DeadLetterReason::Overflowed)
+                } else {
+                    Offer::Gone(parcel)
+                }
+            }
+            Overflow::DropNewest | Overflow::DropOldest => Offer::Lost(parcel, DeadLetterReason::Full),
+        }
+    }
+
+    /// Gets the message in, for which the oldest may have to go.
+    ///
+    /// Evicting and sending are two steps. Publishers that find the queue full take turns, and while any of them does,
+    /// those that come later take turns too; so a round can only be lost to a publisher that was already on its way.
+    fn push_evicting(&self, topic: &Topic, parcel: Parcel<T, R>) -> Offer<T, R> {
+        let mailbox = &*self.mailbox;
+        let losses = &*mailbox.losses;
+        let mut envelope = Envelope::new(parcel, 0);
+        if mailbox.evicting.load(Ordering::SeqCst) == 0 {
+            match self.try_send(topic, envelope) {
+                Ok(()) => {
+                    self.was_taken();
+                    return Offer::Taken { evicted: 0 };
+                }
+                Err(back) => envelope = back,
+            }
+            mailbox.was_full();
+        }
+        mailbox.evicting.fetch_add(1, Ordering::SeqCst);
+        let mut first = None;
+        let mut more = Vec::new();
+        let turn = mailbox.eviction.lock();
+        loop {
+            match self.try_send(topic, envelope) {
+                Ok(()) => break,
+                Err(back) => envelope = back,
+            }
+            if let Ok(evicted) = mailbox.queue.try_recv() {
+                mailbox.message_left();
+                match first {
+                    None => first = Some(evicted),
+                    Some(_) => more.push(evicted),
+                }
+            }
+        }
+        drop(turn);
+        mailbox.evicting.fetch_sub(1, Ordering::SeqCst);
+        self.was_taken();
+        // Payloads are looked at and dropped, and letters written, after the turn is over.
+        let mut count = 0;
+        for (topic, envelope) in first.into_iter().chain(more) {
+            mailbox.lost_in_front.fetch_add(envelope.lost_before(), Ordering::Relaxed);
+            let retained = envelope.is_retained();
+            let payload = envelope.into_parcel().payload;
+            // A retained value that the filter would have rejected is nobody's loss.
+            if retained && !mailbox.accepts(&payload) {
+                continue;
+            }
+            count += 1;
+            mailbox.lost_in_front.fetch_add(1, Ordering::Relaxed);
+            mailbox.evicted.fetch_add(1, Ordering::Relaxed);
+            mailbox.dropped.fetch_add(1, Ordering::Relaxed);
+            losses.dropped.fetch_add(1, Ordering::Relaxed);
+            if losses.is_listening() {
+                losses.post(&topic, payload, DeadLetterReason::Evicted, 0);
+            }
+        }
+        Offer::Taken { evicted: count }
+    }
+
+    fn ended(&self, parcel: Parcel<T, R>) -> Offer<T, R> {
+        if self.mailbox.end.load(Ordering::SeqCst) == End::Closed as u8 {
+            Offer::Closed(parcel)
+        } else {
+            Offer::Gone(parcel)
+        }
+    }
+}
+
+impl<T, R> MailboxSender<T, R> {
+    /// Whether this thread is a handler's, and the mailbox its own.
+    pub(crate) fn is_served_by_this_thread(&self) -> bool {
+        this_thread_serves(self.mailbox.id)
+    }
+}
+
+/// Sleeps until one of these mailboxes takes the message or ends; tells which, and hands the message back if none did
+/// by the deadline.
+pub(crate) fn wait_for_any<T: Clone, R>(
+    full: &[Arc<MailboxSender<T, R>>],
+    topic: &Topic,
+    parcel: Parcel<T, R>,
+    deadline: Option<Instant>,
+) -> Result<(usize, Offer<T, R>), Parcel<T, R>> {
+    // The ends come first: a mailbox that has ended may also have room, because it was emptied.
+    let mut select = Select::new_biased();
+    for sender in full {
+        select.recv(&sender.mailbox.ended);
+    }
+    for sender in full {
+        sender.queue.register(&mut select);
+    }
+    let operation = match deadline {
+        Some(deadline) => select.select_deadline(deadline).ok(),
+        None => Some(select.select()),
+    };
+    let Some(operation) = operation else { return Err(parcel) };
+    let index = operation.index() % full.len();
+    let sender = &full[index];
+    if operation.index() < full.len() {
+        // It carries nothing: that it is ready means that it has ended.
+        let _ = operation.recv(&sender.mailbox.ended);
+        return Ok((index, sender.ended(parcel)));
+    }
+    match sender.queue.complete(operation, topic, sender.envelope(parcel)) {
+        Ok(()) => {
+            sender.was_taken();
+            Ok((index, Offer::Taken { evicted: 0 }))
+        }
+        Err(back) => Ok((index, sender.ended(sender.unpack(back)))),
+    }
+}
