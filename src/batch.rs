@@ -40,7 +40,8 @@ pub(crate) fn publish_all<T: Clone, R>(
                     drop(held);
                     let mut left = vec![PublishError::into_inner(error)];
                     left.extend(rest);
-                    if payloads.size_hint().1.is_some() {
+                    // Not those of one that has no end, nor of one whose end no memory could hold: `0..u64::MAX`.
+                    if payloads.size_hint().1.is_some_and(|most| left.try_reserve(most).is_ok()) {
                         left.extend(payloads);
                     }
                     return Err(PublishAllError::Closed { rest: left, delivery: total });

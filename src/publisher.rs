@@ -123,8 +123,8 @@ where
     ///
     /// [`PublishAllError::Closed`], with the payloads that were not published, if the bus is closed, or was closed
     /// during a wait; in that case the mailboxes that had room have the first of them. What was not taken from the
-    /// iterator is among them only if the iterator knows an end ([`size_hint`](Iterator::size_hint) has an upper bound);
-    /// lend it with [`by_ref`](Iterator::by_ref) to keep the rest of one that does not.
+    /// iterator is among them only if the iterator knows an end ([`size_hint`](Iterator::size_hint) has an upper bound) and
+    /// there is memory for so many; lend it with [`by_ref`](Iterator::by_ref) to keep the rest of one that does not.
     ///
     /// # Examples
     ///

@@ -40,6 +40,7 @@ pub(crate) fn queue<T, R>(capacity: usize, topic: Option<Topic>) -> (QueueSender
 
 impl<T, R> QueueSender<T, R> {
     /// Hands the envelope back if the queue is full.
+    // Always, as `MailboxSender::put`, which calls it.
     #[inline(always)]
     pub(crate) fn try_send(&self, topic: &Topic, envelope: Envelope<T, R>) -> Result<(), Envelope<T, R>> {
         // The mailbox keeps a receiver, so a channel is never found disconnected here.

@@ -102,6 +102,12 @@ fn a_closed_bus_hands_everything_back() {
         assert_eq!(rest, (0..200).collect::<Vec<_>>());
         assert!(delivery.is_unheard());
         assert_eq!(work.publish_all([]).unwrap().delivered(), 0);
+        // Of one without an end, or with one that no memory could hold, only what was taken comes back.
+        let bus = Bus::<u64>::new();
+        let work = bus.publisher("work").unwrap();
+        bus.close();
+        assert_eq!(work.publish_all(0..u64::MAX).unwrap_err().into_inner(), (0..64).collect::<Vec<_>>());
+        assert_eq!(work.publish_all(0..).unwrap_err().into_inner(), (0..64).collect::<Vec<_>>());
     });
 }
 

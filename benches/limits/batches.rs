@@ -6,32 +6,24 @@ use tramline::Subscriber;
 use crate::fan_out::{count, crossbeam, tramline};
 use crate::table::{Bar, Table};
 
+type Receive = fn(&Subscriber<u64>) -> u64;
+
 pub(crate) fn run(criterion: &mut Criterion, table: &mut Table) {
     for (threads, bar) in [(1, Bar::Shown), (8, Bar::Ratio(1.25))] {
-        table.compare(
-            criterion,
-            &format!("W1 u64 to {threads} threads, publish_all"),
-            threads,
-            bar,
-            ("crossbeam", |bencher| crossbeam(bencher, threads, &|n| n)),
-            ("tramline", |bencher| {
-                tramline(bencher, threads, count, |publisher, messages| {
-                    let _ = publisher.publish_all(0..messages).expect("the bus is open");
-                });
-            }),
-        );
-        table.compare(
-            criterion,
-            &format!("W1 u64 to {threads} threads, publish_all and recv_many"),
-            threads,
-            bar,
-            ("crossbeam", |bencher| crossbeam(bencher, threads, &|n| n)),
-            ("tramline", |bencher| {
-                tramline(bencher, threads, count_many, |publisher, messages| {
-                    let _ = publisher.publish_all(0..messages).expect("the bus is open");
-                });
-            }),
-        );
+        for (how, receive) in [("publish_all", count as Receive), ("publish_all and recv_many", count_many)] {
+            table.compare(
+                criterion,
+                &format!("W1 u64 to {threads} threads, {how}"),
+                threads,
+                bar,
+                ("crossbeam", |bencher| crossbeam(bencher, threads, &|n| n)),
+                ("tramline", |bencher| {
+                    tramline(bencher, threads, receive, |publisher, messages| {
+                        let _ = publisher.publish_all(0..messages).expect("the bus is open");
+                    });
+                }),
+            );
+        }
     }
 }
 
