@@ -118,6 +118,7 @@ mod route;
 mod stats;
 mod subscriber;
 mod subscription;
+mod tally;
 mod text;
 mod topic;
 mod topic_map;

@@ -20,6 +20,7 @@ use crate::lifecycle::{Counted, EndSignal, EndTrigger};
 use crate::message::Message;
 use crate::panic::catch;
 use crate::queue::{Addressed, QueueReceiver};
+use crate::tally::Tally;
 use crate::topic::Pattern;
 
 mod sender;
@@ -107,7 +108,7 @@ mod attention {
 /// Counters that subscribers write for every message, away from what publishers read.
 #[derive(Default)]
 struct Reading {
-    received: AtomicU64,
+    received: Tally,
     /// The queue was seen empty: what the next message finds behind it may be a new high-water mark.
     was_empty: AtomicBool,
     /// How often `recv` found it empty.
@@ -287,7 +288,7 @@ impl<T, R> Mailbox<T, R> {
     }
 
     pub(crate) fn received(&self) -> u64 {
-        self.reading.received.load(Ordering::Relaxed)
+        self.reading.received.get()
     }
 
     pub(crate) fn evicted(&self) -> u64 {
@@ -372,11 +373,11 @@ impl<T: Clone, R> Mailbox<T, R> {
     /// Counts a message that is a bare payload, if there is nothing to be done for it.
     #[inline]
     fn count_plain(&self) -> bool {
-        let received = self.reading.received.load(Ordering::Relaxed);
+        let received = self.reading.received.get();
         if self.is_time_to_look(received) || self.lost_in_front.load(Ordering::Relaxed) > 0 || self.was_roomy {
             return false;
         }
-        self.reading.received.fetch_add(1, Ordering::Relaxed);
+        self.reading.received.add_one();
         true
     }
 
@@ -390,7 +391,7 @@ impl<T: Clone, R> Mailbox<T, R> {
         const PAYS: u64 = 8;
         // Loads and stores of their own: several readers at once may spoil a guess, and no more.
         let reading = &*self.reading;
-        let received = reading.received.load(Ordering::Relaxed);
+        let received = reading.received.get();
         let gathered = received.wrapping_sub(reading.received_when_empty.load(Ordering::Relaxed));
         let empty = reading.empty.load(Ordering::Relaxed).wrapping_add(1);
         let pause = (reading.paused.load(Ordering::Relaxed) && gathered >= PAYS) || empty % EVERY == 0;
@@ -480,8 +481,8 @@ impl<T: Clone, R> Mailbox<T, R> {
         if retained && !self.accepts(message.payload()) {
             return None;
         }
-        // Relaxed, here and for every counter: they carry no other data.
-        let received = self.reading.received.fetch_add(1, Ordering::Relaxed);
+        let received = self.received();
+        self.reading.received.add_one();
         if self.is_time_to_look(received) {
             self.reading.was_empty.store(false, Ordering::Relaxed);
             self.note_depth(self.queue.len() + 1);
