@@ -192,27 +192,52 @@ impl<T, R> Route<T, R> {
 /// The route that a publisher is at work on; given up when it has to sleep.
 pub(crate) type HeldRoute<T, R> = Option<Guard<Arc<Route<T, R>>>>;
 
+/// A message that has not got into every mailbox.
+struct Undelivered<T, R> {
+    /// So many mailboxes have it, from the first on.
+    delivered: usize,
+    original: Parcel<T, R>,
+    /// A copy that a mailbox did not take.
+    spare: Option<Parcel<T, R>>,
+}
+
 impl<T: Clone, R> Route<T, R> {
-    /// Most messages get into every mailbox at once: this is their way. At the first mailbox that does not take it, tells
-    /// how many have it; the passes go on from there.
-    #[inline]
-    fn put<S: ReplySource<R>>(&self, topic: &Topic, copies: &mut Copies<'_, T, R, S>) -> Result<Delivery, usize> {
-        let (true, [others @ .., last]) = (self.unfiltered, &self.mailboxes[..]) else { return Err(0) };
+    /// Most messages get into every mailbox at once: this is their way. It ends at the first mailbox that does not take
+    /// it; the passes go on from there.
+    // Always, and all by value: what is written to memory before an atomic operation of the channel has to arrive there
+    // first.
+    #[inline(always)]
+    fn put<S: ReplySource<R>>(
+        &self,
+        topic: &Topic,
+        original: Parcel<T, R>,
+        replies: &S,
+    ) -> Result<Delivery, Undelivered<T, R>> {
+        let (true, [others @ .., last]) = (self.unfiltered, &self.mailboxes[..]) else {
+            return Err(Undelivered { delivered: 0, original, spare: None });
+        };
         for (delivered, sender) in others.iter().enumerate() {
-            let Some(copy) = copies.copy() else { return Err(delivered) };
-            if let Err(back) = sender.put(topic, copy) {
-                copies.spare = Some(back);
-                return Err(delivered);
+            if !sender.is_usual() {
+                return Err(Undelivered { delivered, original, spare: None });
+            }
+            if let Err(back) = sender.put(topic, original.copy(replies)) {
+                return Err(Undelivered { delivered, original, spare: Some(back) });
             }
         }
-        let Some(original) = copies.original.take() else { return Err(others.len()) };
+        if !last.is_usual() {
+            return Err(Undelivered { delivered: others.len(), original, spare: None });
+        }
         match last.put(topic, original) {
             Ok(()) => Ok(Delivery { delivered: self.mailboxes.len(), dropped: 0 }),
-            Err(back) => {
-                copies.original = Some(back);
-                Err(others.len())
-            }
+            Err(original) => Err(Undelivered { delivered: others.len(), original, spare: None }),
         }
+    }
+}
+
+impl<T: Clone, R> Parcel<T, R> {
+    #[inline]
+    fn copy(&self, replies: &impl ReplySource<R>) -> Self {
+        Self { payload: self.payload.clone(), reply: replies.another(self.reply.as_ref()) }
     }
 }
 
@@ -232,8 +257,7 @@ impl<T: Clone, R, S: ReplySource<R>> Copies<'_, T, R, S> {
         if self.spare.is_some() {
             return self.spare.take();
         }
-        let original = self.original.as_ref()?;
-        Some(Parcel { payload: original.payload.clone(), reply: self.replies.another(original.reply.as_ref()) })
+        Some(self.original.as_ref()?.copy(self.replies))
     }
 
     /// The original for the last mailbox, a copy for the others.
@@ -268,15 +292,14 @@ pub(crate) fn deliver<T: Clone, R, S: ReplySource<R>>(
     wait: Wait,
     overflowed: impl Fn(&Mailbox<T, R>),
 ) -> Delivered<T, R> {
-    let mut copies = Copies { original: Some(parcel), spare: None, replies };
-    let delivered = match held.as_ref().map(|route| route.put(topic, &mut copies)) {
-        Some(Ok(delivery)) => return Delivered { delivery, stopped: None, rest: None },
-        Some(Err(delivered)) => delivered,
-        None => 0,
+    let undelivered = match held {
+        Some(route) => match route.put(topic, parcel, replies) {
+            Ok(delivery) => return Delivered { delivery, stopped: None, rest: None },
+            Err(undelivered) => undelivered,
+        },
+        None => Undelivered { delivered: 0, original: parcel, spare: None },
     };
-    let delivery = Delivery { delivered, dropped: 0 };
-    let pass = Pass { topic, wait, copies, waiting: Waiting::default(), delivery, stopped: None, overflowed };
-    pass.run(held)
+    Pass::run(held, topic, undelivered, replies, wait, overflowed)
 }
 
 /// One message on its way to the mailboxes of one route.
@@ -291,10 +314,25 @@ struct Pass<'a, T, R, S, F> {
     overflowed: F,
 }
 
-impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F> {
+impl<'a, T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S, F> {
     /// Both passes, for the mailboxes that do not have the message yet.
     #[inline(never)]
-    fn run(mut self, held: &mut HeldRoute<T, R>) -> Delivered<T, R> {
+    fn run(
+        held: &mut HeldRoute<T, R>,
+        topic: &'a Topic,
+        undelivered: Undelivered<T, R>,
+        replies: &'a S,
+        wait: Wait,
+        overflowed: F,
+    ) -> Delivered<T, R> {
+        let Undelivered { delivered, original, spare } = undelivered;
+        let copies = Copies { original: Some(original), spare, replies };
+        let delivery = Delivery { delivered, dropped: 0 };
+        let pass = Self { topic, wait, copies, waiting: Waiting::default(), delivery, stopped: None, overflowed };
+        pass.both(held)
+    }
+
+    fn both(mut self, held: &mut HeldRoute<T, R>) -> Delivered<T, R> {
         // One behind: only at the end is it known which mailbox is the last.
         let mut previous = None;
         let mailboxes = held.as_ref().map_or(&[][..], |route| &route.mailboxes[..]);

@@ -120,13 +120,16 @@ impl<T: Clone, R> MailboxSender<T, R> {
         }
     }
 
-    /// Puts the message in if that is all there is to do; otherwise hands it back, to be offered.
+    /// Whether all that a message needs is to be put in.
+    #[inline]
+    pub(crate) fn is_usual(&self) -> bool {
+        self.mailbox.attention.load(Ordering::Relaxed) == 0
+    }
+
+    /// Puts the message in; hands it back if the queue is full.
     // Always: once for each mailbox of each message, and a call costs a tenth of it.
     #[inline(always)]
     pub(crate) fn put(&self, topic: &Topic, parcel: Parcel<T, R>) -> Result<(), Parcel<T, R>> {
-        if self.mailbox.attention.load(Ordering::Relaxed) != 0 {
-            return Err(parcel);
-        }
         match self.queue.try_send(topic, Envelope::new(parcel, 0)) {
             Ok(()) => {
                 self.was_taken();
