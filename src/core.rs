@@ -222,8 +222,8 @@ impl<T: Clone, R> Core<T, R> {
         route: Guard<Arc<Route<T, R>>>,
         payload: T,
     ) -> Result<PendingReply<R>, RequestError<T>> {
-        let (slot, pending) = OneReply::pending(&self.lifecycle);
-        self.ask(topic, route, Parcel { payload, reply: Some(slot) }, &OneReply)?;
+        let (responder, pending) = OneReply::pending(&self.lifecycle);
+        self.ask(topic, route, Parcel { payload, reply: Some(responder) }, &OneReply)?;
         Ok(pending)
     }
 
@@ -234,7 +234,7 @@ impl<T: Clone, R> Core<T, R> {
         payload: T,
     ) -> Result<Replies<R>, RequestError<T>> {
         let (each, replies) = EachReply::new(&self.lifecycle, route.len());
-        self.ask(topic, route, Parcel { payload, reply: Some(each.slot()) }, &each)?;
+        self.ask(topic, route, Parcel { payload, reply: Some(each.responder()) }, &each)?;
         Ok(replies)
     }
 

@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
+use crossbeam_utils::Backoff;
 use parking_lot::Mutex;
 use thiserror::Error;
 
-use crate::lifecycle::Lifecycle;
-use crate::reply::{Answer, Received, ReplySlot, ReplySource, receive};
+use crate::lifecycle::{Lifecycle, Phase};
+use crate::reply::{Answer, ReplySlot, ReplySource, Responder};
 
 /// A gathered request: each copy has a slot of its own.
 pub(crate) struct EachReply<R> {
@@ -29,21 +30,29 @@ impl<R> EachReply<R> {
 }
 
 impl<R> EachReply<R> {
-    pub(crate) fn slot(&self) -> Arc<ReplySlot<R>> {
-        ReplySlot::new(self.sender.clone(), Some(self.collector.clone()), &self.lifecycle)
+    pub(crate) fn responder(&self) -> Responder<R> {
+        ReplySlot::for_channel(self.sender.clone(), self.collector.clone(), &self.lifecycle)
     }
 }
 
 impl<R> ReplySource<R> for EachReply<R> {
-    fn another(&self, _: Option<&Arc<ReplySlot<R>>>) -> Option<Arc<ReplySlot<R>>> {
-        Some(self.slot())
+    fn another(&self, _: Option<&Responder<R>>) -> Option<Responder<R>> {
+        Some(self.responder())
     }
 
-    fn unused(&self, slot: Option<Arc<ReplySlot<R>>>) {
-        if let Some(slot) = slot {
-            slot.disarm();
+    fn unused(&self, responder: Option<Responder<R>>) {
+        if let Some(responder) = responder {
+            responder.disarm();
         }
     }
+}
+
+enum Received<R> {
+    Answer(Answer<R>),
+    /// Nobody can answer any more.
+    Ended,
+    Closed,
+    Timeout,
 }
 
 /// The replies to one gathered request, as they come.
@@ -71,7 +80,7 @@ impl<R> ReplySource<R> for EachReply<R> {
 pub struct Replies<R> {
     answers: Receiver<Answer<R>>,
     lifecycle: Arc<Lifecycle>,
-    /// Alive as long as somebody collects, see `ReplySlot::collector`; given up at the end of the bus.
+    /// Alive as long as somebody collects: responders look at it. Given up at the end of the bus.
     collector: Mutex<Option<Arc<()>>>,
 }
 
@@ -136,10 +145,10 @@ impl<R> Replies<R> {
         if self.collector.lock().is_none() {
             return Err(GatherError::Closed);
         }
-        match receive(&self.answers, &self.lifecycle, deadline) {
+        match self.receive(deadline) {
             Received::Answer(Answer::Reply(reply)) => Ok(reply),
             Received::Answer(Answer::Failed(text)) => Err(GatherError::Failed(text)),
-            Received::Answer(Answer::Gone) => Err(GatherError::Unanswered),
+            Received::Answer(Answer::Gone | Answer::Taken) => Err(GatherError::Unanswered),
             Received::Ended => Err(GatherError::Closed),
             Received::Closed | Received::Answer(Answer::Closed) => {
                 // The end is final: an answer that still comes is refused.
@@ -147,6 +156,49 @@ impl<R> Replies<R> {
                 Err(GatherError::Closed)
             }
             Received::Timeout => Err(GatherError::Timeout),
+        }
+    }
+
+    /// The answer that is there, or the end; `None` if there may still be an answer.
+    fn try_receive(&self) -> Option<Received<R>> {
+        // The phase is read before the channel: what was answered before the bus closed stays answered.
+        let closed = self.lifecycle.phase() == Phase::Closed;
+        match self.answers.try_recv() {
+            Ok(answer) => Some(Received::Answer(answer)),
+            Err(_) if closed => Some(Received::Closed),
+            // A responder that finds the bus closed lets go of the channel.
+            Err(TryRecvError::Disconnected) if self.lifecycle.phase() == Phase::Closed => Some(Received::Closed),
+            Err(TryRecvError::Disconnected) => Some(Received::Ended),
+            Err(TryRecvError::Empty) => None,
+        }
+    }
+
+    /// Waits for the next answer, the end of the bus, or the deadline. An answer that is there comes first.
+    fn receive(&self, deadline: Option<Instant>) -> Received<R> {
+        let backoff = Backoff::new();
+        loop {
+            if let Some(received) = self.try_receive() {
+                return received;
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Received::Timeout;
+            }
+            if !backoff.is_completed() {
+                backoff.snooze();
+                continue;
+            }
+            // Whatever ends this wait, the top of the loop says what it was.
+            match deadline {
+                None => select! {
+                    recv(self.answers) -> answer => if let Ok(answer) = answer { return Received::Answer(answer) },
+                    recv(self.lifecycle.closed()) -> _ => {},
+                },
+                Some(deadline) => select! {
+                    recv(self.answers) -> answer => if let Ok(answer) = answer { return Received::Answer(answer) },
+                    recv(self.lifecycle.closed()) -> _ => {},
+                    default(deadline.saturating_duration_since(Instant::now())) => {},
+                },
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::reply::{ReplyError, ReplySlot, Responder};
+use crate::reply::{ReplyError, Responder};
 use crate::retained::Retained;
 use crate::topic::Topic;
 
@@ -18,7 +18,7 @@ pub(crate) enum Envelope<T, R> {
 pub(crate) struct Note<T, R> {
     content: Content<T>,
     lost_before: u64,
-    reply: Option<Arc<ReplySlot<R>>>,
+    reply: Option<Responder<R>>,
 }
 
 enum Content<T> {
@@ -32,7 +32,7 @@ enum Content<T> {
 /// What an envelope holds.
 pub(crate) struct Parcel<T, R> {
     pub(crate) payload: T,
-    pub(crate) reply: Option<Arc<ReplySlot<R>>>,
+    pub(crate) reply: Option<Responder<R>>,
 }
 
 impl<T, R> Envelope<T, R> {
@@ -139,7 +139,7 @@ impl<T, R> Message<T, R> {
     }
 
     #[inline]
-    fn reply_slot(&self) -> Option<&Arc<ReplySlot<R>>> {
+    fn request(&self) -> Option<&Responder<R>> {
         self.note.as_ref()?.reply.as_ref()
     }
 
@@ -235,7 +235,7 @@ impl<T, R> Message<T, R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn is_request(&self) -> bool {
-        self.reply_slot().is_some()
+        self.request().is_some()
     }
 
     /// Answers the request. Never waits.
@@ -261,8 +261,8 @@ impl<T, R> Message<T, R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reply(&self, reply: R) -> Result<(), ReplyError<R>> {
-        match self.reply_slot() {
-            Some(slot) => slot.reply(reply),
+        match self.request() {
+            Some(responder) => responder.reply(reply),
             None => Err(ReplyError::NotARequest(reply)),
         }
     }
@@ -281,15 +281,15 @@ impl<T, R> Message<T, R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn fail(&self, why: impl Into<String>) {
-        if let Some(reply) = self.reply_slot() {
-            reply.fail(why.into());
+        if let Some(responder) = self.request() {
+            responder.fail(why);
         }
     }
 
     /// A handler that did not promise an answer failed: tells the caller, if nobody else answers.
     pub(crate) fn give_up(&self, why: String) {
-        if let Some(reply) = self.reply_slot() {
-            reply.give_up(why);
+        if let Some(responder) = self.request() {
+            responder.give_up(why);
         }
     }
 
@@ -308,7 +308,7 @@ impl<T, R> Message<T, R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn responder(&self) -> Option<Responder<R>> {
-        self.reply_slot().map(|slot| Responder::new(Arc::clone(slot)))
+        self.request().map(Responder::another)
     }
 }
 

@@ -1,16 +1,15 @@
-//! Replies: the slot that travels with a request, and the right to fill it.
+//! Replies: the slot that the two ends of a request share, and the right to fill it.
 //!
-//! Every copy of a request shares one [`ReplySlot`]. The first answer goes to the caller through a one-shot channel, or
-//! to a callback; when the last copy is dropped without an answer, the slot itself says so. For a gathered request
-//! every copy has a slot of its own.
+//! Every copy of a request holds a [`Responder`] of one [`ReplySlot`]. The first answer waits in the slot for the caller,
+//! or goes to a callback; when the last responder is dropped without an answer, the slot says so. For a gathered request
+//! every copy has a slot of its own, and the answers go to one channel.
 
+use std::convert::Infallible;
 use std::fmt;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
-use crossbeam_utils::Backoff;
+use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 use thiserror::Error;
 
@@ -22,8 +21,10 @@ pub(crate) enum Answer<R> {
     Reply(R),
     Failed(String),
     Gone,
-    /// The bus was closed first. Only callbacks are told so; who waits sees it himself.
+    /// The bus was closed first. No responder says so: callers are told, or see it themselves.
     Closed,
+    /// It was taken before.
+    Taken,
 }
 
 pub(crate) type Callback<R> = Box<dyn FnOnce(Answer<R>) + Send>;
@@ -32,130 +33,224 @@ pub(crate) type Callback<R> = Box<dyn FnOnce(Answer<R>) + Send>;
 ///
 /// | state       | answer             | last copy dropped  | caller dropped | answer after the bus closed |
 /// |-------------|--------------------|--------------------|----------------|-----------------------------|
+/// | `Waiting`   | kept, `Here`       | `Gone` kept        | `Cancelled`    | `Cancelled`                 |
 /// | `Channel`   | sent, `Answered`   | `Gone` sent        | `Cancelled`    | `Cancelled`                 |
 /// | `Callback`  | called, `Answered` | called with `Gone` | -              | called with `Closed` before |
+/// | `Here`      | `AlreadyAnswered`  | -                  | `Answered`     | -                           |
 /// | `Answered`  | `AlreadyAnswered`  | -                  | -              | -                           |
 /// | `Cancelled` | `Cancelled`        | -                  | -              | -                           |
 ///
 /// `Gone` becomes `Failed` if a handler has [given up](ReplySlot::give_up).
 enum SlotState<R> {
-    Channel(Sender<Answer<R>>),
+    /// A caller that sleeps wakes when the sender is dropped.
+    Waiting(Option<Sender<Infallible>>),
+    /// For `gather`; the second is alive as long as somebody collects the replies.
+    Channel(Sender<Answer<R>>, Weak<()>),
     Callback(Callback<R>, #[expect(dead_code, reason = "dropped with the state")] Registration),
+    Here(Answer<R>),
     Answered,
     Cancelled,
 }
 
 pub(crate) struct ReplySlot<R> {
     state: Mutex<SlotState<R>>,
+    /// Set once the state is one of the last three, so that a caller can look without the lock.
+    ended: AtomicBool,
+    responders: AtomicUsize,
     /// Why a handler that did not promise an answer failed; told if nobody answers.
     failure: Mutex<Option<String>>,
-    /// For `gather`: alive as long as somebody collects the replies.
-    collector: Option<Weak<()>>,
     lifecycle: Arc<Lifecycle>,
 }
 
 impl<R> ReplySlot<R> {
-    pub(crate) fn new(
+    /// A slot in which the answer waits.
+    pub(crate) fn new(lifecycle: &Arc<Lifecycle>) -> (Arc<Self>, Responder<R>) {
+        let slot = Self::with(SlotState::Waiting(None), lifecycle);
+        (Arc::clone(&slot), Responder { slot })
+    }
+
+    /// A slot that sends the answer on, as long as `collector` is alive.
+    pub(crate) fn for_channel(
         answers: Sender<Answer<R>>,
-        collector: Option<Weak<()>>,
+        collector: Weak<()>,
         lifecycle: &Arc<Lifecycle>,
-    ) -> Arc<Self> {
-        let state = Mutex::new(SlotState::Channel(answers));
-        Arc::new(Self { state, failure: Mutex::new(None), collector, lifecycle: Arc::clone(lifecycle) })
+    ) -> Responder<R> {
+        Responder { slot: Self::with(SlotState::Channel(answers, collector), lifecycle) }
+    }
+
+    fn with(state: SlotState<R>, lifecycle: &Arc<Lifecycle>) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(state),
+            ended: AtomicBool::new(false),
+            responders: AtomicUsize::new(1),
+            failure: Mutex::new(None),
+            lifecycle: Arc::clone(lifecycle),
+        })
+    }
+
+    pub(crate) fn lifecycle(&self) -> &Lifecycle {
+        &self.lifecycle
+    }
+
+    /// Whether there is an answer, or will be none.
+    pub(crate) fn has_ended(&self) -> bool {
+        // Only a hint to look: the lock of the state orders what is found then.
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_here(&self) -> bool {
+        matches!(*self.state.lock(), SlotState::Here(_))
+    }
+
+    /// Takes the answer, or finds that there will be none; `None` if there may still be one.
+    pub(crate) fn take(&self) -> Option<Answer<R>> {
+        // The phase is read before the state: what was answered before the bus closed stays answered.
+        let closed = self.lifecycle.phase() == Phase::Closed;
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, SlotState::Answered) {
+            SlotState::Here(answer) => Some(answer),
+            SlotState::Answered => Some(Answer::Taken),
+            // A responder has found the bus closed.
+            SlotState::Cancelled => {
+                *state = SlotState::Cancelled;
+                Some(Answer::Closed)
+            }
+            _ if closed => {
+                *state = SlotState::Cancelled;
+                Some(Answer::Closed)
+            }
+            other => {
+                *state = other;
+                None
+            }
+        }
+    }
+
+    /// Has `sleeper` dropped when there is something to take; at once if there is.
+    pub(crate) fn wake_when_ended(&self, sleeper: Sender<Infallible>) {
+        let mut state = self.state.lock();
+        let before = match &mut *state {
+            SlotState::Waiting(place) => place.replace(sleeper),
+            _ => Some(sleeper),
+        };
+        drop(state);
+        drop(before);
     }
 
     /// Nobody waits for an answer any more.
     pub(crate) fn cancel(&self) {
-        drop(self.end(SlotState::Cancelled));
-    }
-
-    /// The slot belongs to no message: that it is dropped means nothing.
-    pub(crate) fn disarm(&self) {
-        drop(self.end(SlotState::Answered));
-    }
-
-    /// The state as it was, if this ends it.
-    fn end(&self, end: SlotState<R>) -> SlotState<R> {
         let mut state = self.state.lock();
-        match *state {
-            SlotState::Channel(_) | SlotState::Callback(..) => std::mem::replace(&mut *state, end),
-            SlotState::Answered => SlotState::Answered,
-            SlotState::Cancelled => SlotState::Cancelled,
-        }
+        let end = match *state {
+            SlotState::Here(_) | SlotState::Answered => SlotState::Answered,
+            _ => SlotState::Cancelled,
+        };
+        let before = std::mem::replace(&mut *state, end);
+        self.ended.store(true, Ordering::Relaxed);
+        drop(state);
+        drop(before);
     }
 
-    pub(crate) fn reply(&self, reply: R) -> Result<(), ReplyError<R>> {
-        // The end of the bus is the end of what is pending. What was answered before stays answered.
-        if self.is_collector_gone() || self.lifecycle.phase() == Phase::Closed {
-            self.cancel_channel();
-        }
-        match self.end(SlotState::Answered) {
-            SlotState::Channel(answers) => match answers.try_send(Answer::Reply(reply)) {
-                Ok(()) => Ok(()),
-                Err(error) => match error.into_inner() {
-                    Answer::Reply(reply) => Err(ReplyError::Cancelled(reply)),
-                    Answer::Failed(_) | Answer::Gone | Answer::Closed => Ok(()),
-                },
-            },
-            SlotState::Callback(callback, _) => {
-                call(&self.lifecycle, callback, Answer::Reply(reply));
+    /// Answers, if that is still wanted.
+    fn answer(&self, answer: Answer<R>) -> Result<(), Refused<R>> {
+        let mut state = self.state.lock();
+        self.ended.store(true, Ordering::Relaxed);
+        match std::mem::replace(&mut *state, SlotState::Answered) {
+            SlotState::Waiting(sleeper) => {
+                *state = SlotState::Here(answer);
+                // The sleeper wakes after the lock is released.
+                drop(state);
+                drop(sleeper);
                 Ok(())
             }
-            SlotState::Answered => Err(ReplyError::AlreadyAnswered(reply)),
-            SlotState::Cancelled => Err(ReplyError::Cancelled(reply)),
+            SlotState::Channel(_, collector) if collector.strong_count() == 0 => {
+                *state = SlotState::Cancelled;
+                Err(Refused::Cancelled(answer))
+            }
+            SlotState::Channel(answers, _) => {
+                drop(state);
+                answers.try_send(answer).map_err(|error| Refused::Cancelled(error.into_inner()))
+            }
+            SlotState::Callback(callback, _) => {
+                drop(state);
+                call(&self.lifecycle, callback, answer);
+                Ok(())
+            }
+            SlotState::Cancelled => {
+                *state = SlotState::Cancelled;
+                Err(Refused::Cancelled(answer))
+            }
+            before => {
+                *state = before;
+                Err(Refused::AlreadyAnswered(answer))
+            }
         }
     }
 
-    pub(crate) fn fail(&self, text: String) {
-        match self.end(SlotState::Answered) {
-            // A caller who is gone does not want to hear of the failure.
-            SlotState::Channel(answers) => drop(answers.try_send(Answer::Failed(text))),
-            SlotState::Callback(callback, _) => call(&self.lifecycle, callback, Answer::Failed(text)),
-            SlotState::Answered | SlotState::Cancelled => {}
+    fn reply(&self, reply: R) -> Result<(), ReplyError<R>> {
+        if self.lifecycle.phase() == Phase::Closed {
+            self.notice_the_end();
         }
-    }
-
-    /// One of those who have the request failed, another may still answer.
-    pub(crate) fn give_up(&self, text: String) {
-        self.failure.lock().get_or_insert(text);
+        match self.answer(Answer::Reply(reply)) {
+            Err(Refused::AlreadyAnswered(Answer::Reply(reply))) => Err(ReplyError::AlreadyAnswered(reply)),
+            Err(Refused::Cancelled(Answer::Reply(reply))) => Err(ReplyError::Cancelled(reply)),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     fn is_cancelled(&self) -> bool {
-        if self.is_collector_gone() || self.lifecycle.phase() == Phase::Closed {
-            self.cancel_channel();
-        }
+        self.notice_the_end();
         matches!(*self.state.lock(), SlotState::Cancelled)
     }
 
-    /// Nobody waits at the channel any more. A callback still has to be called.
-    fn cancel_channel(&self) {
+    /// The end of the bus is the end of what is pending, and so is that nobody collects any more. What was answered
+    /// before stays answered, and a callback still has to be called.
+    fn notice_the_end(&self) {
+        let closed = self.lifecycle.phase() == Phase::Closed;
         let mut state = self.state.lock();
-        if matches!(*state, SlotState::Channel(_)) {
-            let channel = std::mem::replace(&mut *state, SlotState::Cancelled);
+        let over = match &*state {
+            SlotState::Waiting(_) => closed,
+            SlotState::Channel(_, collector) => closed || collector.strong_count() == 0,
+            _ => false,
+        };
+        if over {
+            let before = std::mem::replace(&mut *state, SlotState::Cancelled);
+            self.ended.store(true, Ordering::Relaxed);
             drop(state);
-            drop(channel);
+            drop(before);
         }
     }
 
-    fn is_collector_gone(&self) -> bool {
-        self.collector.as_ref().is_some_and(|collector| collector.strong_count() == 0)
+    /// The last copy of the request is gone.
+    fn responders_gone(&self) {
+        if self.has_ended() {
+            return;
+        }
+        let answer = self.failure.lock().take().map_or(Answer::Gone, Answer::Failed);
+        // Nobody else is left who could have answered: refused means that the caller has gone.
+        drop(self.answer(answer));
     }
 }
 
 impl<R: Send + 'static> ReplySlot<R> {
     /// Has the answer given to `callback`. Hands it back if there is an answer already, or the bus is closed.
-    pub(crate) fn call_back(self: Arc<Self>, callback: Callback<R>) -> Option<Callback<R>> {
-        let entry: Weak<dyn EndsWithBus> = Arc::<Self>::downgrade(&self);
+    pub(crate) fn call_back(self: &Arc<Self>, callback: Callback<R>) -> Option<Callback<R>> {
+        let entry: Weak<dyn EndsWithBus> = Arc::<Self>::downgrade(self);
         let Some(registration) = Registration::new(&self.lifecycle, entry) else { return Some(callback) };
         let mut state = self.state.lock();
-        if !matches!(*state, SlotState::Channel(_)) {
+        if !matches!(*state, SlotState::Waiting(_)) {
             return Some(callback);
         }
-        let channel = std::mem::replace(&mut *state, SlotState::Callback(callback, registration));
+        let before = std::mem::replace(&mut *state, SlotState::Callback(callback, registration));
         drop(state);
-        drop(channel);
+        drop(before);
         None
     }
+}
+
+/// An answer that came too late.
+enum Refused<R> {
+    AlreadyAnswered(Answer<R>),
+    Cancelled(Answer<R>),
 }
 
 /// Runs a callback on a thread that is not its owner's, so a panic must not go on from here.
@@ -167,95 +262,36 @@ pub(crate) fn call<R>(lifecycle: &Lifecycle, callback: Callback<R>, answer: Answ
 
 impl<R: Send> EndsWithBus for ReplySlot<R> {
     fn bus_closed(&self) {
-        if let SlotState::Callback(callback, _) = self.end(SlotState::Cancelled) {
+        let mut state = self.state.lock();
+        if !matches!(*state, SlotState::Callback(..)) {
+            return;
+        }
+        let before = std::mem::replace(&mut *state, SlotState::Cancelled);
+        self.ended.store(true, Ordering::Relaxed);
+        drop(state);
+        if let SlotState::Callback(callback, _) = before {
             call(&self.lifecycle, callback, Answer::Closed);
         }
     }
 }
 
-impl<R> Drop for ReplySlot<R> {
-    fn drop(&mut self) {
-        let answer = self.failure.get_mut().take().map_or(Answer::Gone, Answer::Failed);
-        match self.end(SlotState::Answered) {
-            SlotState::Channel(answers) => drop(answers.try_send(answer)),
-            SlotState::Callback(callback, _) => call(&self.lifecycle, callback, answer),
-            SlotState::Answered | SlotState::Cancelled => {}
-        }
-    }
-}
-
-/// Where the copies of one message get their reply slots from.
+/// Where the copies of one message get their responders from.
 pub(crate) trait ReplySource<R> {
-    /// The slot of one more copy, when the original has this one.
-    fn another(&self, original: Option<&Arc<ReplySlot<R>>>) -> Option<Arc<ReplySlot<R>>>;
-    /// A copy was made and not needed; its slot must not count as a responder that went without answering.
-    fn unused(&self, slot: Option<Arc<ReplySlot<R>>>);
+    /// The responder of one more copy, when the original has this one.
+    fn another(&self, original: Option<&Responder<R>>) -> Option<Responder<R>>;
+    /// A copy was made and not needed; it must not count as one that went without answering.
+    fn unused(&self, responder: Option<Responder<R>>);
 }
 
 /// A plain message wants no reply.
 pub(crate) struct NoReply;
 
 impl<R> ReplySource<R> for NoReply {
-    fn another(&self, _: Option<&Arc<ReplySlot<R>>>) -> Option<Arc<ReplySlot<R>>> {
+    fn another(&self, _: Option<&Responder<R>>) -> Option<Responder<R>> {
         None
     }
 
-    fn unused(&self, _: Option<Arc<ReplySlot<R>>>) {}
-}
-
-pub(crate) enum Received<R> {
-    Answer(Answer<R>),
-    /// Nobody can answer any more.
-    Ended,
-    Closed,
-    Timeout,
-}
-
-/// The answer that is there, or the end; `None` if there may still be an answer.
-pub(crate) fn try_receive<R>(answers: &Receiver<Answer<R>>, lifecycle: &Lifecycle) -> Option<Received<R>> {
-    // The phase is read before the channel: what was answered before the bus closed stays answered.
-    let closed = lifecycle.phase() == Phase::Closed;
-    match answers.try_recv() {
-        Ok(answer) => Some(Received::Answer(answer)),
-        Err(_) if closed => Some(Received::Closed),
-        // A responder that finds the bus closed lets go of the channel.
-        Err(TryRecvError::Disconnected) if lifecycle.phase() == Phase::Closed => Some(Received::Closed),
-        Err(TryRecvError::Disconnected) => Some(Received::Ended),
-        Err(TryRecvError::Empty) => None,
-    }
-}
-
-/// Waits for the next answer, the end of the bus, or the deadline. An answer that is there comes first.
-pub(crate) fn receive<R>(
-    answers: &Receiver<Answer<R>>,
-    lifecycle: &Lifecycle,
-    deadline: Option<Instant>,
-) -> Received<R> {
-    let backoff = Backoff::new();
-    loop {
-        if let Some(received) = try_receive(answers, lifecycle) {
-            return received;
-        }
-        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return Received::Timeout;
-        }
-        if !backoff.is_completed() {
-            backoff.snooze();
-            continue;
-        }
-        // Whatever ends this wait, the top of the loop says what it was.
-        match deadline {
-            None => select! {
-                recv(answers) -> answer => if let Ok(answer) = answer { return Received::Answer(answer) },
-                recv(lifecycle.closed()) -> _ => {},
-            },
-            Some(deadline) => select! {
-                recv(answers) -> answer => if let Ok(answer) = answer { return Received::Answer(answer) },
-                recv(lifecycle.closed()) -> _ => {},
-                default(deadline.saturating_duration_since(Instant::now())) => {},
-            },
-        }
-    }
+    fn unused(&self, _: Option<Responder<R>>) {}
 }
 
 /// The right to answer one request, apart from its message: answer later, from any thread.
@@ -284,8 +320,21 @@ pub struct Responder<R> {
 }
 
 impl<R> Responder<R> {
-    pub(crate) fn new(slot: Arc<ReplySlot<R>>) -> Self {
-        Self { slot }
+    /// One more for the same request.
+    pub(crate) fn another(&self) -> Self {
+        // Relaxed: this one keeps the count above zero.
+        self.slot.responders.fetch_add(1, Ordering::Relaxed);
+        Self { slot: Arc::clone(&self.slot) }
+    }
+
+    /// It was never used: that it is dropped means nothing.
+    pub(crate) fn disarm(self) {
+        self.slot.cancel();
+    }
+
+    /// One of those who have the request failed, another may still answer.
+    pub(crate) fn give_up(&self, text: String) {
+        self.slot.failure.lock().get_or_insert(text);
     }
 
     /// Answers the request. Never waits.
@@ -327,7 +376,8 @@ impl<R> Responder<R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn fail(&self, why: impl Into<String>) {
-        self.slot.fail(why.into());
+        // A caller who is gone does not want to hear of the failure.
+        drop(self.slot.answer(Answer::Failed(why.into())));
     }
 
     /// Whether the caller has gone, so that an answer is no longer worth the work.
@@ -346,6 +396,17 @@ impl<R> Responder<R> {
     /// ```
     pub fn is_cancelled(&self) -> bool {
         self.slot.is_cancelled()
+    }
+}
+
+impl<R> Drop for Responder<R> {
+    fn drop(&mut self) {
+        let responders = &self.slot.responders;
+        // One that is alone needs no atomic subtraction: only a responder makes another. Acquire and AcqRel pair with
+        // each other, so that the last one sees why the others have given up.
+        if responders.load(Ordering::Acquire) == 1 || responders.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.slot.responders_gone();
+        }
     }
 }
 

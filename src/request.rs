@@ -1,39 +1,33 @@
 //! Requests: the reply that is on its way to the caller.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{bounded, select};
+use crossbeam_utils::Backoff;
 use thiserror::Error;
 
-use crate::lifecycle::Lifecycle;
-use crate::reply::{Answer, Callback, Received, ReplySlot, ReplySource, call, receive, try_receive};
+use crate::lifecycle::{Lifecycle, Phase};
+use crate::reply::{Answer, Callback, ReplySlot, ReplySource, Responder, call};
 
-/// A request: all copies share one slot. It travels with the original, and nobody else on this side holds it.
+/// A request: all copies share one slot.
 pub(crate) struct OneReply;
 
 impl OneReply {
-    pub(crate) fn pending<R>(lifecycle: &Arc<Lifecycle>) -> (Arc<ReplySlot<R>>, PendingReply<R>) {
-        let (sender, answers) = crossbeam_channel::bounded(1);
-        let slot = ReplySlot::new(sender, None, lifecycle);
-        let pending = PendingReply {
-            answers,
-            slot: Arc::downgrade(&slot),
-            lifecycle: Arc::clone(lifecycle),
-            done: AtomicBool::new(false),
-        };
-        (slot, pending)
+    pub(crate) fn pending<R>(lifecycle: &Arc<Lifecycle>) -> (Responder<R>, PendingReply<R>) {
+        let (slot, responder) = ReplySlot::new(lifecycle);
+        (responder, PendingReply { slot, done: AtomicBool::new(false) })
     }
 }
 
 impl<R> ReplySource<R> for OneReply {
-    fn another(&self, original: Option<&Arc<ReplySlot<R>>>) -> Option<Arc<ReplySlot<R>>> {
-        original.cloned()
+    fn another(&self, original: Option<&Responder<R>>) -> Option<Responder<R>> {
+        original.map(Responder::another)
     }
 
-    fn unused(&self, _: Option<Arc<ReplySlot<R>>>) {}
+    fn unused(&self, _: Option<Responder<R>>) {}
 }
 
 /// The answer to a request, on its way.
@@ -59,9 +53,7 @@ impl<R> ReplySource<R> for OneReply {
 /// ```
 #[must_use = "dropping a pending reply cancels the request"]
 pub struct PendingReply<R> {
-    answers: Receiver<Answer<R>>,
-    slot: Weak<ReplySlot<R>>,
-    lifecycle: Arc<Lifecycle>,
+    slot: Arc<ReplySlot<R>>,
     /// The answer was taken: there is nothing left to cancel.
     done: AtomicBool,
 }
@@ -169,15 +161,13 @@ impl<R> PendingReply<R> {
         if self.done.load(Ordering::Relaxed) {
             return None;
         }
-        match try_receive(&self.answers, &self.lifecycle)? {
-            Received::Answer(answer) => Some(self.finish(answer)),
-            Received::Closed => {
-                // That was the one end that this reply has: an answer that still comes is refused.
-                self.cancel();
-                Some(Err(ReplyRecvError::Closed))
-            }
-            // Another thread was first to take it.
-            Received::Ended | Received::Timeout => None,
+        let answer = self.look()?;
+        let done = self.done.swap(true, Ordering::Relaxed);
+        match answer {
+            // Several threads may look at once.
+            Answer::Taken => None,
+            Answer::Closed if done => None,
+            answer => Some(into_result(answer)),
         }
     }
 
@@ -212,54 +202,67 @@ impl<R> PendingReply<R> {
     {
         self.done.store(true, Ordering::Relaxed);
         let callback: Callback<R> = Box::new(move |answer| callback(into_result(answer)));
-        let refused = match self.slot.upgrade() {
-            Some(slot) => slot.call_back(callback),
-            None => Some(callback),
-        };
-        if let Some(callback) = refused {
-            // The bus is closed, or the answer is in the channel, or its sender is about to put it there.
-            let answer = match receive(&self.answers, &self.lifecycle, None) {
-                Received::Answer(answer) => answer,
-                Received::Closed => Answer::Closed,
-                Received::Ended | Received::Timeout => Answer::Gone,
-            };
-            call(&self.lifecycle, callback, answer);
+        if let Some(callback) = self.slot.call_back(callback) {
+            // The answer is here, or the bus is closed.
+            let answer = self.slot.take().unwrap_or(Answer::Closed);
+            call(self.slot.lifecycle(), callback, answer);
         }
     }
 
-    /// Nobody waits any more.
-    fn cancel(&self) {
-        if !self.done.swap(true, Ordering::Relaxed) {
-            if let Some(slot) = self.slot.upgrade() {
-                slot.cancel();
+    /// Takes the answer, or finds that there will be none.
+    fn look(&self) -> Option<Answer<R>> {
+        // Without the lock, which the responder is about to need, until there is something to take.
+        if self.slot.has_ended() || self.slot.lifecycle().phase() == Phase::Closed { self.slot.take() } else { None }
+    }
+
+    fn wait_until(self, deadline: Option<Instant>) -> Result<R, ReplyRecvError<R>> {
+        let backoff = Backoff::new();
+        loop {
+            if let Some(answer) = self.look() {
+                self.done.store(true, Ordering::Relaxed);
+                return into_result(answer);
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Err(ReplyRecvError::Timeout(self));
+            }
+            if backoff.is_completed() {
+                self.sleep(deadline);
+            } else {
+                backoff.snooze();
             }
         }
     }
 
-    fn finish(&self, answer: Answer<R>) -> Result<R, ReplyRecvError<R>> {
-        self.done.store(true, Ordering::Relaxed);
-        into_result(answer)
-    }
-
-    fn wait_until(self, deadline: Option<Instant>) -> Result<R, ReplyRecvError<R>> {
-        match receive(&self.answers, &self.lifecycle, deadline) {
-            Received::Answer(answer) => self.finish(answer),
-            Received::Ended => Err(ReplyRecvError::Unanswered),
-            Received::Closed => Err(ReplyRecvError::Closed),
-            Received::Timeout => Err(ReplyRecvError::Timeout(self)),
+    /// Sleeps until there may be an answer, the bus is closed, or the time is over.
+    fn sleep(&self, deadline: Option<Instant>) {
+        let (sleeper, woken) = bounded(0);
+        self.slot.wake_when_ended(sleeper);
+        let closed = self.slot.lifecycle().closed();
+        match deadline {
+            None => select! {
+                recv(woken) -> _ => {},
+                recv(closed) -> _ => {},
+            },
+            Some(deadline) => select! {
+                recv(woken) -> _ => {},
+                recv(closed) -> _ => {},
+                default(deadline.saturating_duration_since(Instant::now())) => {},
+            },
         }
     }
 }
 
 impl<R> Drop for PendingReply<R> {
     fn drop(&mut self) {
-        self.cancel();
+        if !self.done.load(Ordering::Relaxed) {
+            self.slot.cancel();
+        }
     }
 }
 
 impl<R> fmt::Debug for PendingReply<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PendingReply").field("answered", &!self.answers.is_empty()).finish_non_exhaustive()
+        f.debug_struct("PendingReply").field("answered", &self.slot.is_here()).finish_non_exhaustive()
     }
 }
 
@@ -267,7 +270,7 @@ fn into_result<R>(answer: Answer<R>) -> Result<R, ReplyRecvError<R>> {
     match answer {
         Answer::Reply(reply) => Ok(reply),
         Answer::Failed(text) => Err(ReplyRecvError::Failed(text)),
-        Answer::Gone => Err(ReplyRecvError::Unanswered),
+        Answer::Gone | Answer::Taken => Err(ReplyRecvError::Unanswered),
         Answer::Closed => Err(ReplyRecvError::Closed),
     }
 }
