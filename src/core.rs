@@ -79,7 +79,7 @@ impl<T, R> Core<T, R> {
                 .filter(|subscription| subscription.members > 0)
                 .collect(),
             unheard: losses.unheard.load(Ordering::Relaxed),
-            dropped: losses.dropped.load(Ordering::Relaxed),
+            dropped: losses.dropped.get(),
             abandoned: losses.abandoned.load(Ordering::Relaxed),
             dead_letters: losses.dead_letters.load(Ordering::Relaxed),
             handler_failures: losses.handler_failures.load(Ordering::Relaxed),
@@ -204,7 +204,7 @@ impl<T: Clone, R> Core<T, R> {
     /// What fire-and-forget makes of the outcome: a closed bus is one more loss.
     pub(crate) fn fire(&self, outcome: Result<Delivery, PublishError<T>>) {
         if outcome.is_err() {
-            self.losses.dropped.fetch_add(1, Ordering::Relaxed);
+            self.losses.dropped.add(1);
         }
     }
 

@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use parking_lot::Mutex;
 
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::tally::Tally;
 use crate::topic::Topic;
 
 /// The letters that a listener can have waiting; when one more comes, the oldest goes.
@@ -239,7 +240,7 @@ pub(crate) struct Losses<T> {
     listeners: Mutex<Option<Vec<Listener<T>>>>,
     /// The length of `listeners`, to be read without the lock on the path of a message.
     listening: AtomicUsize,
-    pub(crate) dropped: AtomicU64,
+    pub(crate) dropped: Tally,
     pub(crate) abandoned: AtomicU64,
     pub(crate) unheard: AtomicU64,
     pub(crate) dead_letters: AtomicU64,
@@ -253,7 +254,7 @@ impl<T> Losses<T> {
         Self {
             listeners: Mutex::new(Some(Vec::new())),
             listening: AtomicUsize::new(0),
-            dropped: AtomicU64::new(0),
+            dropped: Tally::default(),
             abandoned: AtomicU64::new(0),
             unheard: AtomicU64::new(0),
             dead_letters: AtomicU64::new(0),

@@ -25,7 +25,7 @@ use crate::topic::Pattern;
 
 mod sender;
 
-pub(crate) use sender::{MailboxSender, Offer, wait_for_any};
+pub(crate) use sender::{MailboxSender, Offer, Way, wait_for_any};
 
 /// The largest capacity, in messages: the queue's memory is reserved when it is made.
 pub(crate) const MAX_CAPACITY: usize = 1 << 24;
@@ -98,11 +98,11 @@ enum End {
 /// Why a publisher has to look closer before it puts a message in, see `Mailbox::attention`.
 mod attention {
     /// It takes no messages any more; `Mailbox::end` says why.
-    pub(super) const ENDED: u8 = 1;
-    /// The next message has to tell of losses.
-    pub(super) const LOSSES: u8 = 2;
+    pub(super) const ENDED: u64 = 1;
     /// What is full here, or how it is dealt with, is not for the channel alone to say; never changes.
-    pub(super) const SPECIAL: u8 = 4;
+    pub(super) const SPECIAL: u64 = 2;
+    /// One loss, of which the next message to get in has to tell. The rest of the word counts them.
+    pub(super) const LOSS: u64 = 4;
 }
 
 /// Counters that subscribers write for every message, away from what publishers read.
@@ -117,6 +117,8 @@ struct Reading {
     received_when_empty: AtomicU64,
     /// It let some time pass then, see `Mailbox::let_some_gather`.
     paused: AtomicBool,
+    /// How much of `Mailbox::lost_in_front` messages have told.
+    told_in_front: AtomicU64,
 }
 
 pub(crate) struct Mailbox<T, R> {
@@ -131,7 +133,7 @@ pub(crate) struct Mailbox<T, R> {
     losses: Arc<Losses<T>>,
     queue: QueueReceiver<T, R>,
     /// 0 if the channel says all there is to say, so that most messages need one look. Set after what it tells of.
-    attention: AtomicU8,
+    attention: AtomicU64,
     end: AtomicU8,
     ended: EndSignal,
     end_trigger: EndTrigger,
@@ -141,21 +143,21 @@ pub(crate) struct Mailbox<T, R> {
     readers: AtomicUsize,
     /// Those readers that take nothing out: handler threads that wait for room in it, or drain the bus.
     unable: AtomicUsize,
-    /// Publishers that want to evict; while there are any, the others take turns too.
-    evicting: AtomicUsize,
+    /// Held by the publisher that evicts; while there is one, the others take turns too.
     eviction: Mutex<()>,
-    dropped: AtomicU64,
-    evicted: AtomicU64,
+    /// The last that `DropOldest` got in needed an eviction: worth a look before the next is tried.
+    was_evicting: AtomicBool,
+    /// Messages that did not get in.
+    refused: Tally,
+    evicted: Tally,
     high_water: AtomicUsize,
     /// Room beyond the capacity, for the retained values that the queue began with. Each message that leaves takes some
     /// with it, until none is left.
     extra_room: AtomicUsize,
     /// Whether there was any extra room.
     was_roomy: bool,
-    /// Losses that the next message to get in must tell of.
-    lost_behind: AtomicU64,
-    /// Losses that the next message to be taken out must tell of.
-    lost_in_front: AtomicU64,
+    /// Losses of which the next message to be taken out must tell, as far as none has.
+    lost_in_front: Tally,
     reading: CachePadded<Reading>,
 }
 
@@ -181,22 +183,21 @@ impl<T, R> Mailbox<T, R> {
             filter,
             losses: Arc::clone(losses),
             queue,
-            attention: AtomicU8::new(if is_special { attention::SPECIAL } else { 0 }),
+            attention: AtomicU64::new(if is_special { attention::SPECIAL } else { 0 }),
             end: AtomicU8::new(End::Open as u8),
             ended,
             end_trigger,
             members: AtomicUsize::new(0),
             readers: AtomicUsize::new(0),
             unable: AtomicUsize::new(0),
-            evicting: AtomicUsize::new(0),
             eviction: Mutex::new(()),
-            dropped: AtomicU64::new(0),
-            evicted: AtomicU64::new(0),
+            was_evicting: AtomicBool::new(false),
+            refused: Tally::default(),
+            evicted: Tally::default(),
             high_water: AtomicUsize::new(0),
             extra_room: AtomicUsize::new(kept),
             was_roomy: kept > 0,
-            lost_behind: AtomicU64::new(0),
-            lost_in_front: AtomicU64::new(0),
+            lost_in_front: Tally::default(),
             reading: CachePadded::default(),
         }
     }
@@ -292,11 +293,11 @@ impl<T, R> Mailbox<T, R> {
     }
 
     pub(crate) fn evicted(&self) -> u64 {
-        self.evicted.load(Ordering::Relaxed)
+        self.evicted.get()
     }
 
     pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.refused.get() + self.evicted.get()
     }
 
     /// The most messages that were seen waiting.
@@ -314,17 +315,25 @@ impl<T, R> Mailbox<T, R> {
 
     /// So many losses are for the next message that gets in to tell of.
     fn lost_behind(&self, losses: u64) {
-        self.lost_behind.fetch_add(losses, Ordering::Relaxed);
-        // Release pairs with the `fetch_and` in `take_lost_behind`: who clears the mark sees the losses it stood for.
-        self.attention.fetch_or(attention::LOSSES, Ordering::Release);
+        self.attention.fetch_add(losses * attention::LOSS, Ordering::Relaxed);
     }
 
     fn take_lost_behind(&self) -> u64 {
-        if self.attention.load(Ordering::Relaxed) & attention::LOSSES == 0 {
+        if self.attention.load(Ordering::Relaxed) < attention::LOSS {
             return 0;
         }
-        self.attention.fetch_and(!attention::LOSSES, Ordering::Acquire);
-        self.lost_behind.swap(0, Ordering::Relaxed)
+        self.attention.fetch_and(attention::LOSS - 1, Ordering::Relaxed) / attention::LOSS
+    }
+
+    fn has_lost_in_front(&self) -> bool {
+        self.overflow == Overflow::DropOldest
+            && self.lost_in_front.get() != self.reading.told_in_front.load(Ordering::Relaxed)
+    }
+
+    fn take_lost_in_front(&self) -> u64 {
+        let lost = self.lost_in_front.get();
+        // Of several readers, each tells what those before it have not.
+        lost.saturating_sub(self.reading.told_in_front.fetch_max(lost, Ordering::Relaxed))
     }
 
     /// A message was taken out of the queue: the extra room shrinks.
@@ -374,10 +383,10 @@ impl<T: Clone, R> Mailbox<T, R> {
     #[inline]
     fn count_plain(&self) -> bool {
         let received = self.reading.received.get();
-        if self.is_time_to_look(received) || self.lost_in_front.load(Ordering::Relaxed) > 0 || self.was_roomy {
+        if self.is_time_to_look(received) || self.was_roomy || self.has_lost_in_front() {
             return false;
         }
-        self.reading.received.add_one();
+        self.reading.received.add(1);
         true
     }
 
@@ -482,13 +491,13 @@ impl<T: Clone, R> Mailbox<T, R> {
             return None;
         }
         let received = self.received();
-        self.reading.received.add_one();
+        self.reading.received.add(1);
         if self.is_time_to_look(received) {
             self.reading.was_empty.store(false, Ordering::Relaxed);
             self.note_depth(self.queue.len() + 1);
         }
-        if self.lost_in_front.load(Ordering::Relaxed) > 0 {
-            message.add_lost(self.lost_in_front.swap(0, Ordering::Relaxed));
+        if self.has_lost_in_front() {
+            message.add_lost(self.take_lost_in_front());
         }
         Some(message)
     }

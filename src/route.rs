@@ -7,7 +7,7 @@ use arc_swap::Guard;
 use crossbeam_utils::Backoff;
 
 use crate::dead_letter::DeadLetterReason;
-use crate::mailbox::{Mailbox, MailboxSender, Offer, wait_for_any};
+use crate::mailbox::{Mailbox, MailboxSender, Offer, Way, wait_for_any};
 use crate::message::Parcel;
 use crate::reply::ReplySource;
 use crate::topic::Topic;
@@ -37,6 +37,12 @@ pub struct Delivery {
 
 impl Delivery {
     pub(crate) const NONE: Self = Self { delivered: 0, dropped: 0 };
+
+    /// One more mailbox took the message; so many others had to go for it.
+    fn taken(&mut self, evicted: usize) {
+        self.delivered += 1;
+        self.dropped += evicted;
+    }
 
     /// Both together.
     pub(crate) fn and(self, other: Self) -> Self {
@@ -192,18 +198,20 @@ impl<T, R> Route<T, R> {
 /// The route that a publisher is at work on; given up when it has to sleep.
 pub(crate) type HeldRoute<T, R> = Option<Guard<Arc<Route<T, R>>>>;
 
-/// A message that has not got into every mailbox.
+/// A message on its way that has come to a mailbox where it needs the passes.
 struct Undelivered<T, R> {
-    /// So many mailboxes have it, from the first on.
-    delivered: usize,
+    /// The index of that mailbox.
+    next: usize,
+    /// What became of it before.
+    delivery: Delivery,
     original: Parcel<T, R>,
-    /// A copy that a mailbox did not take.
+    /// A copy that the mailbox did not take.
     spare: Option<Parcel<T, R>>,
 }
 
 impl<T: Clone, R> Route<T, R> {
-    /// Most messages get into every mailbox at once: this is their way. It ends at the first mailbox that does not take
-    /// it; the passes go on from there.
+    /// Most messages get into every mailbox at once, or are lost at once where somebody chose that: this is their way. It
+    /// ends at the first mailbox that needs a closer look; the passes go on from there.
     // Always, and all by value: what is written to memory before an atomic operation of the channel has to arrive there
     // first.
     #[inline(always)]
@@ -213,24 +221,35 @@ impl<T: Clone, R> Route<T, R> {
         original: Parcel<T, R>,
         replies: &S,
     ) -> Result<Delivery, Undelivered<T, R>> {
+        let mut delivery = Delivery::NONE;
         let (true, [others @ .., last]) = (self.unfiltered, &self.mailboxes[..]) else {
-            return Err(Undelivered { delivered: 0, original, spare: None });
+            return Err(Undelivered { next: 0, delivery, original, spare: None });
         };
-        for (delivered, sender) in others.iter().enumerate() {
-            if !sender.is_usual() {
-                return Err(Undelivered { delivered, original, spare: None });
+        for (next, sender) in others.iter().enumerate() {
+            match sender.way() {
+                Way::Usual => match sender.put(topic, original.copy(replies)) {
+                    Ok(()) => delivery.delivered += 1,
+                    Err(back) => return Err(Undelivered { next, delivery, original, spare: Some(back) }),
+                },
+                Way::Evicting => delivery.taken(sender.push_evicting(topic, original.copy(replies))),
+                Way::Refusing => {
+                    sender.lost(topic, &original.payload, DeadLetterReason::Full);
+                    delivery.dropped += 1;
+                }
+                Way::Unclear => return Err(Undelivered { next, delivery, original, spare: None }),
             }
-            if let Err(back) = sender.put(topic, original.copy(replies)) {
-                return Err(Undelivered { delivered, original, spare: Some(back) });
-            }
         }
-        if !last.is_usual() {
-            return Err(Undelivered { delivered: others.len(), original, spare: None });
+        let next = others.len();
+        match last.way() {
+            Way::Usual => match last.put(topic, original) {
+                Ok(()) => delivery.delivered += 1,
+                Err(original) => return Err(Undelivered { next, delivery, original, spare: None }),
+            },
+            Way::Evicting => delivery.taken(last.push_evicting(topic, original)),
+            // The passes know what to do with an original that nobody takes.
+            Way::Refusing | Way::Unclear => return Err(Undelivered { next, delivery, original, spare: None }),
         }
-        match last.put(topic, original) {
-            Ok(()) => Ok(Delivery { delivered: self.mailboxes.len(), dropped: 0 }),
-            Err(original) => Err(Undelivered { delivered: others.len(), original, spare: None }),
-        }
+        Ok(delivery)
     }
 }
 
@@ -297,7 +316,7 @@ pub(crate) fn deliver<T: Clone, R, S: ReplySource<R>>(
             Ok(delivery) => return Delivered { delivery, stopped: None, rest: None },
             Err(undelivered) => undelivered,
         },
-        None => Undelivered { delivered: 0, original: parcel, spare: None },
+        None => Undelivered { next: 0, delivery: Delivery::NONE, original: parcel, spare: None },
     };
     Pass::run(held, topic, undelivered, replies, wait, overflowed)
 }
@@ -325,18 +344,17 @@ impl<'a, T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S
         wait: Wait,
         overflowed: F,
     ) -> Delivered<T, R> {
-        let Undelivered { delivered, original, spare } = undelivered;
+        let Undelivered { next, delivery, original, spare } = undelivered;
         let copies = Copies { original: Some(original), spare, replies };
-        let delivery = Delivery { delivered, dropped: 0 };
         let pass = Self { topic, wait, copies, waiting: Waiting::default(), delivery, stopped: None, overflowed };
-        pass.both(held)
+        pass.both(held, next)
     }
 
-    fn both(mut self, held: &mut HeldRoute<T, R>) -> Delivered<T, R> {
+    fn both(mut self, held: &mut HeldRoute<T, R>, next: usize) -> Delivered<T, R> {
         // One behind: only at the end is it known which mailbox is the last.
         let mut previous = None;
         let mailboxes = held.as_ref().map_or(&[][..], |route| &route.mailboxes[..]);
-        for (index, sender) in mailboxes.iter().enumerate().skip(self.delivery.delivered) {
+        for (index, sender) in mailboxes.iter().enumerate().skip(next) {
             let Some(original) = &self.copies.original else { break };
             if sender.mailbox.accepts(&original.payload) {
                 if let Some((index, sender)) = previous.replace((index, sender)) {
@@ -360,14 +378,9 @@ impl<'a, T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S
     fn offer(&mut self, index: usize, sender: &MailboxSender<T, R>, last: bool) {
         let Some(parcel) = self.copies.take(last) else { return };
         match sender.offer(self.topic, parcel) {
-            Offer::Taken { evicted } => self.taken(evicted),
+            Offer::Taken { evicted } => self.delivery.taken(evicted),
             other => self.not_taken(index, sender, other),
         }
-    }
-
-    fn taken(&mut self, evicted: usize) {
-        self.delivery.delivered += 1;
-        self.delivery.dropped += evicted;
     }
 
     fn not_taken(&mut self, index: usize, sender: &MailboxSender<T, R>, offer: Offer<T, R>) {
@@ -459,7 +472,7 @@ impl<'a, T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S
 
     fn settle(&mut self, sender: &MailboxSender<T, R>, offer: Offer<T, R>) {
         let parcel = match offer {
-            Offer::Taken { evicted } => return self.taken(evicted),
+            Offer::Taken { evicted } => return self.delivery.taken(evicted),
             Offer::Lost(parcel, reason) => {
                 self.delivery.dropped += 1;
                 if reason == DeadLetterReason::Overflowed {

@@ -10,7 +10,7 @@ use super::{End, Filter, Mailbox, MailboxOptions, Overflow, attention};
 use crate::dead_letter::{DeadLetterReason, Losses};
 use crate::lifecycle::this_thread_serves;
 use crate::message::{Envelope, Parcel};
-use crate::queue::{QueueSender, queue};
+use crate::queue::{Addressed, QueueSender, queue};
 use crate::retained::Retained;
 use crate::topic::Topic;
 
@@ -32,6 +32,18 @@ pub(crate) enum Offer<T, R> {
     Gone(Parcel<T, R>),
     /// The bus is closed.
     Closed(Parcel<T, R>),
+}
+
+/// What a message finds at a mailbox, as far as one look tells.
+pub(crate) enum Way {
+    /// There may be room: [`put`](MailboxSender::put) it in.
+    Usual,
+    /// It gets in for sure, for which the oldest may have to go.
+    Evicting,
+    /// There is no room, and nobody waits for it.
+    Refusing,
+    /// To be [offered](MailboxSender::offer).
+    Unclear,
 }
 
 impl<T, R> MailboxSender<T, R> {
@@ -83,14 +95,19 @@ impl<T, R> MailboxSender<T, R> {
     /// Only a mailbox that blocks may use it for good: its publishers wait at the channel, which knows nothing of this.
     #[inline]
     fn try_send(&self, topic: &Topic, envelope: Envelope<T, R>) -> Result<(), Envelope<T, R>> {
-        let mailbox = &*self.mailbox;
-        if mailbox.was_roomy && mailbox.overflow != Overflow::Block {
-            let room = mailbox.capacity + mailbox.extra_room.load(Ordering::Relaxed);
-            if mailbox.len() >= room {
-                return Err(envelope);
-            }
+        if self.mailbox.was_roomy && self.mailbox.overflow != Overflow::Block && self.is_full() {
+            return Err(envelope);
         }
         self.queue.try_send(topic, envelope)
+    }
+
+    fn is_full(&self) -> bool {
+        let mailbox = &*self.mailbox;
+        if mailbox.was_roomy {
+            mailbox.len() >= mailbox.capacity + mailbox.extra_room.load(Ordering::Relaxed)
+        } else {
+            self.queue.is_full()
+        }
     }
 
     /// Puts the message into an envelope that tells of the losses before it.
@@ -112,18 +129,31 @@ impl<T: Clone, R> MailboxSender<T, R> {
     /// Counts a message that this mailbox will never have.
     pub(crate) fn lost(&self, topic: &Topic, payload: &T, reason: DeadLetterReason) {
         let losses = &*self.mailbox.losses;
-        self.mailbox.dropped.fetch_add(1, Ordering::Relaxed);
+        self.mailbox.refused.add(1);
         self.mailbox.lost_behind(1);
-        losses.dropped.fetch_add(1, Ordering::Relaxed);
+        losses.dropped.add(1);
         if losses.is_listening() {
             losses.post(topic, payload.clone(), reason, 0);
         }
     }
 
-    /// Whether all that a message needs is to be put in.
     #[inline]
-    pub(crate) fn is_usual(&self) -> bool {
-        self.mailbox.attention.load(Ordering::Relaxed) == 0
+    pub(crate) fn way(&self) -> Way {
+        match self.mailbox.attention.load(Ordering::Relaxed) {
+            0 => Way::Usual,
+            attention => self.unusual_way(attention),
+        }
+    }
+
+    #[inline(never)]
+    fn unusual_way(&self, attention: u64) -> Way {
+        match self.mailbox.overflow {
+            _ if attention & attention::ENDED != 0 => Way::Unclear,
+            Overflow::DropOldest => Way::Evicting,
+            // What has just lost a message is likely to be full still.
+            Overflow::DropNewest if attention >= attention::LOSS && self.is_full() => Way::Refusing,
+            _ => Way::Unclear,
+        }
     }
 
     /// Puts the message in; hands it back if the queue is full.
@@ -145,10 +175,10 @@ impl<T: Clone, R> MailboxSender<T, R> {
             return self.ended(parcel);
         }
         if self.mailbox.overflow == Overflow::DropOldest {
-            return self.push_evicting(topic, parcel);
+            return Offer::Taken { evicted: self.push_evicting(topic, parcel) };
         }
         // No envelope is made for a queue that will not take it: telling of losses needs an allocation.
-        if self.mailbox.attention.load(Ordering::Relaxed) & attention::LOSSES != 0 && self.queue.is_full() {
+        if self.mailbox.attention.load(Ordering::Relaxed) >= attention::LOSS && self.queue.is_full() {
             return self.full(parcel);
         }
         match self.try_send(topic, self.envelope(parcel)) {
@@ -175,64 +205,80 @@ impl<T: Clone, R> MailboxSender<T, R> {
         }
     }
 
-    /// Gets the message in, for which the oldest may have to go.
+    /// Gets the message in, for which the oldest may have to go; tells how many had to.
     ///
-    /// Evicting and sending are two steps. Publishers that find the queue full take turns, and while any of them does,
-    /// those that come later take turns too; so a round can only be lost to a publisher that was already on its way.
-    fn push_evicting(&self, topic: &Topic, parcel: Parcel<T, R>) -> Offer<T, R> {
+    /// Evicting and sending are two steps, and another publisher may take the room in between. One to whom that happens
+    /// takes turns from then on, and while anyone does, those that come later do too; so a round is only lost to a
+    /// publisher that was already on its way.
+    pub(crate) fn push_evicting(&self, topic: &Topic, parcel: Parcel<T, R>) -> usize {
         let mailbox = &*self.mailbox;
-        let losses = &*mailbox.losses;
-        let mut envelope = Envelope::new(parcel, 0);
-        if mailbox.evicting.load(Ordering::SeqCst) == 0 {
-            match self.try_send(topic, envelope) {
-                Ok(()) => {
-                    self.was_taken();
-                    return Offer::Taken { evicted: 0 };
-                }
-                Err(back) => envelope = back,
-            }
-            mailbox.was_full();
+        let envelope = Envelope::new(parcel, 0);
+        if mailbox.eviction.is_locked() {
+            return self.push_in_turn(topic, envelope, None);
         }
-        mailbox.evicting.fetch_add(1, Ordering::SeqCst);
-        let mut first = None;
-        let mut more = Vec::new();
-        let turn = mailbox.eviction.lock();
-        loop {
-            match self.try_send(topic, envelope) {
-                Ok(()) => break,
-                Err(back) => envelope = back,
-            }
-            if let Ok(evicted) = mailbox.queue.try_recv() {
-                mailbox.message_left();
-                match first {
-                    None => first = Some(evicted),
-                    Some(_) => more.push(evicted),
+        // A look at a full queue costs less than an attempt. But it touches the line that the reader writes, so it is not
+        // for a queue that has room.
+        let was_evicting = mailbox.was_evicting.load(Ordering::Relaxed);
+        let evicted = if was_evicting && self.is_full() { self.evict() } else { None };
+        match self.try_send(topic, envelope) {
+            Ok(()) => {
+                self.was_taken();
+                match evicted {
+                    Some(evicted) => self.evicted(evicted),
+                    None => {
+                        if was_evicting {
+                            mailbox.was_evicting.store(false, Ordering::Relaxed);
+                        }
+                        0
+                    }
                 }
             }
+            Err(envelope) => self.push_in_turn(topic, envelope, evicted),
+        }
+    }
+
+    #[inline(never)]
+    fn push_in_turn(&self, topic: &Topic, mut envelope: Envelope<T, R>, evicted: Option<Addressed<T, R>>) -> usize {
+        let mailbox = &*self.mailbox;
+        mailbox.was_full();
+        mailbox.was_evicting.store(true, Ordering::Relaxed);
+        let mut evicted = Vec::from_iter(evicted);
+        let turn = mailbox.eviction.lock();
+        while let Err(back) = self.try_send(topic, envelope) {
+            envelope = back;
+            evicted.extend(self.evict());
         }
         drop(turn);
-        mailbox.evicting.fetch_sub(1, Ordering::SeqCst);
         self.was_taken();
         // Payloads are looked at and dropped, and letters written, after the turn is over.
-        let mut count = 0;
-        for (topic, envelope) in first.into_iter().chain(more) {
-            mailbox.lost_in_front.fetch_add(envelope.lost_before(), Ordering::Relaxed);
-            let retained = envelope.is_retained();
-            let payload = envelope.into_parcel().payload;
-            // A retained value that the filter would have rejected is nobody's loss.
-            if retained && !mailbox.accepts(&payload) {
-                continue;
-            }
-            count += 1;
-            mailbox.lost_in_front.fetch_add(1, Ordering::Relaxed);
-            mailbox.evicted.fetch_add(1, Ordering::Relaxed);
-            mailbox.dropped.fetch_add(1, Ordering::Relaxed);
-            losses.dropped.fetch_add(1, Ordering::Relaxed);
-            if losses.is_listening() {
-                losses.post(&topic, payload, DeadLetterReason::Evicted, 0);
-            }
+        evicted.into_iter().map(|evicted| self.evicted(evicted)).sum()
+    }
+
+    fn evict(&self) -> Option<Addressed<T, R>> {
+        let evicted = self.mailbox.queue.try_recv().ok()?;
+        self.mailbox.message_left();
+        Some(evicted)
+    }
+
+    /// Counts a message that had to go, unless it was nobody's loss; tells how many that makes.
+    fn evicted(&self, (topic, envelope): Addressed<T, R>) -> usize {
+        let mailbox = &*self.mailbox;
+        let losses = &*mailbox.losses;
+        let told = envelope.lost_before();
+        let retained = envelope.is_retained();
+        let payload = envelope.into_parcel().payload;
+        // A retained value that the filter would have rejected.
+        if retained && !mailbox.accepts(&payload) {
+            mailbox.lost_in_front.add(told);
+            return 0;
         }
-        Offer::Taken { evicted: count }
+        mailbox.lost_in_front.add(told + 1);
+        mailbox.evicted.add(1);
+        losses.dropped.add(1);
+        if losses.is_listening() {
+            losses.post(&topic, payload, DeadLetterReason::Evicted, 0);
+        }
+        1
     }
 
     fn ended(&self, parcel: Parcel<T, R>) -> Offer<T, R> {
