@@ -7,6 +7,7 @@
 mod batches;
 mod fan_in;
 mod fan_out;
+mod latency;
 mod one_thread;
 mod request;
 mod stalled;
@@ -35,6 +36,7 @@ fn main() {
     topics::run(&mut criterion, &mut table);
     stalled::run(&mut criterion, &mut table);
     subscriptions::run(&mut criterion, &mut table);
+    latency::run(&mut criterion, &mut table);
     criterion.final_summary();
     table.print();
 }

@@ -16,11 +16,11 @@ pub(crate) enum Bar {
 
 struct Row {
     name: String,
-    /// Deliveries in one iteration.
-    deliveries: u64,
-    figure: PathBuf,
-    limit: PathBuf,
+    figure: Figure,
+    limit: Figure,
     bar: Bar,
+    /// Whether the figure is the time for each of many deliveries, so that its inverse means something.
+    is_rate: bool,
 }
 
 /// The lines of one run, in order.
@@ -42,13 +42,26 @@ impl Table {
         (limit, measure_limit): (&str, impl FnMut(&mut Bencher<'_>)),
         (figure, measure_figure): (&str, impl FnMut(&mut Bencher<'_>)),
     ) {
+        let samples = |function| results().join(name).join(function).join("new").join("sample.json");
+        // What an earlier run has left does not belong to this one, which may leave lines out.
+        let paths = [samples(figure), samples(limit)];
+        paths.iter().for_each(|path| drop(fs::remove_file(path)));
         let mut group = criterion.benchmark_group(name);
         group.throughput(Throughput::Elements(deliveries));
         group.bench_function(limit, measure_limit);
         group.bench_function(figure, measure_figure);
         group.finish();
-        let folder = |function| results().join(name).join(function).join("new").join("sample.json");
-        self.rows.push(Row { name: name.to_owned(), deliveries, figure: folder(figure), limit: folder(limit), bar });
+        if let [Some(figure), Some(limit)] = paths.map(|path| Figure::read(&path)) {
+            let (figure, limit) = (figure.for_each(deliveries), limit.for_each(deliveries));
+            self.rows.push(Row { name: name.to_owned(), figure, limit, bar, is_rate: true });
+        }
+    }
+
+    /// Adds a line that was measured elsewhere, in nanoseconds.
+    pub(crate) fn add(&mut self, name: String, figure: Option<f64>, limit: Option<f64>, bar: Bar) {
+        if let (Some(figure), Some(limit)) = (figure, limit) {
+            self.rows.push(Row { name, figure: Figure::one(figure), limit: Figure::one(limit), bar, is_rate: false });
+        }
     }
 
     /// Prints what this run has measured, nanoseconds a delivery.
@@ -56,18 +69,17 @@ impl Table {
         if std::env::args().any(|argument| argument == "--test") {
             return;
         }
-        println!("\n| workload | ns | 10th to 90th | limit ns | 10th to 90th | ratio | bar |");
-        println!("| --- | --- | --- | --- | --- | --- | --- |");
-        for row in &self.rows {
-            let (Some(figure), Some(limit)) = (Figure::read(&row.figure), Figure::read(&row.limit)) else { continue };
-            let (figure, limit) = (figure.for_each(row.deliveries), limit.for_each(row.deliveries));
+        println!("\n| workload | ns | 10th to 90th | limit ns | 10th to 90th | million a second | ratio | bar |");
+        println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+        for Row { name, figure, limit, bar, is_rate } in &self.rows {
             let ratio = figure.median / limit.median;
-            let bar = match row.bar {
-                Bar::Ratio(bar) if ratio <= bar => format!("{bar}: held"),
+            let bar = match bar {
+                Bar::Ratio(bar) if ratio <= *bar => format!("{bar}: held"),
                 Bar::Ratio(bar) => format!("{bar}: **not held**"),
                 Bar::Shown => "shown".to_owned(),
             };
-            println!("| {} | {} | {} | {ratio:.2} | {bar} |", row.name, figure.cells(), limit.cells());
+            let rate = if *is_rate { format!("{:.1}", 1_000.0 / figure.median) } else { String::new() };
+            println!("| {name} | {} | {} | {rate} | {ratio:.2} | {bar} |", figure.cells(), limit.cells());
         }
     }
 }
@@ -96,12 +108,18 @@ impl Figure {
         Some(Self { low: at(1)?, median: at(5)?, high: at(9)? })
     }
 
+    /// A figure without a distribution.
+    fn one(median: f64) -> Self {
+        Self { low: median, median, high: median }
+    }
+
     fn for_each(&self, deliveries: u64) -> Self {
         let deliveries = deliveries as f64;
         Self { low: self.low / deliveries, median: self.median / deliveries, high: self.high / deliveries }
     }
 
     fn cells(&self) -> String {
-        format!("{:.1} | {:.1} to {:.1}", self.median, self.low, self.high)
+        let range = if self.low == self.high { String::new() } else { format!("{:.1} to {:.1}", self.low, self.high) };
+        format!("{:.1} | {range}", self.median)
     }
 }

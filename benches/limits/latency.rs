@@ -1,0 +1,85 @@
+//! W8: how long a message takes from `publish` to the return of `recv`, where the receiver is asleep and where it is
+//! awake, as percentiles over all messages of the run.
+//!
+//! The publisher never sleeps: between two messages it spins, in the one case long enough for the receiver to go to
+//! sleep, in the other so briefly that it still looks for the next message.
+
+use std::cell::RefCell;
+use std::hint::spin_loop;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use criterion::{Bencher, Criterion};
+use crossbeam_channel::bounded;
+use tramline::Bus;
+
+use crate::fan_out::CAPACITY;
+use crate::table::{Bar, Table};
+
+const PERCENTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
+
+pub(crate) fn run(criterion: &mut Criterion, table: &mut Table) {
+    for (receiver, gap) in [("asleep", Duration::from_micros(50)), ("awake", Duration::from_micros(1))] {
+        let name = format!("W8 to a receiver that is {receiver}");
+        let (limit, figure) = (RefCell::default(), RefCell::default());
+        let mut group = criterion.benchmark_group(&name);
+        // Criterion adds up the latencies, which are a small part of the time that passes.
+        group.warm_up_time(Duration::from_millis(50)).measurement_time(Duration::from_millis(400));
+        group.bench_function("crossbeam", |bencher| {
+            measure(bencher, gap, &limit, || {
+                let (sender, receiver) = bounded(CAPACITY);
+                (move |sent| sender.send(sent).expect("the receiver is here"), move || receiver.recv().ok())
+            });
+        });
+        group.bench_function("tramline", |bencher| {
+            measure(bencher, gap, &figure, || {
+                let bus = Bus::<Instant>::builder().capacity(CAPACITY).build();
+                let publisher = bus.publisher("a.topic").expect("the topic is valid");
+                let subscriber = bus.subscribe("a.topic").expect("the bus is open");
+                let send = move |sent| {
+                    let _ = publisher.publish(sent).expect("the bus is open");
+                };
+                (send, move || subscriber.recv().ok().map(|message| *message))
+            });
+        });
+        group.finish();
+        for (percentile, part) in PERCENTILES {
+            let name = format!("{name}, {percentile}");
+            table.add(name, at(&mut figure.borrow_mut(), part), at(&mut limit.borrow_mut(), part), Bar::Ratio(1.25));
+        }
+    }
+}
+
+/// The receiver ends when `send` is dropped.
+fn measure<S: Fn(Instant), R: Fn() -> Option<Instant> + Send + 'static>(
+    bencher: &mut Bencher<'_>,
+    gap: Duration,
+    latencies: &RefCell<Vec<Duration>>,
+    open: impl Fn() -> (S, R),
+) {
+    bencher.iter_custom(|messages| {
+        let (send, receive) = open();
+        let receiver =
+            thread::spawn(move || std::iter::from_fn(receive).map(|sent| sent.elapsed()).collect::<Vec<_>>());
+        for _ in 0..messages {
+            let ready = Instant::now() + gap;
+            while Instant::now() < ready {
+                spin_loop();
+            }
+            send(Instant::now());
+        }
+        drop(send);
+        let received = receiver.join().expect("the receiver ended");
+        assert_eq!(received.len() as u64, messages);
+        let total = received.iter().sum();
+        latencies.borrow_mut().extend(received);
+        total
+    });
+}
+
+/// Nanoseconds; `None` if nothing was measured.
+fn at(latencies: &mut [Duration], part: f64) -> Option<f64> {
+    latencies.sort();
+    let place = (latencies.len().checked_sub(1)? as f64 * part) as usize;
+    Some(latencies.get(place)?.as_nanos() as f64)
+}
