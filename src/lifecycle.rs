@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
 /// A channel that never carries anything: it ends, and that wakes whoever waits for it.
@@ -50,33 +51,38 @@ struct Waiting {
 }
 
 pub(crate) struct Lifecycle {
-    phase: AtomicU8,
+    /// Read for every message, so that its line must not be one that is written: beside it lie the workers, and in front
+    /// of it the count of the `Arc`, which changes with every request.
+    phase: CachePadded<AtomicU8>,
     closed: EndSignal,
     closer: EndTrigger,
     waiting: Mutex<Waiting>,
-    /// Handler threads that have not ended.
-    workers: AtomicUsize,
+    workers: CachePadded<Workers>,
+    pub(crate) callback_panics: AtomicU64,
+}
+
+/// Handler threads, in numbers.
+#[derive(Default)]
+struct Workers {
+    /// Those that have not ended.
+    all: AtomicUsize,
     /// Those of them that wait for a message.
     idle: AtomicUsize,
     /// Counts how often one went from idle to busy; see `Core::drain`.
     activity: AtomicU64,
     /// Those that are draining the bus, and so handle nothing.
     draining: AtomicUsize,
-    pub(crate) callback_panics: AtomicU64,
 }
 
 impl Lifecycle {
     pub(crate) fn new() -> Self {
         let (closer, closed) = EndTrigger::new();
         Self {
-            phase: AtomicU8::new(Phase::Open as u8),
+            phase: CachePadded::new(AtomicU8::new(Phase::Open as u8)),
             closed,
             closer,
             waiting: Mutex::default(),
-            workers: AtomicUsize::new(0),
-            idle: AtomicUsize::new(0),
-            activity: AtomicU64::new(0),
-            draining: AtomicUsize::new(0),
+            workers: CachePadded::default(),
             callback_panics: AtomicU64::new(0),
         }
     }
@@ -126,31 +132,31 @@ impl Lifecycle {
     }
 
     pub(crate) fn worker_started(&self) {
-        self.workers.fetch_add(1, Ordering::SeqCst);
+        self.workers.all.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Tells whether this was the last worker of a closed bus. Pairs with `advance`.
     pub(crate) fn worker_ended(&self) -> bool {
-        self.workers.fetch_sub(1, Ordering::SeqCst) == 1 && self.phase.load(Ordering::SeqCst) == Phase::Closed as u8
+        self.workers.all.fetch_sub(1, Ordering::SeqCst) == 1 && self.phase.load(Ordering::SeqCst) == Phase::Closed as u8
     }
 
     pub(crate) fn workers(&self) -> usize {
-        self.workers.load(Ordering::SeqCst)
+        self.workers.all.load(Ordering::SeqCst)
     }
 
     pub(crate) fn worker_idles(&self) {
-        self.idle.fetch_add(1, Ordering::SeqCst);
+        self.workers.idle.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Called before the worker takes a message out: a message is in a queue or in the hand of a busy worker.
     pub(crate) fn worker_wakes(&self) {
-        self.activity.fetch_add(1, Ordering::SeqCst);
-        self.idle.fetch_sub(1, Ordering::SeqCst);
+        self.workers.activity.fetch_add(1, Ordering::SeqCst);
+        self.workers.idle.fetch_sub(1, Ordering::SeqCst);
     }
 
     pub(crate) fn busy_workers(&self) -> usize {
         // The idle ones first: a worker that ends in between must not count as minus one.
-        let idle = self.idle.load(Ordering::SeqCst);
+        let idle = self.workers.idle.load(Ordering::SeqCst);
         self.workers().saturating_sub(idle)
     }
 
@@ -158,15 +164,15 @@ impl Lifecycle {
     /// mailbox that it serves.
     pub(crate) fn drains(&self) -> Option<(u64, Counted<'_>)> {
         let serving = SERVING.get().filter(|serving| serving.bus == self.id())?;
-        Some((serving.mailbox, Counted::one(&self.draining)))
+        Some((serving.mailbox, Counted::one(&self.workers.draining)))
     }
 
     pub(crate) fn draining_workers(&self) -> usize {
-        self.draining.load(Ordering::SeqCst)
+        self.workers.draining.load(Ordering::SeqCst)
     }
 
     pub(crate) fn activity(&self) -> u64 {
-        self.activity.load(Ordering::SeqCst)
+        self.workers.activity.load(Ordering::SeqCst)
     }
 
     /// The bus is told apart by the address of its lifecycle, which the thread keeps alive while it serves it.

@@ -396,7 +396,7 @@ impl<T: Clone, R> Mailbox<T, R> {
     /// the pause). So it tries it once in a while, and does it again as long as it pays.
     fn let_some_gather(&self) {
         const PAUSE: u32 = 100;
-        const EVERY: u64 = 256;
+        const EVERY: u64 = 1024;
         const PAYS: u64 = 8;
         // Loads and stores of their own: several readers at once may spoil a guess, and no more.
         let reading = &*self.reading;
