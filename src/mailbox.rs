@@ -98,11 +98,11 @@ enum End {
 /// Why a publisher has to look closer before it puts a message in, see `Mailbox::attention`.
 mod attention {
     /// It takes no messages any more; `Mailbox::end` says why.
-    pub(super) const ENDED: u64 = 1;
+    pub(super) const ENDED: u8 = 1;
     /// What is full here, or how it is dealt with, is not for the channel alone to say; never changes.
-    pub(super) const SPECIAL: u64 = 2;
-    /// One loss, of which the next message to get in has to tell. The rest of the word counts them.
-    pub(super) const LOSS: u64 = 4;
+    pub(super) const SPECIAL: u8 = 2;
+    /// It has refused a message before, so that the next may have to tell of losses; stays for good.
+    pub(super) const LOSSY: u8 = 4;
 }
 
 /// Counters that subscribers write for every message, away from what publishers read.
@@ -133,7 +133,7 @@ pub(crate) struct Mailbox<T, R> {
     losses: Arc<Losses<T>>,
     queue: QueueReceiver<T, R>,
     /// 0 if the channel says all there is to say, so that most messages need one look. Set after what it tells of.
-    attention: AtomicU64,
+    attention: AtomicU8,
     end: AtomicU8,
     ended: EndSignal,
     end_trigger: EndTrigger,
@@ -147,8 +147,10 @@ pub(crate) struct Mailbox<T, R> {
     eviction: Mutex<()>,
     /// The last that `DropOldest` got in needed an eviction: worth a look before the next is tried.
     was_evicting: AtomicBool,
-    /// Messages that did not get in.
+    /// Messages that did not get in. The next one that does has to tell of them.
     refused: Tally,
+    /// How much of `refused` messages have told.
+    told_behind: AtomicU64,
     evicted: Tally,
     high_water: AtomicUsize,
     /// Room beyond the capacity, for the retained values that the queue began with. Each message that leaves takes some
@@ -183,7 +185,7 @@ impl<T, R> Mailbox<T, R> {
             filter,
             losses: Arc::clone(losses),
             queue,
-            attention: AtomicU64::new(if is_special { attention::SPECIAL } else { 0 }),
+            attention: AtomicU8::new(if is_special { attention::SPECIAL } else { 0 }),
             end: AtomicU8::new(End::Open as u8),
             ended,
             end_trigger,
@@ -193,6 +195,7 @@ impl<T, R> Mailbox<T, R> {
             eviction: Mutex::new(()),
             was_evicting: AtomicBool::new(false),
             refused: Tally::default(),
+            told_behind: AtomicU64::new(0),
             evicted: Tally::default(),
             high_water: AtomicUsize::new(0),
             extra_room: AtomicUsize::new(kept),
@@ -313,16 +316,28 @@ impl<T, R> Mailbox<T, R> {
         }
     }
 
-    /// So many losses are for the next message that gets in to tell of.
-    fn lost_behind(&self, losses: u64) {
-        self.attention.fetch_add(losses * attention::LOSS, Ordering::Relaxed);
+    /// A message did not get in.
+    fn refused(&self) {
+        self.refused.add(1);
+        if self.attention.load(Ordering::Relaxed) & attention::LOSSY == 0 {
+            self.attention.fetch_or(attention::LOSSY, Ordering::Relaxed);
+        }
     }
 
+    /// Whether the next message that gets in has to tell of losses.
+    fn has_lost_behind(&self) -> bool {
+        self.attention.load(Ordering::Relaxed) & attention::LOSSY != 0
+            && self.refused.get() != self.told_behind.load(Ordering::Relaxed)
+    }
+
+    /// The losses that a message which is about to be put in has to tell of.
     fn take_lost_behind(&self) -> u64 {
-        if self.attention.load(Ordering::Relaxed) < attention::LOSS {
-            return 0;
-        }
-        self.attention.fetch_and(attention::LOSS - 1, Ordering::Relaxed) / attention::LOSS
+        if self.has_lost_behind() { untold(self.refused.get(), &self.told_behind) } else { 0 }
+    }
+
+    /// That message did not get in after all: another has to tell of so many.
+    fn lost_behind(&self, losses: u64) {
+        self.told_behind.fetch_sub(losses, Ordering::Relaxed);
     }
 
     fn has_lost_in_front(&self) -> bool {
@@ -331,9 +346,7 @@ impl<T, R> Mailbox<T, R> {
     }
 
     fn take_lost_in_front(&self) -> u64 {
-        let lost = self.lost_in_front.get();
-        // Of several readers, each tells what those before it have not.
-        lost.saturating_sub(self.reading.told_in_front.fetch_max(lost, Ordering::Relaxed))
+        untold(self.lost_in_front.get(), &self.reading.told_in_front)
     }
 
     /// A message was taken out of the queue: the extra room shrinks.
@@ -364,6 +377,11 @@ impl<T, R> Mailbox<T, R> {
         self.was_empty();
         self.queue.register(select)
     }
+}
+
+/// What was lost and nobody has told of yet. Of several who take it at once, each tells what those before it have not.
+fn untold(lost: u64, told: &AtomicU64) -> u64 {
+    lost.saturating_sub(told.fetch_max(lost, Ordering::Relaxed))
 }
 
 impl<T: Clone, R> Mailbox<T, R> {

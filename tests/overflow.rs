@@ -157,6 +157,71 @@ fn o02_drop_newest_keeps_the_queue_and_counts_the_rest() {
 }
 
 #[test]
+fn o02_the_losses_that_messages_tell_of_add_up_under_many_publishers() {
+    const PUBLISHERS: usize = 4;
+    const EACH: u32 = 5000;
+
+    within_limit(|| {
+        for overflow in [Overflow::DropNewest, Overflow::Block] {
+            let bus = Bus::<u32>::new();
+            let subscriber = bus.subscription("tick").capacity(4).overflow(overflow).open().unwrap();
+            let publishing: Vec<_> = (0..PUBLISHERS)
+                .map(|_| {
+                    let tick = bus.publisher("tick").unwrap();
+                    thread::spawn(move || {
+                        (0..EACH).map(|number| tick.try_publish(number).unwrap().dropped() as u64).sum::<u64>()
+                    })
+                })
+                .collect();
+            let (mut received, mut lost) = (0, 0);
+            let mut take = |message: tramline::Message<u32>| {
+                received += 1;
+                lost += message.lost_before();
+            };
+            while !publishing.iter().all(thread::JoinHandle::is_finished) {
+                subscriber.try_iter().for_each(&mut take);
+            }
+            let dropped: u64 = publishing.into_iter().map(|thread| thread.join().unwrap()).sum();
+            // What nobody has told of yet, the next message does.
+            subscriber.try_iter().for_each(&mut take);
+            let _ = bus.publish("tick", 0).unwrap();
+            subscriber.try_iter().for_each(&mut take);
+            assert_eq!((lost, subscriber.dropped(), bus.stats().dropped), (dropped, dropped, dropped));
+            assert_eq!(received + dropped, PUBLISHERS as u64 * u64::from(EACH) + 1);
+            assert!(dropped > 0, "capacity 4 was meant to be too little");
+        }
+    });
+}
+
+#[test]
+fn o02_a_full_mailbox_in_any_place_costs_the_others_nothing() {
+    for overflow in [Overflow::DropNewest, Overflow::DropOldest] {
+        for full in 0..3 {
+            let bus = Bus::<Counted>::new();
+            let subscribers: Vec<_> = (0..3)
+                .map(|place| {
+                    let subscription = bus.subscription("tick").capacity(if place == full { 1 } else { 9 });
+                    subscription.overflow(overflow).open().unwrap()
+                })
+                .collect();
+            for round in 0..4 {
+                let (payload, clones) = Counted::new();
+                let delivery = bus.publish("tick", payload).unwrap();
+                let dropped = usize::from(round > 0);
+                let takers = if overflow == Overflow::DropOldest { 3 } else { 3 - dropped };
+                assert_eq!((delivery.delivered(), delivery.dropped()), (takers, dropped));
+                assert!(clones.load(Ordering::SeqCst) < 3, "two clones for three mailboxes at most");
+            }
+            let depths: Vec<_> = subscribers.iter().map(Subscriber::len).collect();
+            assert_eq!(depths, [0, 1, 2].map(|place| if place == full { 1 } else { 4 }));
+            let lost: Vec<_> = subscribers.iter().map(|subscriber| subscriber.recv().unwrap().lost_before()).collect();
+            let in_front = if overflow == Overflow::DropOldest { 3 } else { 0 };
+            assert_eq!(lost, [0, 1, 2].map(|place| if place == full { in_front } else { 0 }));
+        }
+    }
+}
+
+#[test]
 fn o03_drop_oldest_always_takes_the_new_and_counts_the_evicted() {
     let bus = Bus::<u32>::new();
     let dead_letters = bus.dead_letters();

@@ -129,8 +129,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
     /// Counts a message that this mailbox will never have.
     pub(crate) fn lost(&self, topic: &Topic, payload: &T, reason: DeadLetterReason) {
         let losses = &*self.mailbox.losses;
-        self.mailbox.refused.add(1);
-        self.mailbox.lost_behind(1);
+        self.mailbox.refused();
         losses.dropped.add(1);
         if losses.is_listening() {
             losses.post(topic, payload.clone(), reason, 0);
@@ -146,13 +145,15 @@ impl<T: Clone, R> MailboxSender<T, R> {
     }
 
     #[inline(never)]
-    fn unusual_way(&self, attention: u64) -> Way {
-        match self.mailbox.overflow {
+    fn unusual_way(&self, attention: u8) -> Way {
+        let mailbox = &*self.mailbox;
+        match mailbox.overflow {
             _ if attention & attention::ENDED != 0 => Way::Unclear,
             Overflow::DropOldest => Way::Evicting,
             // What has just lost a message is likely to be full still.
-            Overflow::DropNewest if attention >= attention::LOSS && self.is_full() => Way::Refusing,
-            _ => Way::Unclear,
+            Overflow::DropNewest if mailbox.has_lost_behind() && self.is_full() => Way::Refusing,
+            _ if attention & attention::SPECIAL != 0 || mailbox.has_lost_behind() => Way::Unclear,
+            _ => Way::Usual,
         }
     }
 
@@ -178,7 +179,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
             return Offer::Taken { evicted: self.push_evicting(topic, parcel) };
         }
         // No envelope is made for a queue that will not take it: telling of losses needs an allocation.
-        if self.mailbox.attention.load(Ordering::Relaxed) >= attention::LOSS && self.queue.is_full() {
+        if self.mailbox.has_lost_behind() && self.queue.is_full() {
             return self.full(parcel);
         }
         match self.try_send(topic, self.envelope(parcel)) {
@@ -255,24 +256,28 @@ impl<T: Clone, R> MailboxSender<T, R> {
     }
 
     fn evict(&self) -> Option<Addressed<T, R>> {
-        let evicted = self.mailbox.queue.try_recv().ok()?;
+        let (topic, envelope) = self.mailbox.queue.try_recv().ok()?;
         self.mailbox.message_left();
-        Some(evicted)
+        if !envelope.is_retained() {
+            // Before the next message gets in, which will tell of it.
+            self.mailbox.lost_in_front.add(envelope.lost_before() + 1);
+        }
+        Some((topic, envelope))
     }
 
     /// Counts a message that had to go, unless it was nobody's loss; tells how many that makes.
     fn evicted(&self, (topic, envelope): Addressed<T, R>) -> usize {
         let mailbox = &*self.mailbox;
         let losses = &*mailbox.losses;
-        let told = envelope.lost_before();
         let retained = envelope.is_retained();
         let payload = envelope.into_parcel().payload;
-        // A retained value that the filter would have rejected.
-        if retained && !mailbox.accepts(&payload) {
-            mailbox.lost_in_front.add(told);
-            return 0;
+        if retained {
+            // One that the filter would have rejected is nobody's loss.
+            if !mailbox.accepts(&payload) {
+                return 0;
+            }
+            mailbox.lost_in_front.add(1);
         }
-        mailbox.lost_in_front.add(told + 1);
         mailbox.evicted.add(1);
         losses.dropped.add(1);
         if losses.is_listening() {
