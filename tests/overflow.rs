@@ -159,7 +159,7 @@ fn o02_drop_newest_keeps_the_queue_and_counts_the_rest() {
 #[test]
 fn o02_the_losses_that_messages_tell_of_add_up_under_many_publishers() {
     const PUBLISHERS: usize = 4;
-    const EACH: u32 = 5000;
+    const EACH: u32 = 100_000;
 
     within_limit(|| {
         for overflow in [Overflow::DropNewest, Overflow::Block] {
