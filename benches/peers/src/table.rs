@@ -1,0 +1,133 @@
+//! The systems beside each other: measured in turn, printed as markdown.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use criterion::{Criterion, SamplingMode, Throughput};
+
+use crate::peer::{Cannot, System};
+use crate::peers;
+use crate::results::{CHUNK, Figure, stored};
+
+/// One workload in its variants.
+pub(crate) struct Table {
+    workload: &'static str,
+    title: &'static str,
+    systems: Vec<&'static System>,
+    columns: Vec<Column>,
+}
+
+struct Column {
+    name: String,
+    messages: u64,
+    deliveries: u64,
+    /// In the order of the systems: why it has no figure, if it has none.
+    cells: Vec<Option<Cannot>>,
+}
+
+impl Table {
+    pub(crate) fn new(workload: &'static str, title: &'static str, others: &'static [System]) -> Self {
+        let systems = peers::SYSTEMS.iter().chain(others).collect();
+        Self { workload, title, systems, columns: Vec::new() }
+    }
+
+    /// Measures a variant for every system, one right after the other.
+    ///
+    /// `run` times a round with so many messages from each publisher, `what` names it in a panic. An iteration is a
+    /// chunk from each of the `publishers`; each message arrives `copies` times.
+    pub(crate) fn column(
+        &mut self,
+        criterion: &mut Criterion,
+        name: String,
+        (publishers, copies): (u64, f64),
+        run: impl Fn(&System, &str, u64) -> Result<Duration, Cannot>,
+    ) {
+        let messages = publishers * CHUNK;
+        let deliveries = (messages as f64 * copies) as u64;
+        let group_name = format!("{} {name}", self.workload);
+        let mut group = criterion.benchmark_group(&group_name);
+        // As many iterations in every sample: a slow peer takes no longer than a quick one.
+        group.sampling_mode(SamplingMode::Flat).throughput(Throughput::Elements(deliveries));
+        let mut cells = Vec::new();
+        for system in &self.systems {
+            let what = format!("{group_name}, {}", system.name);
+            // A first round, not measured, shows whether the system can do it. It fills every queue several times.
+            cells.push(run(system, &what, 16 * CHUNK).err());
+            if cells.last().is_some_and(Option::is_none) {
+                group.bench_function(system.name, |bencher| {
+                    bencher.iter_custom(|chunks| run(system, &what, chunks * CHUNK).expect("it could a moment ago"));
+                });
+            }
+        }
+        group.finish();
+        self.columns.push(Column { name, messages, deliveries, cells });
+    }
+
+    /// Prints what was measured since `start`.
+    pub(crate) fn print(&self, start: SystemTime) {
+        let Some(folder) = stored() else { return };
+        let mut reasons = Reasons::default();
+        println!("\n## {}: {}\n", self.workload, self.title);
+        println!("Nanoseconds a message: median (10th to 90th percentile), and how many times tramline's.\n");
+        self.print_rows(&mut reasons, |column, system| {
+            let figure = self.figure(&folder, column, system, start)?;
+            let ratio = self.figure(&folder, column, self.systems.first()?, start).map(|tramline| {
+                let ratio = figure.median / tramline.median;
+                format!(", {ratio:.2}x")
+            });
+            let Figure { low, median, high } = figure;
+            Some(format!("{} ({} to {}){}", short(median), short(low), short(high), ratio.unwrap_or_default()))
+        });
+        println!("\nMillion deliveries a second, from the median.\n");
+        self.print_rows(&mut reasons, |column, system| {
+            let figure = self.figure(&folder, column, system, start)?;
+            let copies = column.deliveries as f64 / column.messages as f64;
+            Some(short(copies * 1_000.0 / figure.median))
+        });
+        reasons.print();
+    }
+
+    fn print_rows(&self, reasons: &mut Reasons, cell: impl Fn(&Column, &System) -> Option<String>) {
+        let names: Vec<_> = self.columns.iter().map(|column| column.name.as_str()).collect();
+        println!("| system | {} |", names.join(" | "));
+        println!("| --- |{}", " --- |".repeat(names.len()));
+        for (row, system) in self.systems.iter().enumerate() {
+            let cells = self.columns.iter().map(|column| match column.cells[row] {
+                Some(Cannot(reason)) => format!("- [{}]", reasons.number(reason)),
+                // Left out by a filter on the command line.
+                None => cell(column, system).unwrap_or_default(),
+            });
+            println!("| {} | {} |", system.name, cells.collect::<Vec<_>>().join(" | "));
+        }
+    }
+
+    fn figure(&self, folder: &Path, column: &Column, system: &System, start: SystemTime) -> Option<Figure> {
+        let group = format!("{} {}", self.workload, column.name);
+        Figure::read(&folder.join(group).join(system.name), column.messages, start)
+    }
+}
+
+/// The footnotes of a table.
+#[derive(Default)]
+struct Reasons(BTreeMap<&'static str, usize>);
+
+impl Reasons {
+    fn number(&mut self, reason: &'static str) -> usize {
+        let next = self.0.len() + 1;
+        *self.0.entry(reason).or_insert(next)
+    }
+
+    fn print(&self) {
+        let mut reasons: Vec<_> = self.0.iter().map(|(reason, number)| (number, reason)).collect();
+        reasons.sort();
+        for (number, reason) in reasons {
+            println!("\n[{number}] {reason}.");
+        }
+    }
+}
+
+/// As many digits as mean something.
+fn short(number: f64) -> String {
+    if number < 100.0 { format!("{number:.1}") } else { format!("{number:.0}") }
+}
