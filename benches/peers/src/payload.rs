@@ -5,7 +5,7 @@ use std::fmt::Debug;
 /// A message that carries a number.
 pub(crate) trait Payload: Copy + Debug + Default + Send + Sync + 'static {
     /// The message as bytes, for a bus that carries nothing else.
-    type Bytes: AsRef<[u8]>;
+    type Bytes: AsRef<[u8]> + Send + Sync;
 
     fn new(number: u64) -> Self;
 

@@ -27,7 +27,8 @@ pub(crate) const SYSTEMS: &[System] = &[
     System::of::<jaeb::AsyncHandlers>(),
     System::of::<jaeb::SyncHandlers>(),
     System::of::<kameo::PubSub>(),
-    System::of::<tokio::Broadcast>(),
+    System::of::<tokio::BroadcastToTasks>(),
+    System::of::<tokio::BroadcastToThreads>(),
     System::of::<async_broadcast::AsyncBroadcast>(),
     System::of::<flume::Flume>(),
     System::of::<kanal::Kanal>(),
@@ -38,7 +39,12 @@ pub(crate) const SYSTEMS: &[System] = &[
 ];
 
 /// What has requests but no topics.
-pub(crate) const REQUESTS_ONLY: &[System] = &[System::of::<kameo::Ask>(), System::of::<tokio::MpscAndOneshot>()];
+pub(crate) const REQUESTS_ONLY: &[System] = &[
+    System::of::<kameo::Ask<false>>(),
+    System::of::<kameo::Ask<true>>(),
+    System::of::<tokio::MpscAndOneshot<false>>(),
+    System::of::<tokio::MpscAndOneshot<true>>(),
+];
 
-/// What is made for many topics, as it finds the subscribers by comparing all of their patterns.
+/// What is made for many topics.
 pub(crate) const TOPICS_ONLY: &[System] = &[System::of::<kameo::TopicBroker>()];

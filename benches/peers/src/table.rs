@@ -67,6 +67,10 @@ impl Table {
     /// Prints what was measured since `start`.
     pub(crate) fn print(&self, start: SystemTime) {
         let Some(folder) = stored() else { return };
+        let measured = |column| self.systems.iter().any(|system| self.figure(&folder, column, system, start).is_some());
+        if !self.columns.iter().any(measured) {
+            return;
+        }
         let mut reasons = Reasons::default();
         println!("\n## {}: {}\n", self.workload, self.title);
         println!("Nanoseconds a message: median (10th to 90th percentile), and how many times tramline's.\n");

@@ -1,16 +1,15 @@
-//! event_bus_rs: `EventBus::publish` of bytes, and a task that reads the stream of each subscription.
+//! event_bus_rs: `EventBus::publish` of bytes in a task, and a task that reads the stream of each subscription.
 //!
 //! As on its front page. A full topic refuses the message with `CapacityOverflow`; the publisher then yields and tries
 //! again, so nothing is lost. A task that finds nothing sleeps. A subscription never ends, so a subscriber counts.
 
-use std::thread;
-
 use event_bus_rs::{EventBus, PublishError};
 use futures_util::StreamExt;
+use tokio::task;
 
 use crate::payload::Payload;
 use crate::peer::{CAPACITY, Cannot, Peer, Round, Shape, publishers};
-use crate::runtime::tasks;
+use crate::runtime::{on_worker, tasks};
 use crate::tally::Tally;
 
 pub(crate) struct EventBusRs;
@@ -32,13 +31,15 @@ impl Peer for EventBusRs {
         Ok(Round {
             finish: tasks(subscribers),
             publishers: publishers(shape.publishers, bus, |bus, numbers| {
-                for number in numbers {
-                    let bytes = T::new(number).to_bytes();
-                    while let Err(error) = bus.publish(TOPIC, bytes.as_ref()) {
-                        assert!(matches!(error, PublishError::CapacityOverflow(_)), "{error}");
-                        thread::yield_now();
+                on_worker(async move {
+                    for number in numbers {
+                        let bytes = T::new(number).to_bytes();
+                        while let Err(error) = bus.publish(TOPIC, bytes.as_ref()) {
+                            assert!(matches!(error, PublishError::CapacityOverflow(_)), "{error}");
+                            task::yield_now().await;
+                        }
                     }
-                }
+                });
             }),
         })
     }

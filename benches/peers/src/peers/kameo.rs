@@ -129,7 +129,9 @@ fn with_slashes(pattern: &str) -> String {
     pattern.replace('.', "/").replace('>', "**")
 }
 
-pub(crate) struct Ask;
+/// The server is an actor, which is a task. The caller is a task too, or it has a thread of its own: two tasks may take
+/// turns on one thread.
+pub(crate) struct Ask<const TASKS: bool>;
 
 #[derive(Actor)]
 struct Server;
@@ -142,8 +144,8 @@ impl Message<u64> for Server {
     }
 }
 
-impl Peer for Ask {
-    const NAME: &'static str = "kameo ask";
+impl<const TASKS: bool> Peer for Ask<TASKS> {
+    const NAME: &'static str = if TASKS { "kameo ask, tasks" } else { "kameo ask, threads" };
 
     fn one_topic<T: Payload>(_: Shape) -> Result<Round, Cannot> {
         Err(Cannot("requests only"))
@@ -154,7 +156,7 @@ impl Peer for Ask {
         let client = server.clone();
         Ok(Requests {
             call: Box::new(move |numbers| {
-                RUNTIME.block_on(async move {
+                let calls = async move {
                     let mut pending = Vec::with_capacity(in_flight);
                     let mut tally = Tally::default();
                     for number in numbers {
@@ -166,7 +168,8 @@ impl Peer for Ask {
                         }
                     }
                     tally
-                })
+                };
+                if TASKS { on_worker(calls) } else { RUNTIME.block_on(calls) }
             }),
             finish: Box::new(|| stop(server)),
         })

@@ -1,51 +1,82 @@
-//! tokio's `sync::broadcast`: a task with `recv` for each subscriber, `send` from any thread.
+//! tokio's `sync::broadcast`: `send`, and `recv` in tasks or `blocking_recv` on threads, as the page of the module shows.
 //!
-//! As on the page of the module. A task that finds nothing sleeps. The ring overwrites what a slow receiver has not
-//! read, so a publisher looks at `Sender::len` and yields until half of the ring is free; a receiver that lags all the
-//! same fails the run.
+//! A receiver that finds nothing sleeps. The ring overwrites what a slow receiver has not read, so a publisher looks at
+//! `Sender::len` and yields until half of the ring is free; a receiver that lags all the same fails the run.
 //!
-//! Requests are an `mpsc` channel that carries the sender of a `oneshot`, as on the page of `oneshot`.
+//! Requests are an `mpsc` channel that carries the sender of a `oneshot`, as the page of `sync` pairs them.
 
+use std::iter;
 use std::thread;
 
-use tokio::sync::broadcast::{channel, error::RecvError};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::{Sender, channel};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task;
 
 use crate::payload::Payload;
-use crate::peer::{CAPACITY, Cannot, Peer, Requests, Round, Shape, publishers};
-use crate::runtime::{RUNTIME, tasks};
+use crate::peer::{CAPACITY, Cannot, Peer, Requests, Round, Shape, publishers, threads};
+use crate::runtime::{RUNTIME, on_worker, tasks};
 use crate::tally::Tally;
 
-pub(crate) struct Broadcast;
+/// Publishers and subscribers are tasks of one runtime.
+pub(crate) struct BroadcastToTasks;
 
-impl Peer for Broadcast {
-    const NAME: &'static str = "tokio broadcast";
+impl Peer for BroadcastToTasks {
+    const NAME: &'static str = "tokio broadcast, tasks";
 
     fn one_topic<T: Payload>(shape: Shape) -> Result<Round, Cannot> {
-        let (sender, _) = channel(CAPACITY);
-        let subscribers = (0..shape.subscribers).map(|_| sender.subscribe()).map(|mut receiver| async move {
+        let (sender, _) = channel::<T>(CAPACITY);
+        let subscribers: Vec<_> = (0..shape.subscribers).map(|_| sender.subscribe()).collect();
+        let finish = tasks(subscribers.into_iter().map(|mut receiver| async move {
             let mut tally = Tally::default();
-            loop {
-                match receiver.recv().await {
-                    Ok(message) => tally.add(T::number(message)),
-                    Err(RecvError::Lagged(lost)) => panic!("{lost} messages were overwritten"),
-                    Err(RecvError::Closed) => break tally,
-                }
+            while let Some(message) = unless_closed(receiver.recv().await) {
+                tally.add(message.number());
             }
+            tally
+        }));
+        Ok(Round {
+            finish,
+            publishers: publishers(shape.publishers, sender, move |sender, numbers| {
+                on_worker(async move {
+                    let mut room = 0;
+                    for number in numbers {
+                        while room == 0 {
+                            room = room_in(&sender, shape.publishers);
+                            if room == 0 {
+                                task::yield_now().await;
+                            }
+                        }
+                        room -= 1;
+                        sender.send(T::new(number)).expect("the receivers are here");
+                    }
+                });
+            }),
+        })
+    }
+}
+
+/// Publishers and subscribers are threads.
+pub(crate) struct BroadcastToThreads;
+
+impl Peer for BroadcastToThreads {
+    const NAME: &'static str = "tokio broadcast, threads";
+
+    fn one_topic<T: Payload>(shape: Shape) -> Result<Round, Cannot> {
+        let (sender, _) = channel::<T>(CAPACITY);
+        let subscribers = (0..shape.subscribers).map(|_| sender.subscribe()).collect();
+        let finish = threads(subscribers, |mut receiver| {
+            iter::from_fn(|| unless_closed(receiver.blocking_recv())).map(T::number).collect()
         });
-        let finish = tasks(subscribers.collect::<Vec<_>>());
-        // If each looks again after its share of a half, all of them together cannot overrun the other half.
-        let share = CAPACITY / 2 / shape.publishers;
         Ok(Round {
             finish,
             publishers: publishers(shape.publishers, sender, move |sender, numbers| {
                 let mut room = 0;
                 for number in numbers {
-                    if room == 0 {
-                        while sender.len() > CAPACITY / 2 {
+                    while room == 0 {
+                        room = room_in(&sender, shape.publishers);
+                        if room == 0 {
                             thread::yield_now();
                         }
-                        room = share;
                     }
                     room -= 1;
                     sender.send(T::new(number)).expect("the receivers are here");
@@ -55,16 +86,31 @@ impl Peer for Broadcast {
     }
 }
 
-pub(crate) struct MpscAndOneshot;
+/// How many messages a publisher may send before it looks again.
+///
+/// Each gets its share of one half while the other may be taken, so all of them together cannot overrun the ring.
+fn room_in<T>(sender: &Sender<T>, publishers: usize) -> usize {
+    if sender.len() <= CAPACITY / 2 { CAPACITY / 2 / publishers } else { 0 }
+}
 
-impl Peer for MpscAndOneshot {
-    const NAME: &'static str = "tokio mpsc + oneshot";
+fn unless_closed<T>(received: Result<T, RecvError>) -> Option<T> {
+    match received {
+        Ok(message) => Some(message),
+        Err(RecvError::Lagged(lost)) => panic!("{lost} messages were overwritten"),
+        Err(RecvError::Closed) => None,
+    }
+}
+
+/// The server is a task. So is the caller, or it has a thread of its own: two tasks may take turns on one thread.
+pub(crate) struct MpscAndOneshot<const TASKS: bool>;
+
+impl<const TASKS: bool> Peer for MpscAndOneshot<TASKS> {
+    const NAME: &'static str = if TASKS { "tokio mpsc + oneshot, tasks" } else { "tokio mpsc + oneshot, threads" };
 
     fn one_topic<T: Payload>(_: Shape) -> Result<Round, Cannot> {
         Err(Cannot("requests only"))
     }
 
-    /// The server is a task on a worker of the runtime, the caller has a thread of its own.
     fn requests(in_flight: usize) -> Result<Requests, Cannot> {
         let (client, mut inbox) = mpsc::channel::<(u64, oneshot::Sender<u64>)>(CAPACITY);
         let server = RUNTIME.spawn(async move {
@@ -74,7 +120,7 @@ impl Peer for MpscAndOneshot {
         });
         Ok(Requests {
             call: Box::new(move |numbers| {
-                RUNTIME.block_on(async move {
+                let calls = async move {
                     let mut pending = Vec::with_capacity(in_flight);
                     let mut tally = Tally::default();
                     for number in numbers {
@@ -88,7 +134,8 @@ impl Peer for MpscAndOneshot {
                         }
                     }
                     tally
-                })
+                };
+                if TASKS { on_worker(calls) } else { RUNTIME.block_on(calls) }
             }),
             finish: Box::new(|| RUNTIME.block_on(server).expect("the server ended")),
         })
