@@ -23,21 +23,20 @@ pub(crate) struct Figure {
     pub(crate) median: f64,
     /// Ten of a hundred samples took more.
     pub(crate) high: f64,
+    pub(crate) measured: SystemTime,
 }
 
 impl Figure {
-    /// The time of one of `parts` equal parts of an iteration, unless it was measured before `since`.
-    pub(crate) fn read(benchmark: &Path, parts: u64, since: SystemTime) -> Option<Self> {
+    /// The time of one of `parts` equal parts of an iteration.
+    pub(crate) fn read(benchmark: &Path, parts: u64) -> Option<Self> {
         let path = benchmark.join("new").join("sample.json");
-        if fs::metadata(&path).ok()?.modified().ok()? < since {
-            return None;
-        }
+        let measured = fs::metadata(&path).ok()?.modified().ok()?;
         let sample: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
         let list = |name| -> Option<Vec<f64>> { sample.get(name)?.as_array()?.iter().map(|n| n.as_f64()).collect() };
         let mut times: Vec<_> =
             list("times")?.into_iter().zip(list("iters")?).map(|(time, n)| time / n / parts as f64).collect();
         times.sort_by(f64::total_cmp);
         let at = |tenth: usize| times.get(times.len().checked_sub(1)? * tenth / 10).copied();
-        Some(Self { low: at(1)?, median: at(5)?, high: at(9)? })
+        Some(Self { low: at(1)?, median: at(5)?, high: at(9)?, measured })
     }
 }

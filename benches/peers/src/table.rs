@@ -80,7 +80,7 @@ impl Table {
                 let ratio = figure.median / tramline.median;
                 format!(", {ratio:.2}x")
             });
-            let Figure { low, median, high } = figure;
+            let Figure { low, median, high, .. } = figure;
             Some(format!("{} ({} to {}){}", short(median), short(low), short(high), ratio.unwrap_or_default()))
         });
         println!("\nMillion deliveries a second, from the median.\n");
@@ -108,7 +108,8 @@ impl Table {
 
     fn figure(&self, folder: &Path, column: &Column, system: &System, start: SystemTime) -> Option<Figure> {
         let group = format!("{} {}", self.workload, column.name);
-        Figure::read(&folder.join(group).join(system.name), column.messages, start)
+        let figure = Figure::read(&folder.join(group).join(system.name), column.messages)?;
+        (figure.measured >= start).then_some(figure)
     }
 }
 
