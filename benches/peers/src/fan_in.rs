@@ -7,7 +7,8 @@ use crate::peer::Shape;
 use crate::table::Table;
 
 pub(crate) fn run(criterion: &mut Criterion) -> Table {
-    let mut table = Table::new("W4", "2 and 4 publishers of one topic, to one subscriber", &[]);
+    let mut table =
+        Table::new("W4", "2 and 4 publishers of one topic, to one subscriber", ("publish", "deliveries"), &[]);
     for publishers in [2, 4] {
         let name = format!("from {publishers}");
         table.column(criterion, name, (publishers as u64, 1.0), |system, what, messages| {

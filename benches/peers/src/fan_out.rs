@@ -10,7 +10,7 @@ type Begin = fn(&System, Shape) -> Result<Round, Cannot>;
 
 pub(crate) fn run(criterion: &mut Criterion) -> Table {
     let title = "one publisher of one topic, to 1, 2 and 8 subscribers";
-    let mut table = Table::new("W1", title, &[]);
+    let mut table = Table::new("W1", title, ("publish", "deliveries"), &[]);
     let payloads: [(&str, Begin); 2] =
         [("u64", |system, shape| (system.numbers)(shape)), ("64 bytes", |system, shape| (system.blocks)(shape))];
     for (payload, begin) in payloads {

@@ -33,7 +33,7 @@ pub(crate) fn topic_of(number: u64) -> usize {
 
 pub(crate) fn run(criterion: &mut Criterion) -> Table {
     let title = "4 publishers, 16 topics, 8 subscribers, 2 of them with patterns";
-    let mut table = Table::new("W10", title, TOPICS_ONLY);
+    let mut table = Table::new("W10", title, ("publish", "deliveries"), TOPICS_ONLY);
     let taken: usize = SUBSCRIBERS.iter().map(|patterns| topics_of(patterns).count()).sum();
     let copies = taken as f64 / TOPICS.len() as f64;
     table.column(criterion, "many to many".to_owned(), (PUBLISHERS as u64, copies), |system, what, messages| {

@@ -9,7 +9,7 @@ use crate::table::Table;
 
 pub(crate) fn run(criterion: &mut Criterion) -> Table {
     let title = "request and reply between two threads; two tasks of one runtime may share a thread";
-    let mut table = Table::new("W3", title, REQUESTS_ONLY);
+    let mut table = Table::new("W3", title, ("request", "replies"), REQUESTS_ONLY);
     for in_flight in [1, 64] {
         table.column(criterion, format!("{in_flight} in flight"), (1, 1.0), |system, what, messages| {
             Ok((system.requests)(in_flight)?.run(what, messages))

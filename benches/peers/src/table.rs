@@ -14,6 +14,8 @@ use crate::results::{CHUNK, Figure, stored};
 pub(crate) struct Table {
     workload: &'static str,
     title: &'static str,
+    /// What is timed, and what is counted.
+    units: (&'static str, &'static str),
     systems: Vec<&'static System>,
     columns: Vec<Column>,
 }
@@ -27,9 +29,15 @@ struct Column {
 }
 
 impl Table {
-    pub(crate) fn new(workload: &'static str, title: &'static str, others: &'static [System]) -> Self {
+    /// The `others` are measured beside those of all workloads.
+    pub(crate) fn new(
+        workload: &'static str,
+        title: &'static str,
+        units: (&'static str, &'static str),
+        others: &'static [System],
+    ) -> Self {
         let systems = peers::SYSTEMS.iter().chain(others).collect();
-        Self { workload, title, systems, columns: Vec::new() }
+        Self { workload, title, units, systems, columns: Vec::new() }
     }
 
     /// Measures a variant for every system, one right after the other.
@@ -67,48 +75,49 @@ impl Table {
     /// Prints what was measured since `start`.
     pub(crate) fn print(&self, start: SystemTime) {
         let Some(folder) = stored() else { return };
-        let measured = |column| self.systems.iter().any(|system| self.figure(&folder, column, system, start).is_some());
+        let measured = |column| (0..self.systems.len()).any(|row| self.figure(&folder, column, row, start).is_some());
         if !self.columns.iter().any(measured) {
             return;
         }
         let mut reasons = Reasons::default();
         println!("\n## {}: {}\n", self.workload, self.title);
-        println!("Nanoseconds a message: median (10th to 90th percentile), and how many times tramline's.\n");
-        self.print_rows(&mut reasons, |column, system| {
-            let figure = self.figure(&folder, column, system, start)?;
-            let ratio = self.figure(&folder, column, self.systems.first()?, start).map(|tramline| {
-                let ratio = figure.median / tramline.median;
-                format!(", {ratio:.2}x")
-            });
-            let Figure { low, median, high, .. } = figure;
-            Some(format!("{} ({} to {}){}", short(median), short(low), short(high), ratio.unwrap_or_default()))
+        let (timed, counted) = self.units;
+        println!("Nanoseconds a {timed}: median (10th to 90th percentile), and how many times tramline's.\n");
+        self.print_rows(|column, row| match column.cells[row] {
+            Some(Cannot(reason)) => Some(format!("- [{}]", reasons.number(reason))),
+            None => {
+                let Figure { low, median, high, .. } = self.figure(&folder, column, row, start)?;
+                let tramline = self.figure(&folder, column, 0, start);
+                let ratio = tramline.map_or(String::new(), |tramline| format!(", {:.2}x", median / tramline.median));
+                Some(format!("{} ({} to {}){ratio}", short(median), short(low), short(high)))
+            }
         });
-        println!("\nMillion deliveries a second, from the median.\n");
-        self.print_rows(&mut reasons, |column, system| {
-            let figure = self.figure(&folder, column, system, start)?;
+        println!("\nMillion {counted} a second, from the median.\n");
+        self.print_rows(|column, row| {
             let copies = column.deliveries as f64 / column.messages as f64;
+            let figure = self.figure(&folder, column, row, start)?;
             Some(short(copies * 1_000.0 / figure.median))
         });
         reasons.print();
     }
 
-    fn print_rows(&self, reasons: &mut Reasons, cell: impl Fn(&Column, &System) -> Option<String>) {
+    /// A row for each system that has a cell. What a filter on the command line has left out has none.
+    fn print_rows(&self, mut cell: impl FnMut(&Column, usize) -> Option<String>) {
         let names: Vec<_> = self.columns.iter().map(|column| column.name.as_str()).collect();
         println!("| system | {} |", names.join(" | "));
         println!("| --- |{}", " --- |".repeat(names.len()));
         for (row, system) in self.systems.iter().enumerate() {
-            let cells = self.columns.iter().map(|column| match column.cells[row] {
-                Some(Cannot(reason)) => format!("- [{}]", reasons.number(reason)),
-                // Left out by a filter on the command line.
-                None => cell(column, system).unwrap_or_default(),
-            });
-            println!("| {} | {} |", system.name, cells.collect::<Vec<_>>().join(" | "));
+            let cells: Vec<_> = self.columns.iter().map(|column| cell(column, row)).collect();
+            if cells.iter().any(Option::is_some) {
+                let cells: Vec<_> = cells.into_iter().map(Option::unwrap_or_default).collect();
+                println!("| {} | {} |", system.name, cells.join(" | "));
+            }
         }
     }
 
-    fn figure(&self, folder: &Path, column: &Column, system: &System, start: SystemTime) -> Option<Figure> {
+    fn figure(&self, folder: &Path, column: &Column, row: usize, start: SystemTime) -> Option<Figure> {
         let group = format!("{} {}", self.workload, column.name);
-        let figure = Figure::read(&folder.join(group).join(system.name), column.messages)?;
+        let figure = Figure::read(&folder.join(group).join(self.systems[row].name), column.messages)?;
         (figure.measured >= start).then_some(figure)
     }
 }
@@ -134,5 +143,9 @@ impl Reasons {
 
 /// As many digits as mean something.
 fn short(number: f64) -> String {
-    if number < 100.0 { format!("{number:.1}") } else { format!("{number:.0}") }
+    match number {
+        ..10.0 => format!("{number:.2}"),
+        ..100.0 => format!("{number:.1}"),
+        _ => format!("{number:.0}"),
+    }
 }

@@ -1,4 +1,4 @@
-//! disruptor: `publish` into the ring, an event poller on each thread, as "Event Polling" on its front page shows.
+//! disruptor: `try_publish` into the ring, an event poller on each thread, as "Event Polling" on its front page shows.
 //!
 //! Nobody ever sleeps: pollers that find nothing and publishers that find no room yield and look again, as there are
 //! fewer cores than threads. Publishers wait for the slowest poller, so nothing is lost. Pollers take what is there as

@@ -1,4 +1,4 @@
-//! jaeb: handlers for a type of event, which is its topic, and `EventBus::publish` from an asynchronous function.
+//! jaeb: handlers for a type of event, which is its topic, and `EventBus::publish` on the publisher's thread.
 //!
 //! As its USAGE page subscribes handlers at run time, in both of its kinds. Asynchronous handlers are a task for each
 //! message and handler, in no order and with no bound. Synchronous ones run inside of `publish`, one after the other.

@@ -48,14 +48,6 @@ pub(crate) struct PubSub;
 impl Peer for PubSub {
     const NAME: &'static str = "kameo_actors PubSub";
 
-    fn requests(_: usize) -> Result<Requests, Cannot> {
-        Err(Cannot("publish-subscribe only: its actors reply to the `ask` of kameo, which has a line of its own"))
-    }
-
-    fn many_topics() -> Result<Round, Cannot> {
-        Err(Cannot("it has no topics: those are the `Broker` of the same crate, which has a line of its own"))
-    }
-
     fn one_topic<T: Payload>(shape: Shape) -> Result<Round, Cannot> {
         let subscribers = spawn_subscribers(shape.subscribers);
         let mut bus = pubsub::PubSub::<T>::new(DeliveryStrategy::Guaranteed);
@@ -84,6 +76,14 @@ impl Peer for PubSub {
                 reports(subscribers)
             }),
         })
+    }
+
+    fn requests(_: usize) -> Result<Requests, Cannot> {
+        Err(Cannot("publish-subscribe only: its actors reply to the `ask` of kameo, which has a line of its own"))
+    }
+
+    fn many_topics() -> Result<Round, Cannot> {
+        Err(Cannot("it has no topics: those are the `Broker` of the same crate, which has a line of its own"))
     }
 }
 
