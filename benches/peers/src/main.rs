@@ -1,0 +1,43 @@
+//! tramline beside its peers, in one run on one machine: W1, W3, W4 and W10.
+//!
+//! Nothing is pinned to a core. Every system is used as its own documentation recommends, and waits as it does there;
+//! its adapter says how. Nothing may be lost: every subscriber's messages are counted, summed and checked. Setting up,
+//! starting threads and subscribing are not timed.
+
+mod fan_in;
+mod fan_out;
+mod many_to_many;
+mod measure;
+mod payload;
+mod peer;
+mod peers;
+mod requests;
+mod results;
+mod runtime;
+mod table;
+mod tally;
+mod watchdog;
+
+use std::time::{Duration, SystemTime};
+
+use criterion::Criterion;
+
+fn main() {
+    let start = SystemTime::now();
+    let mut criterion = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(2))
+        .configure_from_args();
+    let tables = [
+        fan_out::run(&mut criterion),
+        requests::run(&mut criterion),
+        fan_in::run(&mut criterion),
+        many_to_many::run(&mut criterion),
+    ];
+    criterion.final_summary();
+    // In a test run there is nothing to show.
+    if !std::env::args().any(|argument| argument == "--test") {
+        tables.iter().for_each(|table| table.print(start));
+    }
+}
