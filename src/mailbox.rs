@@ -105,12 +105,20 @@ mod attention {
     pub(super) const LOSSY: u8 = 4;
 }
 
+/// Why a reader has to look closer at a message, see `Reading::attention`.
+mod reading {
+    /// The queue was seen empty: what the next message finds behind it may be a new high-water mark.
+    pub(super) const WAS_EMPTY: u8 = 1;
+    /// Room that a message takes with it, or losses that it has to tell of; never changes.
+    pub(super) const SPECIAL: u8 = 2;
+}
+
 /// Counters that subscribers write for every message, away from what publishers read.
 #[derive(Default)]
 struct Reading {
     received: Tally,
-    /// The queue was seen empty: what the next message finds behind it may be a new high-water mark.
-    was_empty: AtomicBool,
+    /// 0 if the next message needs no closer look.
+    attention: AtomicU8,
     /// How often `recv` found it empty.
     empty: AtomicU64,
     /// `received`, when it last did.
@@ -174,6 +182,7 @@ impl<T, R> Mailbox<T, R> {
     ) -> Self {
         let (end_trigger, ended) = EndTrigger::new();
         let is_special = options.overflow == Overflow::DropOldest || kept > 0;
+        let at_every_message = if is_special { reading::SPECIAL } else { 0 };
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             patterns: options.patterns,
@@ -201,7 +210,7 @@ impl<T, R> Mailbox<T, R> {
             extra_room: AtomicUsize::new(kept),
             was_roomy: kept > 0,
             lost_in_front: Tally::default(),
-            reading: CachePadded::default(),
+            reading: CachePadded::new(Reading { attention: AtomicU8::new(at_every_message), ..Reading::default() }),
         }
     }
 
@@ -366,7 +375,12 @@ impl<T, R> Mailbox<T, R> {
 
     /// The queue was seen empty.
     fn was_empty(&self) {
-        self.reading.was_empty.store(true, Ordering::Relaxed);
+        // A load and a store: of several readers, one may spoil the other's mark, and no more.
+        self.reading.attention.store(self.reading_attention() | reading::WAS_EMPTY, Ordering::Relaxed);
+    }
+
+    fn reading_attention(&self) -> u8 {
+        self.reading.attention.load(Ordering::Relaxed)
     }
 
     fn recv_error(&self) -> RecvError {
@@ -397,15 +411,43 @@ impl<T: Clone, R> Mailbox<T, R> {
         self.queue.try_recv_plain(|| self.count_plain(), plain, |item| self.try_recv_other(item))
     }
 
-    /// Counts a message that is a bare payload, if there is nothing to be done for it.
+    /// Counts a message that is a bare payload; `false` if it has to tell more than that.
     #[inline]
     fn count_plain(&self) -> bool {
-        let received = self.reading.received.get();
-        if self.is_time_to_look(received) || self.was_roomy || self.has_lost_in_front() {
+        if self.reading_attention() != 0 && !self.is_plain() {
             return false;
         }
-        self.reading.received.add(1);
+        self.count();
         true
+    }
+
+    #[inline(never)]
+    fn is_plain(&self) -> bool {
+        self.look_behind();
+        !self.was_roomy && !self.has_lost_in_front()
+    }
+
+    #[inline]
+    fn count(&self) {
+        // A look at the depth touches the line that publishers write.
+        if self.reading.received.add(1) % 64 == 0 {
+            self.note_depth_behind();
+        }
+    }
+
+    /// If this is the first message after an empty queue, a burst has piled up behind it.
+    fn look_behind(&self) {
+        let attention = self.reading_attention();
+        if attention & reading::WAS_EMPTY != 0 {
+            self.reading.attention.store(attention & !reading::WAS_EMPTY, Ordering::Relaxed);
+            self.note_depth_behind();
+        }
+    }
+
+    #[inline(never)]
+    fn note_depth_behind(&self) {
+        // The message that was taken out was waiting too.
+        self.note_depth(self.queue.len() + 1);
     }
 
     /// The queue is empty. Where messages stream in, a reader that looks again at once gets each as it comes, and fights
@@ -428,13 +470,6 @@ impl<T: Clone, R> Mailbox<T, R> {
         if pause {
             (0..PAUSE).for_each(|_| std::hint::spin_loop());
         }
-    }
-
-    /// Looking at the depth touches the line that publishers write, so it is done for the first message after an empty
-    /// queue, where a burst has piled up, and now and then.
-    #[inline]
-    fn is_time_to_look(&self, received: u64) -> bool {
-        received % 64 == 0 || self.reading.was_empty.load(Ordering::Relaxed)
     }
 
     #[inline(never)]
@@ -508,12 +543,8 @@ impl<T: Clone, R> Mailbox<T, R> {
         if retained && !self.accepts(message.payload()) {
             return None;
         }
-        let received = self.received();
-        self.reading.received.add(1);
-        if self.is_time_to_look(received) {
-            self.reading.was_empty.store(false, Ordering::Relaxed);
-            self.note_depth(self.queue.len() + 1);
-        }
+        self.look_behind();
+        self.count();
         if self.has_lost_in_front() {
             message.add_lost(self.take_lost_in_front());
         }

@@ -10,8 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Numbers of threads, never used again; 0 is no thread.
 static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
 
+/// A thread that has no number yet.
+const NONE_YET: u64 = u64::MAX;
+
 thread_local! {
-    static THREAD: Cell<u64> = const { Cell::new(0) };
+    static THREAD: Cell<u64> = const { Cell::new(NONE_YET) };
 }
 
 /// Counts for any number of threads; the first to count is the one for which it is cheap.
@@ -32,24 +35,29 @@ impl Tally {
         self.by_first.load(Ordering::Relaxed).wrapping_add(self.by_others.load(Ordering::Relaxed))
     }
 
+    /// Tells what the first thread has counted, or all others have.
     #[inline]
-    pub(crate) fn add(&self, count: u64) {
-        let first = self.first.load(Ordering::Relaxed);
-        if first != 0 && first == THREAD.get() {
-            self.by_first.store(self.by_first.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
+    pub(crate) fn add(&self, count: u64) -> u64 {
+        if self.first.load(Ordering::Relaxed) == THREAD.get() {
+            let counted = self.by_first.load(Ordering::Relaxed).wrapping_add(count);
+            self.by_first.store(counted, Ordering::Relaxed);
+            counted
         } else {
-            self.add_as_another(count);
+            self.add_as_another(count)
         }
     }
 
     #[cold]
-    fn add_as_another(&self, count: u64) {
-        if THREAD.get() == 0 {
+    fn add_as_another(&self, count: u64) -> u64 {
+        if THREAD.get() == NONE_YET {
             THREAD.set(NEXT_THREAD.fetch_add(1, Ordering::Relaxed));
         }
         match self.first.compare_exchange(0, THREAD.get(), Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => self.by_first.store(count, Ordering::Relaxed),
-            Err(_) => drop(self.by_others.fetch_add(count, Ordering::Relaxed)),
+            Ok(_) => {
+                self.by_first.store(count, Ordering::Relaxed);
+                count
+            }
+            Err(_) => self.by_others.fetch_add(count, Ordering::Relaxed).wrapping_add(count),
         }
     }
 }
@@ -61,12 +69,12 @@ mod tests {
     #[test]
     fn a_tally_counts_what_all_threads_count() {
         let tally = Tally::default();
-        (0..10).for_each(|_| tally.add(1));
+        (1..=10).for_each(|count| assert_eq!(tally.add(1), count));
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| (0..1_000).for_each(|_| tally.add(1)));
+                scope.spawn(|| (0..1_000).for_each(|_| _ = tally.add(1)));
             }
-            (0..1_000).for_each(|_| tally.add(1));
+            (0..1_000).for_each(|_| _ = tally.add(1));
         });
         assert_eq!(tally.get(), 5_010);
         assert_eq!(tally.by_others.into_inner(), 4_000);
