@@ -453,10 +453,13 @@ impl<T, R> Clone for Worker<T, R> {
 impl<T: Clone, R> Worker<T, R> {
     fn run(self, mut f: impl FnMut(&Message<T, R>) -> Result<(), String>) {
         serve_on_this_thread(&self.lifecycle, self.mailbox.id);
+        let mut select = Select::new();
+        self.mailbox.register(&mut select);
+        select.recv(&self.control.left);
         loop {
             // What is caught here is a panic outside the closure: in the `Drop` of a payload, or the `Clone` of a
             // retained value.
-            let went_on = catch(|| match self.next() {
+            let went_on = catch(|| match self.next(&mut select) {
                 Some(message) => {
                     self.process(message, &mut f);
                     true
@@ -476,8 +479,8 @@ impl<T: Clone, R> Worker<T, R> {
         reader_left(&self.core, &self.mailbox);
     }
 
-    /// Waits for the next message; `None` when there is nothing more to do.
-    fn next(&self) -> Option<Message<T, R>> {
+    /// Waits for the next message, asleep in `select`; `None` when there is nothing more to do.
+    fn next(&self, select: &mut Select<'_>) -> Option<Message<T, R>> {
         loop {
             if self.control.is_leaving() {
                 return None;
@@ -487,13 +490,11 @@ impl<T: Clone, R> Worker<T, R> {
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Closed | TryRecvError::Overflowed) => return None,
             }
-            self.lifecycle.worker_idles();
-            let mut select = Select::new();
-            self.mailbox.register(&mut select);
-            select.recv(&self.control.left);
-            select.ready();
-            drop(select);
-            self.lifecycle.worker_wakes();
+            if !self.mailbox.let_some_gather() {
+                self.lifecycle.worker_idles();
+                select.ready();
+                self.lifecycle.worker_wakes();
+            }
         }
     }
 

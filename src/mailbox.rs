@@ -453,8 +453,8 @@ impl<T: Clone, R> Mailbox<T, R> {
     /// The queue is empty. Where messages stream in, a reader that looks again at once gets each as it comes, and fights
     /// with the publisher over the lines of the channel for every one (100 ns a message). One that lets some gather gets
     /// them by the dozen (30 ns). Where they come one by one it would only be late (800 ns for a round trip, 2,700 with
-    /// the pause). So it tries it once in a while, and does it again as long as it pays.
-    fn let_some_gather(&self) {
+    /// the pause). So it tries it once in a while, and does it again as long as it pays. Tells whether it did.
+    pub(crate) fn let_some_gather(&self) -> bool {
         const PAUSE: u32 = 100;
         const EVERY: u64 = 1024;
         const PAYS: u64 = 8;
@@ -470,6 +470,7 @@ impl<T: Clone, R> Mailbox<T, R> {
         if pause {
             (0..PAUSE).for_each(|_| std::hint::spin_loop());
         }
+        pause
     }
 
     #[inline(never)]
@@ -510,6 +511,12 @@ impl<T: Clone, R> Mailbox<T, R> {
     }
 
     pub(crate) fn recv_deadline(&self, deadline: Instant) -> Result<Message<T, R>, RecvTimeoutError> {
+        match self.try_recv() {
+            Ok(message) => return Ok(message),
+            Err(TryRecvError::Empty) => self.let_some_gather(),
+            Err(TryRecvError::Closed) => return Err(RecvTimeoutError::Closed),
+            Err(TryRecvError::Overflowed) => return Err(RecvTimeoutError::Overflowed),
+        };
         loop {
             match self.queue.recv_deadline(deadline).map(|item| self.open(item)) {
                 Ok(Some(message)) => return Ok(message),
