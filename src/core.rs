@@ -78,7 +78,7 @@ impl<T, R> Core<T, R> {
                 .map(|mailbox| SubscriptionStats::new(mailbox))
                 .filter(|subscription| subscription.members > 0)
                 .collect(),
-            unheard: losses.unheard.load(Ordering::Relaxed),
+            unheard: losses.unheard.get(),
             dropped: losses.dropped.get(),
             abandoned: losses.abandoned.load(Ordering::Relaxed),
             dead_letters: losses.dead_letters.load(Ordering::Relaxed),
@@ -209,7 +209,7 @@ impl<T: Clone, R> Core<T, R> {
     }
 
     fn unheard(&self, topic: &Topic, payload: T, delivery: Delivery) {
-        self.losses.unheard.fetch_add(1, Ordering::Relaxed);
+        self.losses.unheard.add(1);
         // What a full mailbox dropped has its letter already.
         if delivery.dropped() == 0 && self.losses.is_listening() {
             self.losses.post(topic, payload, DeadLetterReason::Unheard, 0);
@@ -260,7 +260,7 @@ impl<T: Clone, R> Core<T, R> {
             if delivery.dropped() == 0 && self.lifecycle.phase() == Phase::Closed {
                 return Err(RequestError::Closed(payload));
             }
-            self.losses.unheard.fetch_add(1, Ordering::Relaxed);
+            self.losses.unheard.add(1);
             return Err(RequestError::NoResponders(payload));
         }
         Ok(())

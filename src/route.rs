@@ -312,6 +312,9 @@ pub(crate) fn deliver<T: Clone, R, S: ReplySource<R>>(
     overflowed: impl Fn(&Mailbox<T, R>),
 ) -> Delivered<T, R> {
     let undelivered = match held {
+        Some(route) if route.mailboxes.is_empty() => {
+            return Delivered { delivery: Delivery::NONE, stopped: None, rest: Some(parcel) };
+        }
         Some(route) => match route.put(topic, parcel, replies) {
             Ok(delivery) => return Delivered { delivery, stopped: None, rest: None },
             Err(undelivered) => undelivered,

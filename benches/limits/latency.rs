@@ -1,5 +1,5 @@
 //! W8: how long a message takes from `publish` to the return of `recv`, where the receiver is asleep and where it is
-//! awake, as percentiles over all messages of the run.
+//! awake, as percentiles over the messages of a turn.
 //!
 //! The publisher never sleeps: between two messages it spins, in the one case long enough for the receiver to go to
 //! sleep, in the other so briefly that it still looks for the next message.
@@ -14,40 +14,43 @@ use crossbeam_channel::bounded;
 use tramline::Bus;
 
 use crate::fan_out::CAPACITY;
-use crate::table::{Bar, Table};
-
-const PERCENTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
+use crate::table::{Bar, Table, turns};
 
 pub(crate) fn run(criterion: &mut Criterion, table: &mut Table) {
     for (receiver, gap) in [("asleep", Duration::from_micros(50)), ("awake", Duration::from_micros(1))] {
         let name = format!("W8 to a receiver that is {receiver}");
-        let (limit, figure) = (RefCell::default(), RefCell::default());
-        let mut group = criterion.benchmark_group(&name);
-        // Criterion adds up the latencies, which are a small part of the time that passes.
-        group.warm_up_time(Duration::from_millis(50)).measurement_time(Duration::from_millis(400));
-        group.bench_function("crossbeam", |bencher| {
-            measure(bencher, gap, &limit, || {
-                let (sender, receiver) = bounded(CAPACITY);
-                (move |sent| sender.send(sent).expect("the receiver is here"), move || receiver.recv().ok())
-            });
-        });
-        group.bench_function("tramline", |bencher| {
-            measure(bencher, gap, &figure, || {
-                let bus = Bus::<Instant>::builder().capacity(CAPACITY).build();
-                let publisher = bus.publisher("a.topic").expect("the topic is valid");
-                let subscriber = bus.subscribe("a.topic").expect("the bus is open");
-                let send = move |sent| {
-                    let _ = publisher.publish(sent).expect("the bus is open");
-                };
-                (send, move || subscriber.recv().ok().map(|message| *message))
-            });
-        });
-        group.finish();
-        for (percentile, part) in PERCENTILES {
-            let name = format!("{name}, {percentile}");
-            table.add(name, at(&mut figure.borrow_mut(), part), at(&mut limit.borrow_mut(), part), Bar::Ratio(1.25));
+        let (mut figures, mut limits) = (Vec::new(), Vec::new());
+        for turn in turns() {
+            let (figure, limit) = (RefCell::default(), RefCell::default());
+            let mut group = criterion.benchmark_group(format!("{name}, turn {turn}"));
+            // Criterion adds up the latencies, which are a small part of the time that passes.
+            group.warm_up_time(Duration::from_millis(20)).measurement_time(Duration::from_millis(150));
+            group.bench_function("crossbeam", |bencher| measure(bencher, gap, &limit, crossbeam));
+            group.bench_function("tramline", |bencher| measure(bencher, gap, &figure, tramline));
+            group.finish();
+            figures.push(sorted(figure));
+            limits.push(sorted(limit));
+        }
+        for (percentile, part) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
+            let at = |turns: &[Vec<Duration>]| turns.iter().map(|latencies| at(latencies, part)).collect();
+            table.add(format!("{name}, {percentile}"), at(&figures), at(&limits), Bar::Ratio(1.25), false);
         }
     }
+}
+
+fn crossbeam() -> (impl Fn(Instant), impl Fn() -> Option<Instant> + Send + 'static) {
+    let (sender, receiver) = bounded(CAPACITY);
+    (move |sent| sender.send(sent).expect("the receiver is here"), move || receiver.recv().ok())
+}
+
+fn tramline() -> (impl Fn(Instant), impl Fn() -> Option<Instant> + Send + 'static) {
+    let bus = Bus::<Instant>::builder().capacity(CAPACITY).build();
+    let publisher = bus.publisher("a.topic").expect("the topic is valid");
+    let subscriber = bus.subscribe("a.topic").expect("the bus is open");
+    let send = move |sent| {
+        let _ = publisher.publish(sent).expect("the bus is open");
+    };
+    (send, move || subscriber.recv().ok().map(|message| *message))
 }
 
 /// The receiver ends when `send` is dropped.
@@ -77,9 +80,15 @@ fn measure<S: Fn(Instant), R: Fn() -> Option<Instant> + Send + 'static>(
     });
 }
 
-/// Nanoseconds; `None` if nothing was measured.
-fn at(latencies: &mut [Duration], part: f64) -> Option<f64> {
+fn sorted(latencies: RefCell<Vec<Duration>>) -> Vec<Duration> {
+    let mut latencies = latencies.into_inner();
     latencies.sort();
-    let place = (latencies.len().checked_sub(1)? as f64 * part) as usize;
-    Some(latencies.get(place)?.as_nanos() as f64)
+    latencies
+}
+
+/// Nanoseconds; nothing if nothing was measured.
+fn at(latencies: &[Duration], part: f64) -> Vec<f64> {
+    let place = |last: usize| latencies.get((last as f64 * part) as usize);
+    let latency = latencies.len().checked_sub(1).and_then(place);
+    latency.map(|latency| latency.as_nanos() as f64).into_iter().collect()
 }

@@ -23,9 +23,9 @@ use crate::table::Table;
 
 fn main() {
     let mut criterion = Criterion::default()
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(3))
-        .sample_size(30)
+        .warm_up_time(Duration::from_millis(100))
+        .measurement_time(Duration::from_millis(400))
+        .sample_size(10)
         .configure_from_args();
     let mut table = Table::default();
     fan_out::run(&mut criterion, &mut table);

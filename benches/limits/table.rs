@@ -10,6 +10,8 @@ use criterion::{Bencher, Criterion, Throughput};
 pub(crate) enum Bar {
     /// At most so many times the other figure.
     Ratio(f64),
+    /// At most so many nanoseconds.
+    Nanoseconds(f64),
     /// Bimodal, whichever side is faster: shown, not judged.
     Shown,
 }
@@ -18,6 +20,8 @@ struct Row {
     name: String,
     figure: Figure,
     limit: Figure,
+    /// The median of what the turns say.
+    ratio: f64,
     bar: Bar,
     /// Whether the figure is the time for each of many deliveries, so that its inverse means something.
     is_rate: bool,
@@ -30,7 +34,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Measures one line: `name` is the workload, `limit` and `figure` are what is compared.
+    /// Measures one line: `name` is the workload, `limit` and `figure` are what is compared, in turns.
     ///
     /// `deliveries` are those of one iteration.
     pub(crate) fn compare(
@@ -39,49 +43,78 @@ impl Table {
         name: &str,
         deliveries: u64,
         bar: Bar,
-        (limit, measure_limit): (&str, impl FnMut(&mut Bencher<'_>)),
-        (figure, measure_figure): (&str, impl FnMut(&mut Bencher<'_>)),
+        (limit, mut measure_limit): (&str, impl FnMut(&mut Bencher<'_>)),
+        (figure, mut measure_figure): (&str, impl FnMut(&mut Bencher<'_>)),
     ) {
-        let samples = |function| results().join(name).join(function).join("new").join("sample.json");
-        // What an earlier run has left does not belong to this one, which may leave lines out.
-        let paths = [samples(figure), samples(limit)];
-        paths.iter().for_each(|path| drop(fs::remove_file(path)));
-        let mut group = criterion.benchmark_group(name);
-        group.throughput(Throughput::Elements(deliveries));
-        group.bench_function(limit, measure_limit);
-        group.bench_function(figure, measure_figure);
-        group.finish();
-        if let [Some(figure), Some(limit)] = paths.map(|path| Figure::read(&path)) {
-            let (figure, limit) = (figure.for_each(deliveries), limit.for_each(deliveries));
-            self.rows.push(Row { name: name.to_owned(), figure, limit, bar, is_rate: true });
+        let (mut figures, mut limits) = (Vec::new(), Vec::new());
+        for turn in turns() {
+            let group_name = format!("{name}, turn {turn}");
+            let mut group = criterion.benchmark_group(&group_name);
+            group.throughput(Throughput::Elements(deliveries));
+            group.bench_function(limit, &mut measure_limit);
+            group.bench_function(figure, &mut measure_figure);
+            group.finish();
+            figures.push(take_samples(&group_name, figure, deliveries));
+            limits.push(take_samples(&group_name, limit, deliveries));
         }
+        self.add(name.to_owned(), figures, limits, bar, true);
     }
 
-    /// Adds a line that was measured elsewhere, in nanoseconds.
-    pub(crate) fn add(&mut self, name: String, figure: Option<f64>, limit: Option<f64>, bar: Bar) {
-        if let (Some(figure), Some(limit)) = (figure, limit) {
-            self.rows.push(Row { name, figure: Figure::one(figure), limit: Figure::one(limit), bar, is_rate: false });
+    /// Adds a line: the nanoseconds that each turn has measured.
+    pub(crate) fn add(&mut self, name: String, figures: Vec<Vec<f64>>, limits: Vec<Vec<f64>>, bar: Bar, is_rate: bool) {
+        let medians = |turns: &[Vec<f64>]| turns.iter().cloned().filter_map(median).collect::<Vec<_>>();
+        let ratios = medians(&figures).iter().zip(medians(&limits)).map(|(figure, limit)| figure / limit).collect();
+        let (figure, limit) = (Figure::of(figures.concat()), Figure::of(limits.concat()));
+        if let (Some(figure), Some(limit), Some(ratio)) = (figure, limit, median(ratios)) {
+            self.rows.push(Row { name, figure, limit, ratio, bar, is_rate });
         }
     }
 
     /// Prints what this run has measured, nanoseconds a delivery.
     pub(crate) fn print(&self) {
-        if std::env::args().any(|argument| argument == "--test") {
+        if is_test() {
             return;
         }
         println!("\n| workload | ns | 10th to 90th | limit ns | 10th to 90th | million a second | ratio | bar |");
         println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
-        for Row { name, figure, limit, bar, is_rate } in &self.rows {
-            let ratio = figure.median / limit.median;
+        for Row { name, figure, limit, ratio, bar, is_rate } in &self.rows {
             let bar = match bar {
-                Bar::Ratio(bar) if ratio <= *bar => format!("{bar}: held"),
+                Bar::Ratio(bar) if ratio <= bar => format!("{bar}: held"),
                 Bar::Ratio(bar) => format!("{bar}: **not held**"),
+                Bar::Nanoseconds(bar) if figure.median <= *bar => format!("{bar} ns: held"),
+                Bar::Nanoseconds(bar) => format!("{bar} ns: **not held**"),
                 Bar::Shown => "shown".to_owned(),
             };
             let rate = if *is_rate { format!("{:.1}", 1_000.0 / figure.median) } else { String::new() };
             println!("| {name} | {} | {} | {rate} | {ratio:.2} | {bar} |", figure.cells(), limit.cells());
         }
     }
+}
+
+/// The numbers of the turns that both sides of a line take.
+///
+/// How long a cache line takes from core to core changes within seconds on a virtual machine, by a factor of four. So what
+/// is compared has to be measured at nearly the same time, and often.
+pub(crate) fn turns() -> std::ops::RangeInclusive<usize> {
+    1..=if is_test() { 1 } else { 8 }
+}
+
+fn is_test() -> bool {
+    std::env::args().any(|argument| argument == "--test")
+}
+
+/// What criterion has measured, in nanoseconds a delivery. The file goes: a later run may leave this line out.
+fn take_samples(group: &str, function: &str, deliveries: u64) -> Vec<f64> {
+    let path = results().join(group).join(function).join("new").join("sample.json");
+    let samples = || -> Option<Vec<f64>> {
+        let sample: serde_json::Value = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+        let list = |name| -> Option<Vec<f64>> { sample.get(name)?.as_array()?.iter().map(|n| n.as_f64()).collect() };
+        Some(list("times")?.into_iter().zip(list("iters")?).map(|(time, n)| time / n / deliveries as f64).collect())
+    };
+    let samples = samples().unwrap_or_default();
+    // There is none in a test run.
+    drop(fs::remove_file(&path));
+    samples
 }
 
 /// Where criterion puts its results.
@@ -91,7 +124,7 @@ fn results() -> PathBuf {
     target.unwrap_or_else(|| "target".into()).join("criterion")
 }
 
-/// The distribution of what one iteration took, in nanoseconds.
+/// A distribution of times in nanoseconds.
 struct Figure {
     low: f64,
     median: f64,
@@ -99,27 +132,17 @@ struct Figure {
 }
 
 impl Figure {
-    fn read(path: &Path) -> Option<Self> {
-        let sample: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-        let list = |name| -> Option<Vec<f64>> { sample.get(name)?.as_array()?.iter().map(|n| n.as_f64()).collect() };
-        let mut times: Vec<_> = list("times")?.into_iter().zip(list("iters")?).map(|(time, n)| time / n).collect();
-        times.sort_by(f64::total_cmp);
-        let at = |part: usize| times.get((times.len() - 1) * part / 10).copied();
+    fn of(mut samples: Vec<f64>) -> Option<Self> {
+        samples.sort_by(f64::total_cmp);
+        let at = |part: usize| samples.get(samples.len().checked_sub(1)? * part / 10).copied();
         Some(Self { low: at(1)?, median: at(5)?, high: at(9)? })
     }
 
-    /// A figure without a distribution.
-    fn one(median: f64) -> Self {
-        Self { low: median, median, high: median }
-    }
-
-    fn for_each(&self, deliveries: u64) -> Self {
-        let deliveries = deliveries as f64;
-        Self { low: self.low / deliveries, median: self.median / deliveries, high: self.high / deliveries }
-    }
-
     fn cells(&self) -> String {
-        let range = if self.low == self.high { String::new() } else { format!("{:.1} to {:.1}", self.low, self.high) };
-        format!("{:.1} | {range}", self.median)
+        format!("{:.1} | {:.1} to {:.1}", self.median, self.low, self.high)
     }
+}
+
+fn median(samples: Vec<f64>) -> Option<f64> {
+    Some(Figure::of(samples)?.median)
 }
