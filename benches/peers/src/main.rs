@@ -18,16 +18,17 @@ mod table;
 mod tally;
 mod watchdog;
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use criterion::Criterion;
 
+use crate::table::Table;
+
 fn main() {
-    let start = SystemTime::now();
     let mut criterion = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(2))
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(100))
+        .measurement_time(Duration::from_millis(300))
         .configure_from_args();
     let tables = [
         fan_out::run(&mut criterion),
@@ -36,8 +37,5 @@ fn main() {
         many_to_many::run(&mut criterion),
     ];
     criterion.final_summary();
-    // In a test run there is nothing to show.
-    if !std::env::args().any(|argument| argument == "--test") {
-        tables.iter().for_each(|table| table.print(start));
-    }
+    tables.iter().for_each(Table::print);
 }

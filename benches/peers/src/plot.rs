@@ -2,6 +2,7 @@
 
 mod results;
 
+use std::collections::BTreeMap;
 use std::env;
 use std::error::Error;
 use std::fs;
@@ -12,9 +13,9 @@ use std::time::Duration;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::results::{CHUNK, Figure, stored};
+use crate::results::{CHUNK, Figure, TURNS, Turn, group, stored};
 
-const GROUP: &str = "W1 u64 to 8";
+const WORKLOAD: &str = "W1 u64 to 8";
 const TITLE: &str = "One publisher, one topic, 8 subscribers";
 const AXIS: &str = "nanoseconds a publish (logarithmic; shorter is faster)";
 const HIGHLIGHTED: &str = "tramline";
@@ -52,16 +53,25 @@ fn main() -> ExitCode {
 
 /// The systems of the last run with their times, the quickest first.
 fn figures() -> Result<Vec<(String, Figure)>, Box<dyn Error>> {
-    let missing = || format!("there are no results of \"{GROUP}\" yet: run `cargo bench` first");
-    let folder = stored().ok_or_else(missing)?.join(GROUP);
-    let mut figures = Vec::new();
-    for entry in fs::read_dir(folder).map_err(|_| missing())? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        figures.extend(Figure::read(&entry.path(), CHUNK).map(|figure| (name, figure)));
+    let missing = || format!("there are no results of \"{WORKLOAD}\" yet: run `cargo bench` first");
+    let folder = stored().ok_or_else(missing)?;
+    let mut turns = Vec::new();
+    for turn in 1..=TURNS {
+        for entry in fs::read_dir(folder.join(group(WORKLOAD, turn))).map_err(|_| missing())? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            turns.extend(Turn::read(&entry.path(), CHUNK).map(|turn| (name, turn)));
+        }
     }
-    let last = figures.iter().map(|(_, figure)| figure.measured).max().ok_or_else(missing)?;
-    figures.retain(|(_, figure)| figure.measured >= last - ONE_RUN);
+    let last = turns.iter().map(|(_, turn)| turn.measured).max().ok_or_else(missing)?;
+    let mut samples = BTreeMap::<_, Vec<f64>>::new();
+    for (name, turn) in turns {
+        if turn.measured >= last - ONE_RUN {
+            samples.entry(name).or_default().extend(turn.samples);
+        }
+    }
+    let figure = |(name, samples)| Some((name, Figure::of(samples)?));
+    let mut figures: Vec<_> = samples.into_iter().filter_map(figure).collect();
     figures.sort_by(|(_, one), (_, other)| one.median.total_cmp(&other.median));
     Ok(figures)
 }

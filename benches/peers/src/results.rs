@@ -15,28 +15,50 @@ pub(crate) fn stored() -> Option<PathBuf> {
     program.ancestors().map(|folder| folder.join("criterion")).find(|folder| folder.is_dir())
 }
 
-/// The distribution of a time in nanoseconds.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Figure {
-    /// Ten of a hundred samples took less.
-    pub(crate) low: f64,
-    pub(crate) median: f64,
-    /// Ten of a hundred samples took more.
-    pub(crate) high: f64,
+/// How often the systems take turns.
+///
+/// How long a cache line takes from core to core changes within seconds on a virtual machine, by a factor of four. So what
+/// is compared has to be measured at nearly the same time, and often.
+pub(crate) const TURNS: usize = 6;
+
+/// The name of criterion's group.
+pub(crate) fn group(workload: &str, turn: usize) -> String {
+    format!("{workload}, turn {turn}")
+}
+
+/// What one turn of a system has measured: times in nanoseconds.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    pub(crate) samples: Vec<f64>,
     pub(crate) measured: SystemTime,
 }
 
-impl Figure {
-    /// The time of one of `parts` equal parts of an iteration.
+impl Turn {
+    /// The times of one of `parts` equal parts of an iteration.
     pub(crate) fn read(benchmark: &Path, parts: u64) -> Option<Self> {
         let path = benchmark.join("new").join("sample.json");
         let measured = fs::metadata(&path).ok()?.modified().ok()?;
         let sample: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
         let list = |name| -> Option<Vec<f64>> { sample.get(name)?.as_array()?.iter().map(|n| n.as_f64()).collect() };
-        let mut times: Vec<_> =
-            list("times")?.into_iter().zip(list("iters")?).map(|(time, n)| time / n / parts as f64).collect();
-        times.sort_by(f64::total_cmp);
-        let at = |tenth: usize| times.get(times.len().checked_sub(1)? * tenth / 10).copied();
-        Some(Self { low: at(1)?, median: at(5)?, high: at(9)?, measured })
+        let samples = list("times")?.into_iter().zip(list("iters")?).map(|(time, n)| time / n / parts as f64).collect();
+        Some(Self { samples, measured })
+    }
+}
+
+/// A distribution.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Figure {
+    /// Ten of a hundred samples were less.
+    pub(crate) low: f64,
+    pub(crate) median: f64,
+    /// Ten of a hundred samples were more.
+    pub(crate) high: f64,
+}
+
+impl Figure {
+    pub(crate) fn of(mut samples: Vec<f64>) -> Option<Self> {
+        samples.sort_by(f64::total_cmp);
+        let at = |tenth: usize| samples.get(samples.len().checked_sub(1)? * tenth / 10).copied();
+        Some(Self { low: at(1)?, median: at(5)?, high: at(9)? })
     }
 }

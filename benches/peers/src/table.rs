@@ -1,14 +1,13 @@
 //! The systems beside each other: measured in turn, printed as markdown.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use criterion::{Criterion, SamplingMode, Throughput};
 
 use crate::peer::{Cannot, System};
 use crate::peers;
-use crate::results::{CHUNK, Figure, stored};
+use crate::results::{CHUNK, Figure, TURNS, Turn, group, stored};
 
 /// One workload in its variants.
 pub(crate) struct Table {
@@ -24,8 +23,30 @@ struct Column {
     name: String,
     messages: u64,
     deliveries: u64,
-    /// In the order of the systems: why it has no figure, if it has none.
-    cells: Vec<Option<Cannot>>,
+    /// In the order of the systems.
+    cells: Vec<Cell>,
+}
+
+/// One system in one column.
+struct Cell {
+    cannot: Option<Cannot>,
+    /// What each turn has measured; none if a filter on the command line has left it out.
+    turns: Vec<Vec<f64>>,
+}
+
+impl Cell {
+    fn figure(&self) -> Option<Figure> {
+        Figure::of(self.turns.concat())
+    }
+
+    /// How many times as long as `other`: the median of what the turns say.
+    fn ratio(&self, other: &Self) -> Option<f64> {
+        let medians = |cell: &Self| -> Vec<f64> {
+            cell.turns.iter().cloned().filter_map(Figure::of).map(|figure| figure.median).collect()
+        };
+        let ratios = medians(self).into_iter().zip(medians(other)).map(|(this, other)| this / other).collect();
+        Some(Figure::of(ratios)?.median)
+    }
 }
 
 impl Table {
@@ -40,7 +61,7 @@ impl Table {
         Self { workload, title, units, systems, columns: Vec::new() }
     }
 
-    /// Measures a variant for every system, one right after the other.
+    /// Measures a variant for every system, one right after the other, in turns.
     ///
     /// `run` times a round with so many messages from each publisher, `what` names it in a panic. An iteration is a
     /// chunk from each of the `publishers`; each message arrives `copies` times.
@@ -53,50 +74,58 @@ impl Table {
     ) {
         let messages = publishers * CHUNK;
         let deliveries = (messages as f64 * copies) as u64;
-        let group_name = format!("{} {name}", self.workload);
-        let mut group = criterion.benchmark_group(&group_name);
-        // As many iterations in every sample: a slow peer takes no longer than a quick one.
-        group.sampling_mode(SamplingMode::Flat).throughput(Throughput::Elements(deliveries));
-        let mut cells = Vec::new();
-        for system in &self.systems {
-            let what = format!("{group_name}, {}", system.name);
-            // A first round, not measured, shows whether the system can do it. It fills every queue several times.
-            cells.push(run(system, &what, 16 * CHUNK).err());
-            if cells.last().is_some_and(Option::is_none) {
+        let workload = format!("{} {name}", self.workload);
+        let what = |system: &System| format!("{workload}, {}", system.name);
+        // A first round, not measured, shows whether the system can do it. It fills every queue several times.
+        let first = |system: &&System| run(system, &what(system), 16 * CHUNK).err();
+        let mut cells: Vec<_> =
+            self.systems.iter().map(first).map(|cannot| Cell { cannot, turns: Vec::new() }).collect();
+        for turn in 1..=if is_test() { 1 } else { TURNS } {
+            let group_name = group(&workload, turn);
+            let mut group = criterion.benchmark_group(&group_name);
+            // As many iterations in every sample: a slow peer takes no longer than a quick one.
+            group.sampling_mode(SamplingMode::Flat).throughput(Throughput::Elements(deliveries));
+            for (system, cell) in self.systems.iter().zip(&mut cells) {
+                if cell.cannot.is_some() {
+                    continue;
+                }
+                let start = SystemTime::now();
                 group.bench_function(system.name, |bencher| {
-                    bencher.iter_custom(|chunks| run(system, &what, chunks * CHUNK).expect("it could a moment ago"));
+                    let run = |chunks| run(system, &what(system), chunks * CHUNK).expect("it could a moment ago");
+                    bencher.iter_custom(run);
                 });
+                let measured = stored().and_then(|all| Turn::read(&all.join(&group_name).join(system.name), messages));
+                cell.turns.extend(measured.filter(|turn| turn.measured >= start).map(|turn| turn.samples));
             }
+            group.finish();
         }
-        group.finish();
         self.columns.push(Column { name, messages, deliveries, cells });
     }
 
-    /// Prints what was measured since `start`.
-    pub(crate) fn print(&self, start: SystemTime) {
-        let Some(folder) = stored() else { return };
-        let measured = |column| (0..self.systems.len()).any(|row| self.figure(&folder, column, row, start).is_some());
-        if !self.columns.iter().any(measured) {
+    /// Prints what was measured.
+    pub(crate) fn print(&self) {
+        let mut cells = self.columns.iter().flat_map(|column| &column.cells);
+        // In a test run there is nothing to show.
+        if is_test() || cells.all(|cell| cell.turns.is_empty()) {
             return;
         }
         let mut reasons = Reasons::default();
         println!("\n## {}: {}\n", self.workload, self.title);
         let (timed, counted) = self.units;
         println!("Nanoseconds a {timed}: median (10th to 90th percentile), and how many times tramline's.\n");
-        self.print_rows(|column, row| match column.cells[row] {
-            Some(Cannot(reason)) => Some(format!("- [{}]", reasons.number(reason))),
-            None => {
-                let Figure { low, median, high, .. } = self.figure(&folder, column, row, start)?;
-                let tramline = self.figure(&folder, column, 0, start);
-                let ratio = tramline.map_or(String::new(), |tramline| format!(", {:.2}x", median / tramline.median));
-                Some(format!("{} ({} to {}){ratio}", short(median), short(low), short(high)))
+        self.print_rows(|column, row| {
+            let cell = &column.cells[row];
+            if let Some(Cannot(reason)) = cell.cannot {
+                return Some(format!("- [{}]", reasons.number(reason)));
             }
+            let Figure { low, median, high } = cell.figure()?;
+            let ratio = cell.ratio(&column.cells[0]).map_or(String::new(), |ratio| format!(", {ratio:.2}x"));
+            Some(format!("{} ({} to {}){ratio}", short(median), short(low), short(high)))
         });
         println!("\nMillion {counted} a second, from the median.\n");
         self.print_rows(|column, row| {
             let copies = column.deliveries as f64 / column.messages as f64;
-            let figure = self.figure(&folder, column, row, start)?;
-            Some(short(copies * 1_000.0 / figure.median))
+            Some(short(copies * 1_000.0 / column.cells[row].figure()?.median))
         });
         reasons.print();
     }
@@ -114,12 +143,10 @@ impl Table {
             }
         }
     }
+}
 
-    fn figure(&self, folder: &Path, column: &Column, row: usize, start: SystemTime) -> Option<Figure> {
-        let group = format!("{} {}", self.workload, column.name);
-        let figure = Figure::read(&folder.join(group).join(self.systems[row].name), column.messages)?;
-        (figure.measured >= start).then_some(figure)
-    }
+fn is_test() -> bool {
+    std::env::args().any(|argument| argument == "--test")
 }
 
 /// The footnotes of a table.
