@@ -22,7 +22,7 @@ fn subscribe(bus: &Bus<u64>, pattern: &str) -> Subscriber<u64> {
 
 fn main() {
     let bus = Bus::<u64>::new();
-    println!("| bytes for each | u64 |");
+    println!("\n| bytes for each | u64 |");
     println!("| --- | --- |");
     println!("| idle topic with a publisher | {} |", each(|n| bus.publisher(format!("a.{n}"))));
     let channel = each(|_| crossbeam_channel::bounded::<u64>(256));
