@@ -5,7 +5,7 @@
 mod support;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
@@ -668,6 +668,39 @@ fn a_caller_that_polls_hears_of_the_close_after_the_responder_has() {
             assert!(ask(&message));
             assert!(matches!(pending.try_take(), Some(Err(ReplyRecvError::Closed))));
             assert!(pending.try_take().is_none(), "that was the one end that it has");
+        }
+    });
+}
+
+#[test]
+fn of_several_threads_that_poll_one_takes_the_answer() {
+    within_limit(|| {
+        let bus = Bus::<u32>::new();
+        let service = bus.subscribe("ask").unwrap();
+        for round in 0..2_000 {
+            let pending = bus.request("ask", round).unwrap();
+            let request = service.recv().unwrap();
+            let (taken, answered) = (AtomicUsize::new(0), AtomicBool::new(false));
+            thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| {
+                        while taken.load(Ordering::SeqCst) == 0 {
+                            // Looked at before the poll: after the answer, one poll of each thread is enough.
+                            let last = answered.load(Ordering::SeqCst);
+                            if let Some(answer) = pending.try_take() {
+                                assert_eq!(answer.unwrap(), round);
+                                taken.fetch_add(1, Ordering::SeqCst);
+                            } else if last {
+                                break;
+                            }
+                        }
+                    });
+                }
+                request.reply(round).unwrap();
+                answered.store(true, Ordering::SeqCst);
+            });
+            assert_eq!(taken.into_inner(), 1);
+            assert!(pending.try_take().is_none());
         }
     });
 }
