@@ -182,7 +182,7 @@ impl<T, R> Mailbox<T, R> {
     ) -> Self {
         let (end_trigger, ended) = EndTrigger::new();
         let is_special = options.overflow == Overflow::DropOldest || kept > 0;
-        let at_every_message = if is_special { reading::SPECIAL } else { 0 };
+        let reading_attention = reading::WAS_EMPTY | if is_special { reading::SPECIAL } else { 0 };
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             patterns: options.patterns,
@@ -210,7 +210,7 @@ impl<T, R> Mailbox<T, R> {
             extra_room: AtomicUsize::new(kept),
             was_roomy: kept > 0,
             lost_in_front: Tally::default(),
-            reading: CachePadded::new(Reading { attention: AtomicU8::new(at_every_message), ..Reading::default() }),
+            reading: CachePadded::new(Reading { attention: AtomicU8::new(reading_attention), ..Reading::default() }),
         }
     }
 
@@ -446,8 +446,9 @@ impl<T: Clone, R> Mailbox<T, R> {
 
     #[inline(never)]
     fn note_depth_behind(&self) {
-        // The message that was taken out was waiting too.
-        self.note_depth(self.queue.len() + 1);
+        // The message that was taken out was waiting too; by now another may have its place.
+        let depth = self.queue.len() + 1;
+        self.note_depth(if self.was_roomy { depth } else { depth.min(self.capacity) });
     }
 
     /// The queue is empty. Where messages stream in, a reader that looks again at once gets each as it comes, and fights
@@ -513,10 +514,11 @@ impl<T: Clone, R> Mailbox<T, R> {
     pub(crate) fn recv_deadline(&self, deadline: Instant) -> Result<Message<T, R>, RecvTimeoutError> {
         match self.try_recv() {
             Ok(message) => return Ok(message),
-            Err(TryRecvError::Empty) => self.let_some_gather(),
             Err(TryRecvError::Closed) => return Err(RecvTimeoutError::Closed),
             Err(TryRecvError::Overflowed) => return Err(RecvTimeoutError::Overflowed),
-        };
+            Err(TryRecvError::Empty) => {}
+        }
+        self.let_some_gather();
         loop {
             match self.queue.recv_deadline(deadline).map(|item| self.open(item)) {
                 Ok(Some(message)) => return Ok(message),

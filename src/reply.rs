@@ -54,7 +54,7 @@ enum SlotState<R> {
 
 pub(crate) struct ReplySlot<R> {
     state: Mutex<SlotState<R>>,
-    /// Set once the state is one of the last three, so that a caller can look without the lock.
+    /// Set when the state becomes one of the last three, so that a caller can look without the lock.
     ended: AtomicBool,
     responders: AtomicUsize,
     /// Why a handler that did not promise an answer failed; told if nobody answers.
@@ -115,12 +115,15 @@ impl<R> ReplySlot<R> {
                 *state = SlotState::Cancelled;
                 Some(Answer::Closed)
             }
-            _ if closed => {
+            before if closed => {
                 *state = SlotState::Cancelled;
+                self.ended.store(true, Ordering::Relaxed);
+                drop(state);
+                drop(before);
                 Some(Answer::Closed)
             }
-            other => {
-                *state = other;
+            before => {
+                *state = before;
                 None
             }
         }
@@ -162,8 +165,10 @@ impl<R> ReplySlot<R> {
                 drop(sleeper);
                 Ok(())
             }
-            SlotState::Channel(_, collector) if collector.strong_count() == 0 => {
+            SlotState::Channel(answers, collector) if collector.strong_count() == 0 => {
                 *state = SlotState::Cancelled;
+                drop(state);
+                drop(answers);
                 Err(Refused::Cancelled(answer))
             }
             SlotState::Channel(answers, _) => {
@@ -236,6 +241,7 @@ impl<R: Send + 'static> ReplySlot<R> {
     pub(crate) fn call_back(self: &Arc<Self>, callback: Callback<R>) -> Option<Callback<R>> {
         let entry: Weak<dyn EndsWithBus> = Arc::<Self>::downgrade(self);
         let Some(registration) = Registration::new(&self.lifecycle, entry) else { return Some(callback) };
+        // From here on the end of the bus ends this slot, whether the callback is in it yet or not.
         let mut state = self.state.lock();
         if !matches!(*state, SlotState::Waiting(_)) {
             return Some(callback);
@@ -263,7 +269,8 @@ pub(crate) fn call<R>(lifecycle: &Lifecycle, callback: Callback<R>, answer: Answ
 impl<R: Send> EndsWithBus for ReplySlot<R> {
     fn bus_closed(&self) {
         let mut state = self.state.lock();
-        if !matches!(*state, SlotState::Callback(..)) {
+        // `Waiting`: its callback has been registered and is about to be set, see `call_back`.
+        if !matches!(*state, SlotState::Waiting(_) | SlotState::Callback(..)) {
             return;
         }
         let before = std::mem::replace(&mut *state, SlotState::Cancelled);

@@ -226,6 +226,8 @@ impl<T: Clone, R> Route<T, R> {
             return Err(Undelivered { next: 0, delivery, original, spare: None });
         };
         for (next, sender) in others.iter().enumerate() {
+            // Looked at before the copy is made, so that a refusal costs none. A `Clone` that ends the mailbox comes too
+            // late: its copy is abandoned, as if another thread had done it.
             match sender.way() {
                 Way::Usual => match sender.put(topic, original.copy(replies)) {
                     Ok(()) => delivery.delivered += 1,

@@ -194,6 +194,23 @@ fn o02_the_losses_that_messages_tell_of_add_up_under_many_publishers() {
 }
 
 #[test]
+fn the_high_water_mark_is_exact_for_a_burst_into_an_empty_mailbox() {
+    for overflow in [Overflow::Block, Overflow::DropNewest, Overflow::DropOldest] {
+        for capacity in [1, 10, 100, 200] {
+            let bus = Bus::<u32>::new();
+            let subscriber = bus.subscription("tick").capacity(capacity).overflow(overflow).open().unwrap();
+            let high_water = || bus.stats().subscriptions[0].high_water;
+            for burst in [1, capacity / 2, capacity] {
+                (0..burst).for_each(|_| bus.fire("tick", 1));
+                assert_eq!((0..burst).filter(|_| subscriber.recv().is_ok()).count(), burst);
+                assert_eq!(subscriber.try_iter().count(), 0);
+                assert_eq!(high_water(), burst.max(1));
+            }
+        }
+    }
+}
+
+#[test]
 fn o02_a_full_mailbox_in_any_place_costs_the_others_nothing() {
     for overflow in [Overflow::DropNewest, Overflow::DropOldest] {
         for full in 0..3 {

@@ -673,6 +673,44 @@ fn a_caller_that_polls_hears_of_the_close_after_the_responder_has() {
 }
 
 #[test]
+fn r13_on_reply_that_races_with_the_end_of_the_bus_is_told_of_it() {
+    const CALLERS: usize = 4;
+
+    within_limit(|| {
+        for round in 0..400_u64 {
+            let bus = Bus::<u32>::new();
+            let service = bus.subscribe("ask").unwrap();
+            let running = AtomicUsize::new(0);
+            thread::scope(|scope| {
+                let caller = || {
+                    running.fetch_add(1, Ordering::SeqCst);
+                    // The requests of all callers are the same, so each answers some of them, and keeps the last.
+                    while let Ok(pending) = bus.request("ask", 1) {
+                        let Ok(request) = service.recv() else { break };
+                        let (sender, told) = channel();
+                        pending.on_reply(move |outcome| drop(sender.send(outcome)));
+                        if bus.is_closed() {
+                            let outcome = told.recv_timeout(LONG).unwrap();
+                            assert!(matches!(outcome, Ok(1) | Err(ReplyRecvError::Closed)), "{outcome:?}");
+                            return Some(request);
+                        }
+                        let _ = request.reply(1);
+                    }
+                    None
+                };
+                let callers: Vec<_> = (0..CALLERS).map(|_| scope.spawn(caller)).collect();
+                wait_until("all callers run", || running.load(Ordering::SeqCst) == CALLERS);
+                // At different moments of what they do.
+                (0..(round * 7919) % 20_000).for_each(|_| std::hint::spin_loop());
+                bus.close();
+                // Only now may the kept ones go.
+                drop(callers.into_iter().map(|caller| caller.join().unwrap()).collect::<Vec<_>>());
+            });
+        }
+    });
+}
+
+#[test]
 fn of_several_threads_that_poll_one_takes_the_answer() {
     within_limit(|| {
         let bus = Bus::<u32>::new();

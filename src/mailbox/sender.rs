@@ -95,7 +95,7 @@ impl<T, R> MailboxSender<T, R> {
     /// Only a mailbox that blocks may use it for good: its publishers wait at the channel, which knows nothing of this.
     #[inline]
     fn try_send(&self, topic: &Topic, envelope: Envelope<T, R>) -> Result<(), Envelope<T, R>> {
-        if self.mailbox.was_roomy && self.mailbox.overflow != Overflow::Block && self.is_full() {
+        if self.mailbox.was_roomy && self.is_full() {
             return Err(envelope);
         }
         self.queue.try_send(topic, envelope)
@@ -103,7 +103,7 @@ impl<T, R> MailboxSender<T, R> {
 
     fn is_full(&self) -> bool {
         let mailbox = &*self.mailbox;
-        if mailbox.was_roomy {
+        if mailbox.was_roomy && mailbox.overflow != Overflow::Block {
             mailbox.len() >= mailbox.capacity + mailbox.extra_room.load(Ordering::Relaxed)
         } else {
             self.queue.is_full()
@@ -179,7 +179,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
             return Offer::Taken { evicted: self.push_evicting(topic, parcel) };
         }
         // No envelope is made for a queue that will not take it: telling of losses needs an allocation.
-        if self.mailbox.has_lost_behind() && self.queue.is_full() {
+        if self.mailbox.has_lost_behind() && self.is_full() {
             return self.full(parcel);
         }
         match self.try_send(topic, self.envelope(parcel)) {
@@ -259,13 +259,20 @@ impl<T: Clone, R> MailboxSender<T, R> {
         let (topic, envelope) = self.mailbox.queue.try_recv().ok()?;
         self.mailbox.message_left();
         if !envelope.is_retained() {
-            // Before the next message gets in, which will tell of it.
-            self.mailbox.lost_in_front.add(envelope.lost_before() + 1);
+            self.count_evicted();
         }
         Some((topic, envelope))
     }
 
-    /// Counts a message that had to go, unless it was nobody's loss; tells how many that makes.
+    /// Before the new message gets in: the next one to be taken out tells of it.
+    fn count_evicted(&self) {
+        self.mailbox.lost_in_front.add(1);
+        self.mailbox.evicted.add(1);
+        self.mailbox.losses.dropped.add(1);
+    }
+
+    /// What is left to do for a message that had to go: it was counted, unless it is a retained value, which only the
+    /// filter can tell to be a loss. Tells how many that makes.
     fn evicted(&self, (topic, envelope): Addressed<T, R>) -> usize {
         let mailbox = &*self.mailbox;
         let losses = &*mailbox.losses;
@@ -276,10 +283,8 @@ impl<T: Clone, R> MailboxSender<T, R> {
             if !mailbox.accepts(&payload) {
                 return 0;
             }
-            mailbox.lost_in_front.add(1);
+            self.count_evicted();
         }
-        mailbox.evicted.add(1);
-        losses.dropped.add(1);
         if losses.is_listening() {
             losses.post(&topic, payload, DeadLetterReason::Evicted, 0);
         }
