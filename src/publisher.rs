@@ -268,6 +268,8 @@ where
         self.core.gather(&self.entry.topic, self.entry.route.load(), payload)
     }
 
+    // Always: the call and what it saves of registers are 2 ns of 25. All but the short way is calls.
+    #[inline(always)]
     fn send(&self, payload: T, wait: Wait) -> Result<Delivery, PublishError<T>> {
         self.core.publish(&self.entry.topic, &mut Some(self.entry.route.load()), payload, wait)
     }
