@@ -66,17 +66,17 @@ def sections(peers):
 
 
 def comparison(found):
-    """A row for each system with the median of each figure in README; the quickest with eight subscribers first."""
+    """A row for each system with its ratio to ours in each column of README; the quickest with eight subscribers first."""
     systems, place = {}, [name for _, _, name in IN_README].index("8 subscribers")
     for column, (workload, name, _) in enumerate(IN_README):
         rows = table(found[workload], "system").splitlines()
         at = cells(rows[0]).index(name)
         for row in rows[2:]:
-            figure = cells(row)[at].split(" ")[0]
-            systems.setdefault(cells(row)[0], ["-"] * len(IN_README))[column] = figure
+            ratio = re.search(r", ([0-9.]+)x$", cells(row)[at])
+            systems.setdefault(cells(row)[0], ["-"] * len(IN_README))[column] = ratio.group(1) if ratio else "-"
     number = lambda text: float(text) if text != "-" else float("inf")
     rows = sorted(systems.items(), key=lambda system: [number(system[1][place]), number(system[1][-1])])
-    head = f"| ns | {' | '.join(name for _, _, name in IN_README)} |\n| --- |{' ---: |' * len(IN_README)}\n"
+    head = f"| time, tramline's is 1 | {' | '.join(name for _, _, name in IN_README)} |\n| --- |{' ---: |' * len(IN_README)}\n"
     ours = lambda name: f"**{name}**" if name == "tramline" else name
     return head + "\n".join(f"| {ours(name)} | {' | '.join(figures)} |" for name, figures in rows)
 

@@ -17,7 +17,7 @@ use crate::results::{CHUNK, Figure, TURNS, Turn, group, stored};
 
 const WORKLOAD: &str = "W1 u64 to 8";
 const TITLE: &str = "One publisher, one topic, 8 subscribers";
-const AXIS: &str = "nanoseconds a publish (logarithmic; shorter is faster)";
+const AXIS: &str = "time for a publish, tramline's is 1 (logarithmic; shorter is faster)";
 const HIGHLIGHTED: &str = "tramline";
 
 /// The group takes less than this in one run. What is older was left by another run.
@@ -51,27 +51,35 @@ fn main() -> ExitCode {
     }
 }
 
-/// The systems of the last run with their times, the quickest first.
+/// The systems of the last run, the quickest first: how many times as long as ours each took, over the turns.
+///
+/// Ratios of what was measured in the same turn, because the machine has faster and slower times.
 fn figures() -> Result<Vec<(String, Figure)>, Box<dyn Error>> {
     let missing = || format!("there are no results of \"{WORKLOAD}\" yet: run `cargo bench` first");
     let folder = stored().ok_or_else(missing)?;
     let mut turns = Vec::new();
     for turn in 1..=TURNS {
+        let mut medians = BTreeMap::new();
         for entry in fs::read_dir(folder.join(group(WORKLOAD, turn))).map_err(|_| missing())? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            turns.extend(Turn::read(&entry.path(), CHUNK).map(|turn| (name, turn)));
+            let Some(Turn { samples, measured }) = Turn::read(&entry.path(), CHUNK) else { continue };
+            medians.extend(Figure::of(samples).map(|figure| (name, (figure.median, measured))));
+        }
+        turns.push(medians);
+    }
+    let last = turns.iter().flat_map(|turn| turn.values()).map(|(_, measured)| *measured).max().ok_or_else(missing)?;
+    let mut ratios = BTreeMap::<_, Vec<f64>>::new();
+    for turn in turns {
+        let (ours, _) = *turn.get(HIGHLIGHTED).ok_or_else(missing)?;
+        for (name, (median, measured)) in turn {
+            if measured >= last - ONE_RUN {
+                ratios.entry(name).or_default().push(median / ours);
+            }
         }
     }
-    let last = turns.iter().map(|(_, turn)| turn.measured).max().ok_or_else(missing)?;
-    let mut samples = BTreeMap::<_, Vec<f64>>::new();
-    for (name, turn) in turns {
-        if turn.measured >= last - ONE_RUN {
-            samples.entry(name).or_default().extend(turn.samples);
-        }
-    }
-    let figure = |(name, samples)| Some((name, Figure::of(samples)?));
-    let mut figures: Vec<_> = samples.into_iter().filter_map(figure).collect();
+    let figure = |(name, ratios)| Some((name, Figure::of(ratios)?));
+    let mut figures: Vec<_> = ratios.into_iter().filter_map(figure).collect();
     figures.sort_by(|(_, one), (_, other)| one.median.total_cmp(&other.median));
     Ok(figures)
 }
@@ -90,10 +98,11 @@ fn draw(figures: &[(String, Figure)]) -> Result<String, Box<dyn Error>> {
             root.draw(&Text::new(text.to_owned(), (x, y), style))
         };
         text(TITLE, 22, INK, (20, 28), HPos::Left)?;
-        let what = "u64, every message counted and checked; the line is the 10th to 90th percentile";
+        let what =
+            "u64, every message counted and checked; median of the turns; the line is their 10th to 90th percentile";
         text(what, 14, QUIET, (20, 56), HPos::Left)?;
 
-        let (bottom, top) = (1.0, slowest * 1.2);
+        let (bottom, top) = (0.01, slowest * 1.2);
         let mut chart = ChartBuilder::on(&root)
             .margin_top(ABOVE)
             .margin_bottom(BELOW)
@@ -116,7 +125,7 @@ fn draw(figures: &[(String, Figure)]) -> Result<String, Box<dyn Error>> {
             let (_, y) = chart.backend_coord(&(bottom, middle));
             text(name, 15, ink, (LEFT as i32 - 10, y), HPos::Right)?;
             let (x, _) = chart.backend_coord(&(figure.median.max(figure.high), middle));
-            text(&format!("{:.0}", figure.median), 14, ink, (x + 8, y), HPos::Left)?;
+            text(&format!("{:.2}", figure.median), 14, ink, (x + 8, y), HPos::Left)?;
         }
         let under = (ABOVE + rows * ROW) as i32;
         let middle = ((LEFT + WIDTH - RIGHT) / 2) as i32;
