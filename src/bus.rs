@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use arc_swap::Guard;
 
-use crate::core::{Core, DrainReport};
+use crate::core::Core;
 use crate::dead_letter::DeadLetters;
+use crate::drain::{DrainReport, drain};
 use crate::error::{PublishError, RequestError, SubscribeError, TopicError};
 use crate::gather::Replies;
 use crate::handler::{Handler, Outcome};
-use crate::lifecycle::Phase;
+use crate::lifecycle::{Family, Phase};
 use crate::mailbox::Overflow;
 use crate::message::Message;
 use crate::publisher::{Publisher, wait_for};
@@ -22,6 +23,9 @@ use crate::stats::BusStats;
 use crate::subscriber::Subscriber;
 use crate::subscription::SubscriptionBuilder;
 use crate::topic::{Pattern, Topic};
+
+/// Of a mailbox, in messages, unless somebody chooses another.
+pub(crate) const DEFAULT_CAPACITY: usize = 256;
 
 /// A message bus within one process, for payloads of type `T` and replies of type `R`.
 ///
@@ -82,7 +86,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn builder() -> BusBuilder<T, R> {
-        BusBuilder { capacity: 256, overflow: Overflow::Block, types: PhantomData }
+        BusBuilder { capacity: DEFAULT_CAPACITY, overflow: Overflow::default(), types: PhantomData }
     }
 
     /// A handle that publishes to one topic: the fast path.
@@ -452,6 +456,31 @@ where
             Err(error) => Err(PublishError::Topic(error.into(), payload)),
         }
     }
+
+    /// Refuses new work, waits until all queues are empty and all handlers idle, at most this long, then closes the bus
+    /// and tells what was left.
+    ///
+    /// What handlers of this bus publish while they finish still belongs to the work, and is accepted until the close.
+    /// New subscriptions are refused, but a group that exists can still be joined. Called from a handler, it does not
+    /// wait for that handler's thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _handler = bus.on("orders.new", |_| {})?;
+    /// for order in 0..100 {
+    ///     let _ = bus.publish("orders.new", order)?;
+    /// }
+    /// assert!(bus.drain(Duration::from_secs(5)).is_complete());
+    /// assert!(bus.is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn drain(&self, within: Duration) -> DrainReport {
+        drain(&*self.core, within)
+    }
 }
 
 impl<T, R> Bus<T, R> {
@@ -508,29 +537,8 @@ impl<T, R> Bus<T, R> {
         self.core.lifecycle.phase() != Phase::Open
     }
 
-    /// Refuses new work, waits until all queues are empty and all handlers idle, at most this long, then closes the bus
-    /// and tells what was left.
-    ///
-    /// What handlers of this bus publish while they finish still belongs to the work, and is accepted until the close.
-    /// New subscriptions are refused, but a group that exists can still be joined. Called from a handler, it does not
-    /// wait for that handler's thread.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// let bus = tramline::Bus::<u32>::new();
-    /// let _handler = bus.on("orders.new", |_| {})?;
-    /// for order in 0..100 {
-    ///     let _ = bus.publish("orders.new", order)?;
-    /// }
-    /// assert!(bus.drain(Duration::from_secs(5)).is_complete());
-    /// assert!(bus.is_closed());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn drain(&self, within: Duration) -> DrainReport {
-        self.core.drain(within)
+    pub(crate) fn from_core(core: Arc<Core<T, R>>) -> Self {
+        Self { core }
     }
 
     /// A handle that does not keep the bus open, for closures that the bus itself holds.
@@ -700,7 +708,7 @@ where
     /// ```
     #[must_use]
     pub fn build(self) -> Bus<T, R> {
-        Bus { core: Arc::new(Core::new(self.capacity, self.overflow)) }
+        Bus { core: Arc::new(Core::new(self.capacity, self.overflow, Family::new())) }
     }
 }
 

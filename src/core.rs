@@ -3,15 +3,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
 
 use arc_swap::Guard;
 use parking_lot::RwLock;
 
 use crate::dead_letter::{DeadLetterReason, Losses};
+use crate::drain::{Drain, Queue, Unable};
 use crate::error::{PublishError, RequestError, SubscribeError};
 use crate::gather::{EachReply, Replies};
-use crate::lifecycle::{Lifecycle, Phase};
+use crate::lifecycle::{Family, Lifecycle, Phase};
 use crate::mailbox::{Filter, Mailbox, MailboxOptions, Overflow};
 use crate::message::Parcel;
 use crate::reply::{NoReply, ReplySource};
@@ -32,11 +32,11 @@ pub(crate) struct Core<T, R> {
 }
 
 impl<T, R> Core<T, R> {
-    pub(crate) fn new(capacity: usize, overflow: Overflow) -> Self {
+    pub(crate) fn new(capacity: usize, overflow: Overflow, family: Family) -> Self {
         let losses = Arc::new(Losses::new());
         Self {
             map: RwLock::new(TopicMap::new(Arc::clone(&losses))),
-            lifecycle: Arc::new(Lifecycle::new()),
+            lifecycle: Arc::new(Lifecycle::new(family)),
             losses,
             capacity,
             overflow,
@@ -108,48 +108,6 @@ impl<T, R> Core<T, R> {
         if let Err(panic) = dropped {
             resume_unwind(panic);
         }
-    }
-
-    /// Refuses new work, waits until the queues are empty and the handlers idle, and closes the bus.
-    ///
-    /// It looks rather than being told: being told would cost every message something, and a drain happens once.
-    pub(crate) fn drain(&self, within: Duration) -> DrainReport {
-        let started = Instant::now();
-        let deadline = started.checked_add(within);
-        // A handler that drains its own bus cannot wait for itself, nor for another that does the same.
-        let draining = self.lifecycle.drains();
-        let own = draining.as_ref().and_then(|(id, _)| self.map.read().subscription(*id).cloned());
-        let _unable = own.as_ref().map(|own| own.is_not_read());
-        self.lifecycle.advance(Phase::Draining);
-        let mut pause = Pause::new(deadline);
-        // Handlers may still publish for one another while they finish, also into queues that were just looked at. So
-        // two looks in a row have to find every queue empty and every worker idle, and no worker may have become busy
-        // from before the first until after the second: then nobody published during the second.
-        loop {
-            let activity = self.lifecycle.activity();
-            let at_rest = self.is_at_rest() && self.is_at_rest() && self.lifecycle.activity() == activity;
-            if at_rest || !pause.wait() {
-                break;
-            }
-        }
-        let mailboxes: Vec<_> = self.map.read().subscriptions().cloned().collect();
-        self.close();
-        // What came from publishers that were on their way is handled too: the threads end when their queues are empty.
-        while self.lifecycle.workers() > self.lifecycle.draining_workers() {
-            if !pause.wait() {
-                break;
-            }
-        }
-        let left = mailboxes.iter().map(|mailbox| mailbox.len()).sum();
-        let busy = self.lifecycle.workers().saturating_sub(self.lifecycle.draining_workers());
-        DrainReport { left, busy, waited: started.elapsed() }
-    }
-
-    fn is_at_rest(&self) -> bool {
-        // The queues first: a worker is busy before it takes a message out. A queue that no reader can take from will
-        // not get any shorter.
-        self.map.read().subscriptions().all(|mailbox| mailbox.len() == 0 || mailbox.is_stuck())
-            && self.lifecycle.busy_workers() <= self.lifecycle.draining_workers()
     }
 }
 
@@ -273,6 +231,45 @@ impl<T: Clone, R> Core<T, R> {
     }
 }
 
+impl<T: Send + 'static, R: Send + 'static> Drain for Core<T, R> {
+    fn refuse(&self) {
+        self.lifecycle.advance(Phase::Draining);
+    }
+
+    fn unable(&self) -> Vec<Unable> {
+        let Some((mailbox, draining)) = self.lifecycle.drains() else { return Vec::new() };
+        let own = self.map.read().subscription(mailbox).cloned();
+        let not_read = own.map(|own| -> Unable { Box::new(own.is_not_read()) });
+        [Box::new(draining) as Unable].into_iter().chain(not_read).collect()
+    }
+
+    fn is_at_rest(&self) -> bool {
+        // A queue that no reader can take from will not get any shorter.
+        self.map.read().subscriptions().all(|mailbox| mailbox.len() == 0 || mailbox.is_stuck())
+            && self.lifecycle.busy_workers() <= self.lifecycle.draining_workers()
+    }
+
+    fn activity(&self) -> u64 {
+        self.lifecycle.activity()
+    }
+
+    fn queues(&self) -> Vec<Queue> {
+        let queue = |mailbox: &Arc<Mailbox<T, R>>| -> Queue {
+            let mailbox = Arc::clone(mailbox);
+            Box::new(move || mailbox.len())
+        };
+        self.map.read().subscriptions().map(queue).collect()
+    }
+
+    fn close(&self) {
+        Core::close(self);
+    }
+
+    fn workers(&self) -> usize {
+        self.lifecycle.workers().saturating_sub(self.lifecycle.draining_workers())
+    }
+}
+
 impl<T, R> Drop for Core<T, R> {
     fn drop(&mut self) {
         self.close();
@@ -297,117 +294,5 @@ pub(crate) fn reader_left<T, R>(core: &Weak<Core<T, R>>, mailbox: &Mailbox<T, R>
     match core.upgrade() {
         Some(core) => core.map.write().reader_left(mailbox),
         None => mailbox.readers_left(1),
-    }
-}
-
-/// Waits between looks: first very short, then longer, never past the deadline.
-struct Pause {
-    next: Duration,
-    deadline: Option<Instant>,
-}
-
-impl Pause {
-    fn new(deadline: Option<Instant>) -> Self {
-        Self { next: Duration::from_micros(20), deadline }
-    }
-
-    /// `false` when the time is over.
-    fn wait(&mut self) -> bool {
-        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        if left == Some(Duration::ZERO) {
-            return false;
-        }
-        std::thread::sleep(left.map_or(self.next, |left| left.min(self.next)));
-        self.next = (self.next * 2).min(Duration::from_millis(5));
-        true
-    }
-}
-
-/// What [`Bus::drain`](crate::Bus::drain) left.
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-///
-/// let bus = tramline::Bus::<u32>::new();
-/// let orders = bus.subscribe("orders.new")?;
-/// let _ = bus.publish("orders.new", 7)?;
-/// let report = bus.drain(Duration::ZERO);
-/// assert!(!report.is_complete());
-/// assert_eq!((report.left(), report.busy()), (1, 0));
-/// assert_eq!(*orders.recv()?, 7); // what is left can still be taken
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "a drain that ran out of time leaves messages behind"]
-pub struct DrainReport {
-    left: usize,
-    busy: usize,
-    waited: Duration,
-}
-
-impl DrainReport {
-    /// The messages that were still waiting in mailboxes when the bus was closed. Subscribers and handlers can go on to
-    /// take them.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let bus = tramline::Bus::<u32>::new();
-    /// let (_audit, _mail) = (bus.subscribe("orders.>")?, bus.subscribe("orders.new")?);
-    /// let _ = bus.publish("orders.new", 7)?;
-    /// assert_eq!(bus.drain(std::time::Duration::ZERO).left(), 2); // one message, in two mailboxes
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn left(&self) -> usize {
-        self.left
-    }
-
-    /// The handler threads that had not ended.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let bus = tramline::Bus::<u32>::new();
-    /// let (go, gate) = std::sync::mpsc::channel::<()>();
-    /// let _handler = bus.on("work", move |_| { let _ = gate.recv(); })?;
-    /// let _ = bus.publish("work", 1)?;
-    /// assert_eq!(bus.drain(std::time::Duration::from_millis(1)).busy(), 1);
-    /// # drop(go);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn busy(&self) -> usize {
-        self.busy
-    }
-
-    /// Whether every queue was empty and every handler had finished in time. What a subscriber has taken out is its
-    /// own.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let bus = tramline::Bus::<u32>::new();
-    /// let orders = bus.subscribe("orders.new")?;
-    /// let _ = bus.publish("orders.new", 7)?;
-    /// let _ = orders.recv()?;
-    /// assert!(bus.drain(std::time::Duration::from_secs(5)).is_complete());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn is_complete(&self) -> bool {
-        self.left == 0 && self.busy == 0
-    }
-
-    /// How long it took.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let bus = tramline::Bus::<u32>::new();
-    /// let within = std::time::Duration::from_secs(5);
-    /// assert!(bus.drain(within).waited() < within); // there was nothing to wait for
-    /// ```
-    pub fn waited(&self) -> Duration {
-        self.waited
     }
 }

@@ -77,6 +77,24 @@
 //! does not block, or use [`try_publish`](Publisher::try_publish) there. The same goes for a handler that waits for the
 //! reply to a request that only its own thread could serve.
 //!
+//! # Many types
+//!
+//! Instead of an enum of everything, a [`Hub`] has a bus for each type of message. A module asks it for the ones that it
+//! knows.
+//!
+//! ```
+//! use tramline::Hub;
+//!
+//! #[derive(Clone)]
+//! struct OrderPlaced { order: u32 }
+//!
+//! let hub = Hub::new();
+//! let orders = hub.bus::<OrderPlaced>().subscribe("orders.>")?;
+//! let _ = hub.bus::<OrderPlaced>().publish("orders.de", OrderPlaced { order: 7 })?;
+//! assert_eq!(orders.recv()?.order, 7);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # The end
 //!
 //! [`Bus::close`] refuses new messages at once; readers get what is queued, then `Closed`. [`Bus::drain`] finishes the
@@ -97,9 +115,11 @@ mod batch;
 mod bus;
 mod core;
 mod dead_letter;
+mod drain;
 mod error;
 mod gather;
 mod handler;
+mod hub;
 mod lifecycle;
 mod mailbox;
 mod message;
@@ -125,13 +145,14 @@ mod topic_map;
 
 pub use crate::batch::PublishAllError;
 pub use crate::bus::{Bus, BusBuilder, WeakBus};
-pub use crate::core::DrainReport;
 pub use crate::dead_letter::{DeadLetter, DeadLetterReason, DeadLetters};
+pub use crate::drain::DrainReport;
 pub use crate::error::{
     InvalidToken, PublishError, RecvError, RecvTimeoutError, RequestError, SubscribeError, TopicError, TryRecvError,
 };
 pub use crate::gather::{GatherError, Replies};
 pub use crate::handler::{Handler, Outcome, StopReport};
+pub use crate::hub::{Event, Hub, HubBusStats, Request, WeakHub};
 pub use crate::mailbox::Overflow;
 pub use crate::message::Message;
 pub use crate::publisher::Publisher;

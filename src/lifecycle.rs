@@ -50,7 +50,19 @@ struct Waiting {
     entries: BTreeMap<u64, Weak<dyn EndsWithBus>>,
 }
 
+/// Buses that are drained as one: each takes what a handler of any of them publishes meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Family(u64);
+
+impl Family {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 pub(crate) struct Lifecycle {
+    family: Family,
     /// Read for every message, so that its line must not be one that is written: beside it lie the workers, and in front
     /// of it the count of the `Arc`, which changes with every request.
     phase: CachePadded<AtomicU8>,
@@ -75,9 +87,10 @@ struct Workers {
 }
 
 impl Lifecycle {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(family: Family) -> Self {
         let (closer, closed) = EndTrigger::new();
         Self {
+            family,
             phase: CachePadded::new(AtomicU8::new(Phase::Open as u8)),
             closed,
             closer,
@@ -162,9 +175,9 @@ impl Lifecycle {
 
     /// Counts this thread, until the result is dropped, as one that drains the bus, if it is a handler's. Tells the
     /// mailbox that it serves.
-    pub(crate) fn drains(&self) -> Option<(u64, Counted<'_>)> {
+    pub(crate) fn drains(self: &Arc<Self>) -> Option<(u64, Counted<Self>)> {
         let serving = SERVING.get().filter(|serving| serving.bus == self.id())?;
-        Some((serving.mailbox, Counted::one(&self.workers.draining)))
+        Some((serving.mailbox, Counted::one(self, |lifecycle| &lifecycle.workers.draining)))
     }
 
     pub(crate) fn draining_workers(&self) -> usize {
@@ -181,23 +194,26 @@ impl Lifecycle {
     }
 
     pub(crate) fn is_served_by_this_thread(&self) -> bool {
-        SERVING.get().is_some_and(|serving| serving.bus == self.id())
+        SERVING.get().is_some_and(|serving| serving.family == self.family)
     }
 }
 
-/// One more in a counter, until it is dropped.
-pub(crate) struct Counted<'a>(&'a AtomicUsize);
+/// One more in a counter of its owner, until it is dropped.
+pub(crate) struct Counted<O> {
+    owner: Arc<O>,
+    counter: fn(&O) -> &AtomicUsize,
+}
 
-impl<'a> Counted<'a> {
-    pub(crate) fn one(counter: &'a AtomicUsize) -> Self {
-        counter.fetch_add(1, Ordering::SeqCst);
-        Self(counter)
+impl<O> Counted<O> {
+    pub(crate) fn one(owner: &Arc<O>, counter: fn(&O) -> &AtomicUsize) -> Self {
+        counter(owner).fetch_add(1, Ordering::SeqCst);
+        Self { owner: Arc::clone(owner), counter }
     }
 }
 
-impl Drop for Counted<'_> {
+impl<O> Drop for Counted<O> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        (self.counter)(&self.owner).fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -233,6 +249,7 @@ impl Drop for Registration {
 #[derive(Clone, Copy)]
 struct Serving {
     bus: usize,
+    family: Family,
     mailbox: u64,
 }
 
@@ -242,7 +259,7 @@ thread_local! {
 
 /// Marks this thread, for the rest of its life, as one that serves the mailbox of this number.
 pub(crate) fn serve_on_this_thread(lifecycle: &Lifecycle, mailbox: u64) {
-    SERVING.set(Some(Serving { bus: lifecycle.id(), mailbox }));
+    SERVING.set(Some(Serving { bus: lifecycle.id(), family: lifecycle.family, mailbox }));
 }
 
 /// Whether this thread is a handler thread of the mailbox of this number.

@@ -291,8 +291,8 @@ impl<T, R> Mailbox<T, R> {
     }
 
     /// Counts this thread, which serves the mailbox, as one that takes nothing out, until the result is dropped.
-    pub(crate) fn is_not_read(&self) -> Counted<'_> {
-        Counted::one(&self.unable)
+    pub(crate) fn is_not_read(self: &Arc<Self>) -> Counted<Self> {
+        Counted::one(self, |mailbox| &mailbox.unable)
     }
 
     /// Whether no reader will take anything out until another thread does something.

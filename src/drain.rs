@@ -1,0 +1,166 @@
+//! Draining: refusing new work, and waiting until what is there is done.
+
+use std::time::{Duration, Instant};
+
+/// What can be drained: one bus, or all of a hub.
+pub(crate) trait Drain {
+    /// Refuses what does not come from handlers.
+    fn refuse(&self);
+    /// Counts this thread, until the result is dropped, as one that handles nothing, if it is a handler's.
+    fn unable(&self) -> Vec<Unable>;
+    /// Whether every queue is empty, or cannot get any shorter, and no handler is busy. The queues are looked at first: a
+    /// worker is busy before it takes a message out.
+    fn is_at_rest(&self) -> bool;
+    /// Counts how often a worker has become busy.
+    fn activity(&self) -> u64;
+    /// The queues there are, to be counted after the end.
+    fn queues(&self) -> Vec<Queue>;
+    fn close(&self);
+    /// Workers whose threads have not ended, without those that drain.
+    fn workers(&self) -> usize;
+}
+
+/// Undoes something when it is dropped.
+pub(crate) type Unable = Box<dyn Send>;
+
+/// Tells the number of messages in one queue.
+pub(crate) type Queue = Box<dyn Fn() -> usize>;
+
+/// Refuses new work, waits until the queues are empty and the handlers idle, and closes.
+///
+/// It looks rather than being told: being told would cost every message something, and a drain happens once.
+pub(crate) fn drain(bus: &impl Drain, within: Duration) -> DrainReport {
+    let started = Instant::now();
+    let mut pause = Pause::new(started.checked_add(within));
+    // A handler that drains its own bus cannot wait for itself, nor for another that does the same.
+    let _unable = bus.unable();
+    bus.refuse();
+    // Handlers may still publish for one another while they finish, also into queues that were just looked at. So two
+    // looks in a row have to find every queue empty and every worker idle, and no worker may have become busy from
+    // before the first until after the second: then nobody published during the second.
+    loop {
+        let activity = bus.activity();
+        let at_rest = bus.is_at_rest() && bus.is_at_rest() && bus.activity() == activity;
+        if at_rest || !pause.wait() {
+            break;
+        }
+    }
+    let queues = bus.queues();
+    bus.close();
+    // What came from publishers that were on their way is handled too: the threads end when their queues are empty.
+    while bus.workers() > 0 && pause.wait() {}
+    let left = queues.iter().map(|queue| queue()).sum();
+    DrainReport { left, busy: bus.workers(), waited: started.elapsed() }
+}
+
+/// Waits between looks: first very short, then longer, never past the deadline.
+struct Pause {
+    next: Duration,
+    deadline: Option<Instant>,
+}
+
+impl Pause {
+    fn new(deadline: Option<Instant>) -> Self {
+        Self { next: Duration::from_micros(20), deadline }
+    }
+
+    /// `false` when the time is over.
+    fn wait(&mut self) -> bool {
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return false;
+        }
+        std::thread::sleep(left.map_or(self.next, |left| left.min(self.next)));
+        self.next = (self.next * 2).min(Duration::from_millis(5));
+        true
+    }
+}
+
+/// What [`Bus::drain`](crate::Bus::drain) left.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let bus = tramline::Bus::<u32>::new();
+/// let orders = bus.subscribe("orders.new")?;
+/// let _ = bus.publish("orders.new", 7)?;
+/// let report = bus.drain(Duration::ZERO);
+/// assert!(!report.is_complete());
+/// assert_eq!((report.left(), report.busy()), (1, 0));
+/// assert_eq!(*orders.recv()?, 7); // what is left can still be taken
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a drain that ran out of time leaves messages behind"]
+pub struct DrainReport {
+    left: usize,
+    busy: usize,
+    waited: Duration,
+}
+
+impl DrainReport {
+    /// The messages that were still waiting in mailboxes when the bus was closed. Subscribers and handlers can go on to
+    /// take them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let (_audit, _mail) = (bus.subscribe("orders.>")?, bus.subscribe("orders.new")?);
+    /// let _ = bus.publish("orders.new", 7)?;
+    /// assert_eq!(bus.drain(std::time::Duration::ZERO).left(), 2); // one message, in two mailboxes
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn left(&self) -> usize {
+        self.left
+    }
+
+    /// The handler threads that had not ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let (go, gate) = std::sync::mpsc::channel::<()>();
+    /// let _handler = bus.on("work", move |_| { let _ = gate.recv(); })?;
+    /// let _ = bus.publish("work", 1)?;
+    /// assert_eq!(bus.drain(std::time::Duration::from_millis(1)).busy(), 1);
+    /// # drop(go);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn busy(&self) -> usize {
+        self.busy
+    }
+
+    /// Whether every queue was empty and every handler had finished in time. What a subscriber has taken out is its
+    /// own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let orders = bus.subscribe("orders.new")?;
+    /// let _ = bus.publish("orders.new", 7)?;
+    /// let _ = orders.recv()?;
+    /// assert!(bus.drain(std::time::Duration::from_secs(5)).is_complete());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_complete(&self) -> bool {
+        self.left == 0 && self.busy == 0
+    }
+
+    /// How long it took.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let within = std::time::Duration::from_secs(5);
+    /// assert!(bus.drain(within).waited() < within); // there was nothing to wait for
+    /// ```
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+}

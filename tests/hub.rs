@@ -1,0 +1,291 @@
+//! The hub: one bus for each pair of types, and what acts on all of them.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::Duration;
+
+use support::{LONG, wait_until, within_limit};
+use tramline::{Event, Hub, Overflow, PublishError, Request, WeakHub};
+
+#[derive(Debug, Clone, PartialEq)]
+struct Placed(u32);
+
+#[derive(Debug, Clone, PartialEq)]
+struct Paid(u32);
+
+#[derive(Debug, Clone, PartialEq)]
+struct Shipped(u32);
+
+#[derive(Clone)]
+struct GetPrice(u32);
+
+impl Event for Placed {
+    const TOPIC: &'static str = "order.placed";
+}
+
+impl Request for GetPrice {
+    type Reply = f64;
+    const TOPIC: &'static str = "price";
+}
+
+#[test]
+fn the_same_pair_of_types_is_the_same_bus_for_every_clone() {
+    let hub = Hub::new();
+    let placed = hub.bus::<Placed>().subscribe("order.*").unwrap();
+    assert_eq!(hub.clone().bus::<Placed>().publish("order.placed", Placed(1)).unwrap().delivered(), 1);
+    assert_eq!(hub.bus_with_reply::<Placed, Placed>().publish("order.placed", Placed(2)).unwrap().delivered(), 1);
+    assert_eq!(placed.try_iter().map(|order| order.0).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[test]
+fn other_types_and_other_replies_are_other_buses() {
+    let hub = Hub::new();
+    let _placed = hub.bus::<Placed>().subscribe(">").unwrap();
+    assert!(hub.bus::<Paid>().publish("order.placed", Paid(1)).unwrap().is_unheard());
+    assert!(hub.bus_with_reply::<Placed, u32>().publish("order.placed", Placed(1)).unwrap().is_unheard());
+    assert!(hub.bus_with_reply::<Placed, u64>().publish("order.placed", Placed(1)).unwrap().is_unheard());
+    assert!(Hub::new().bus::<Placed>().publish("order.placed", Placed(1)).unwrap().is_unheard(), "another hub");
+    assert_eq!(hub.stats().len(), 4);
+}
+
+#[test]
+fn threads_that_ask_at_once_get_the_same_bus() {
+    const THREADS: usize = 8;
+
+    within_limit(|| {
+        for _ in 0..500 {
+            let hub = Hub::new();
+            let start = Barrier::new(THREADS);
+            let subscribers: Vec<_> = thread::scope(|scope| {
+                let subscribe = || {
+                    start.wait();
+                    hub.bus::<Placed>().subscribe("order.placed").unwrap()
+                };
+                let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(subscribe)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            assert_eq!(hub.publish(Placed(1)).unwrap().delivered(), THREADS);
+            assert!(subscribers.iter().all(|subscriber| subscriber.try_recv().unwrap().0 == 1));
+            assert_eq!(hub.stats().len(), 1);
+        }
+    });
+}
+
+#[test]
+fn the_defaults_are_those_of_the_hub() {
+    let hub = Hub::with_defaults(2, Overflow::DropNewest);
+    let placed = hub.bus::<Placed>().subscribe("order.placed").unwrap();
+    assert_eq!(placed.capacity(), 2);
+    let dropped: Vec<_> = (0..3).map(|n| hub.publish(Placed(n)).unwrap().dropped()).collect();
+    assert_eq!(dropped, [0, 0, 1]);
+    assert!(Hub::with_defaults(0, Overflow::Block).bus::<Placed>().subscribe("a").unwrap_err().is_capacity());
+    assert_eq!(Hub::default().bus::<Placed>().subscribe("a").unwrap().capacity(), 256);
+}
+
+#[test]
+fn events_and_requests_know_their_topic() {
+    within_limit(|| {
+        let hub = Hub::new();
+        assert!(hub.publish(Placed(1)).unwrap().is_unheard());
+        assert!(hub.call(GetPrice(1)).err().unwrap().is_no_responders());
+        let placed = hub.bus::<Placed>().subscribe(Placed::TOPIC).unwrap();
+        let prices = hub.bus_with_reply::<GetPrice, f64>();
+        let _server = prices.serve(GetPrice::TOPIC, |request| f64::from(request.0) / 2.0).unwrap();
+        assert_eq!(hub.publish(Placed(7)).unwrap().delivered(), 1);
+        assert_eq!(placed.recv().unwrap().payload(), &Placed(7));
+        assert_eq!(hub.call(GetPrice(7)).unwrap().wait().unwrap(), 3.5);
+    });
+}
+
+#[test]
+fn an_invalid_topic_of_an_event_is_an_error_with_the_event() {
+    #[derive(Debug, Clone, PartialEq)]
+    struct Wrong;
+
+    impl Event for Wrong {
+        const TOPIC: &'static str = "a..b";
+    }
+
+    let error = Hub::new().publish(Wrong).unwrap_err();
+    assert!(error.is_topic());
+    assert_eq!(error.into_inner(), Wrong);
+}
+
+#[test]
+fn close_ends_every_bus_and_those_asked_for_later() {
+    within_limit(|| {
+        let hub = Hub::new();
+        let (placed, paid) = (hub.bus::<Placed>().subscribe(">").unwrap(), hub.bus::<Paid>().subscribe(">").unwrap());
+        let _ = hub.publish(Placed(1)).unwrap();
+        assert!(!hub.is_closed());
+        hub.close();
+        assert!(hub.is_closed());
+        assert_eq!(placed.recv().unwrap().0, 1, "what is queued can still be read");
+        assert!(placed.recv().unwrap_err().is_closed());
+        assert!(paid.recv().unwrap_err().is_closed());
+        assert_eq!(hub.publish(Placed(2)), Err(PublishError::Closed(Placed(2))));
+        assert!(hub.bus::<Shipped>().is_closed());
+        assert!(hub.bus::<Shipped>().subscribe(">").unwrap_err().is_closed());
+        hub.close();
+        assert!(hub.drain(LONG).is_complete());
+    });
+}
+
+/// Placed makes Paid makes Shipped, each on its own bus; the last counts.
+fn pipeline(hub: &Hub, shipped: &Arc<AtomicUsize>) -> [tramline::Handler; 3] {
+    let (first, second): (WeakHub, WeakHub) = (hub.downgrade(), hub.downgrade());
+    let shipped = Arc::clone(shipped);
+    let small = |hub: &Hub| hub.bus::<Placed>().subscription("order.placed").capacity(4);
+    [
+        small(hub)
+            .handle(move |order| {
+                let delivery = first.upgrade().unwrap().bus::<Paid>().publish("order.paid", Paid(order.0)).unwrap();
+                assert_eq!(delivery.delivered(), 1);
+            })
+            .unwrap(),
+        hub.bus::<Paid>()
+            .subscription("order.paid")
+            .workers(2)
+            .handle(move |order| {
+                let shipped = second.upgrade().unwrap().bus::<Shipped>();
+                assert_eq!(shipped.publish("order.shipped", Shipped(order.0)).unwrap().delivered(), 1);
+            })
+            .unwrap(),
+        hub.bus::<Shipped>().on("order.*", move |_| _ = shipped.fetch_add(1, Ordering::SeqCst)).unwrap(),
+    ]
+}
+
+#[test]
+fn drain_finishes_work_that_goes_through_several_buses() {
+    within_limit(|| {
+        for round in 0..100 {
+            let (hub, shipped) = (Hub::new(), Arc::new(AtomicUsize::new(0)));
+            let handlers = pipeline(&hub, &shipped);
+            let orders = 1 + round % 40;
+            for n in 0..orders {
+                assert_eq!(hub.publish(Placed(n)).unwrap().delivered(), 1);
+            }
+            let report = hub.drain(LONG);
+            assert!(report.is_complete(), "{report:?}");
+            assert_eq!(shipped.load(Ordering::SeqCst), orders as usize);
+            assert!(hub.is_closed());
+            assert!(hub.stats().iter().all(|bus| bus.stats.handler_panics == 0));
+            drop(handlers);
+        }
+    });
+}
+
+#[test]
+fn drain_refuses_what_does_not_come_from_a_handler_of_the_hub() {
+    within_limit(|| {
+        let hub = Hub::new();
+        let (entered, inside) = channel();
+        let (go, gate) = channel::<()>();
+        let _handler = hub
+            .bus::<Placed>()
+            .on("order.placed", move |_| {
+                entered.send(()).unwrap();
+                let _ = gate.recv();
+            })
+            .unwrap();
+        let _ = hub.publish(Placed(1)).unwrap();
+        inside.recv().unwrap();
+        let draining = hub.clone();
+        let drain = thread::spawn(move || draining.drain(LONG));
+        wait_until("the drain has begun", || hub.bus::<Placed>().publish("order.placed", Placed(2)).is_err());
+        assert!(hub.bus::<Paid>().publish("order.paid", Paid(1)).is_err(), "one that is made during the drain");
+        let stranger = Hub::new();
+        let refused = {
+            let hub = hub.clone();
+            let (sender, refused) = channel();
+            let _handler = stranger
+                .bus::<Paid>()
+                .on("order.paid", move |_| sender.send(hub.publish(Placed(3)).is_err()).unwrap())
+                .unwrap();
+            let _ = stranger.bus::<Paid>().publish("order.paid", Paid(1)).unwrap();
+            refused.recv().unwrap()
+        };
+        assert!(refused, "a handler of another hub");
+        // Those that got in before the drain began are let through too.
+        drop(go);
+        assert!(drain.join().unwrap().is_complete());
+    });
+}
+
+#[test]
+fn drain_past_its_deadline_reports_what_all_buses_left() {
+    let hub = Hub::new();
+    let (placed, paid) = (hub.bus::<Placed>().subscribe(">").unwrap(), hub.bus::<Paid>().subscribe(">").unwrap());
+    (0..3).for_each(|n| _ = hub.publish(Placed(n)).unwrap());
+    (0..4).for_each(|n| _ = hub.bus::<Paid>().publish("order.paid", Paid(n)).unwrap());
+    let report = hub.drain(Duration::from_millis(1));
+    assert_eq!((report.left(), report.busy()), (7, 0));
+    assert_eq!((placed.iter().count(), paid.iter().count()), (3, 4));
+}
+
+#[test]
+fn a_handler_may_drain_or_close_its_hub() {
+    within_limit(|| {
+        for drain in [true, false] {
+            let (hub, weak) = (Hub::new(), Hub::new().downgrade());
+            assert!(weak.upgrade().is_none());
+            let weak = hub.downgrade();
+            let (sender, done) = channel();
+            let _other = hub.bus::<Paid>().on(">", |_| {}).unwrap();
+            let _handler = hub
+                .bus::<Placed>()
+                .on(">", move |_| {
+                    let hub = weak.upgrade().unwrap();
+                    let complete = if drain { hub.drain(LONG).is_complete() } else { true };
+                    hub.close();
+                    sender.send(complete).unwrap();
+                })
+                .unwrap();
+            let _ = hub.publish(Placed(1)).unwrap();
+            assert!(done.recv().unwrap());
+            assert!(hub.is_closed());
+        }
+    });
+}
+
+#[test]
+fn the_last_hub_and_the_last_handle_close_a_bus() {
+    within_limit(|| {
+        let hub = Hub::new();
+        let weak = hub.downgrade();
+        let placed = hub.bus::<Placed>().subscribe(">").unwrap();
+        let paid = hub.bus::<Paid>().subscribe(">").unwrap();
+        let publisher = hub.bus::<Paid>().publisher("order.paid").unwrap();
+        drop(hub);
+        assert!(weak.upgrade().is_none());
+        assert!(placed.recv().unwrap_err().is_closed());
+        assert_eq!(publisher.publish(Paid(1)).unwrap().delivered(), 1, "a publisher keeps its bus open");
+        drop(publisher);
+        assert_eq!(paid.iter().count(), 1);
+    });
+}
+
+#[test]
+fn stats_name_the_types() {
+    let hub = Hub::new();
+    let _placed = hub.bus::<Placed>().subscribe(">").unwrap();
+    let _ = hub.publish(Placed(1)).unwrap();
+    let _ = hub.bus_with_reply::<GetPrice, f64>();
+    let stats = hub.stats();
+    let names: Vec<_> = stats.iter().map(|bus| (bus.payload, bus.reply)).collect();
+    assert_eq!(names, [("hub::GetPrice", "f64"), ("hub::Placed", "hub::Placed")]);
+    assert_eq!(stats[1].stats.subscriptions[0].delivered, 1);
+    assert_eq!(format!("{hub:?}"), "Hub { buses: 2, closed: false, .. }");
+}
+
+#[test]
+fn hubs_go_from_thread_to_thread() {
+    fn assert_handle<H: Clone + Send + Sync + Unpin + 'static>() {}
+    assert_handle::<Hub>();
+    assert_handle::<WeakHub>();
+}
