@@ -18,7 +18,7 @@ use crate::mailbox::Overflow;
 use crate::message::Message;
 use crate::publisher::{Publisher, wait_for};
 use crate::request::PendingReply;
-use crate::route::{Delivery, Wait};
+use crate::route::{Delivery, RouteGuard, Wait};
 use crate::stats::BusStats;
 use crate::subscriber::Subscriber;
 use crate::subscription::SubscriptionBuilder;
@@ -329,10 +329,7 @@ where
         payload: T,
     ) -> Result<PendingReply<R>, RequestError<T>> {
         match topic.try_into() {
-            Ok(topic) => {
-                let route = self.core.map.read().route(&topic);
-                self.core.request(&topic, Guard::from_inner(route), payload)
-            }
+            Ok(topic) => self.core.request(&topic, self.route(&topic), payload),
             Err(error) => Err(RequestError::Topic(error.into(), payload)),
         }
     }
@@ -362,10 +359,7 @@ where
         payload: T,
     ) -> Result<Replies<R>, RequestError<T>> {
         match topic.try_into() {
-            Ok(topic) => {
-                let route = self.core.map.read().route(&topic);
-                self.core.gather(&topic, Guard::from_inner(route), payload)
-            }
+            Ok(topic) => self.core.gather(&topic, self.route(&topic), payload),
             Err(error) => Err(RequestError::Topic(error.into(), payload)),
         }
     }
@@ -449,10 +443,7 @@ where
         wait: Wait,
     ) -> Result<Delivery, PublishError<T>> {
         match topic.try_into() {
-            Ok(topic) => {
-                let route = self.core.map.read().route(&topic);
-                self.core.publish(&topic, &mut Some(Guard::from_inner(route)), payload, wait)
-            }
+            Ok(topic) => self.core.publish(&topic, &mut Some(self.route(&topic)), payload, wait),
             Err(error) => Err(PublishError::Topic(error.into(), payload)),
         }
     }
@@ -535,6 +526,17 @@ impl<T, R> Bus<T, R> {
     /// ```
     pub fn is_closed(&self) -> bool {
         self.core.lifecycle.phase() != Phase::Open
+    }
+
+    /// The mailboxes of a topic. The lock of the map is released before anything else happens.
+    pub(crate) fn route(&self, topic: &Topic) -> RouteGuard<T, R> {
+        let route = self.core.map.read().route(topic);
+        Guard::from_inner(route)
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn core(&self) -> &Core<T, R> {
+        &self.core
     }
 
     pub(crate) fn from_core(core: Arc<Core<T, R>>) -> Self {

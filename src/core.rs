@@ -4,7 +4,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
-use arc_swap::Guard;
 use parking_lot::RwLock;
 
 use crate::dead_letter::{DeadLetterReason, Losses};
@@ -16,7 +15,7 @@ use crate::mailbox::{Filter, Mailbox, MailboxOptions, Overflow};
 use crate::message::Parcel;
 use crate::reply::{NoReply, ReplySource};
 use crate::request::{OneReply, PendingReply};
-use crate::route::{Delivered, Delivery, HeldRoute, Route, Stopped, Wait, deliver};
+use crate::route::{Delivered, Delivery, HeldRoute, RouteGuard, Stopped, Wait, deliver};
 use crate::stats::{BusStats, SubscriptionStats};
 use crate::topic::Topic;
 use crate::topic_map::{Leftovers, TopicEntry, TopicMap};
@@ -137,7 +136,7 @@ impl<T: Clone, R> Core<T, R> {
 
     /// No mailbox has taken the original.
     #[inline(never)]
-    fn not_taken(
+    pub(crate) fn not_taken(
         &self,
         topic: &Topic,
         payload: T,
@@ -177,7 +176,7 @@ impl<T: Clone, R> Core<T, R> {
     pub(crate) fn request(
         &self,
         topic: &Topic,
-        route: Guard<Arc<Route<T, R>>>,
+        route: RouteGuard<T, R>,
         payload: T,
     ) -> Result<PendingReply<R>, RequestError<T>> {
         let (responder, pending) = OneReply::pending(&self.lifecycle);
@@ -188,7 +187,7 @@ impl<T: Clone, R> Core<T, R> {
     pub(crate) fn gather(
         &self,
         topic: &Topic,
-        route: Guard<Arc<Route<T, R>>>,
+        route: RouteGuard<T, R>,
         payload: T,
     ) -> Result<Replies<R>, RequestError<T>> {
         let (each, replies) = EachReply::new(&self.lifecycle, route.len());
@@ -199,16 +198,35 @@ impl<T: Clone, R> Core<T, R> {
     fn ask<S: ReplySource<R>>(
         &self,
         topic: &Topic,
-        route: Guard<Arc<Route<T, R>>>,
+        route: RouteGuard<T, R>,
         parcel: Parcel<T, R>,
         replies: &S,
     ) -> Result<(), RequestError<T>> {
-        if !self.lifecycle.accepts() {
-            replies.unused(parcel.reply);
-            return Err(RequestError::Closed(parcel.payload));
-        }
-        let Delivered { delivery, stopped, rest } =
+        let parcel = self.may_ask(parcel, replies)?;
+        let delivered =
             deliver(&mut Some(route), topic, parcel, replies, Wait::Forever, |mailbox| self.unroute(mailbox));
+        self.asked(delivered, replies)
+    }
+
+    pub(crate) fn may_ask<S: ReplySource<R>>(
+        &self,
+        parcel: Parcel<T, R>,
+        replies: &S,
+    ) -> Result<Parcel<T, R>, RequestError<T>> {
+        if self.lifecycle.accepts() {
+            return Ok(parcel);
+        }
+        replies.unused(parcel.reply);
+        Err(RequestError::Closed(parcel.payload))
+    }
+
+    /// What a request makes of its delivery.
+    pub(crate) fn asked<S: ReplySource<R>>(
+        &self,
+        delivered: Delivered<T, R>,
+        replies: &S,
+    ) -> Result<(), RequestError<T>> {
+        let Delivered { delivery, stopped, rest } = delivered;
         let Some(Parcel { payload, reply }) = rest else { return Ok(()) };
         replies.unused(reply);
         if stopped.is_some() {
@@ -225,7 +243,7 @@ impl<T: Clone, R> Core<T, R> {
     }
 
     /// A mailbox has run over: its subscriber sees the end when no route holds a sender any more.
-    fn unroute(&self, overflowed: &Mailbox<T, R>) {
+    pub(crate) fn unroute(&self, overflowed: &Mailbox<T, R>) {
         let leftovers = self.map.write().unroute(overflowed);
         drop(leftovers);
     }

@@ -48,6 +48,8 @@ pub enum DeadLetterReason {
     Overflowed,
     /// A handler published it into the full mailbox that only the handler itself can drain.
     SelfDeadlock,
+    /// The future that published it was dropped before the mailbox had room.
+    Cancelled,
     /// A handler returned this error, and its retries were used up.
     Failed(String),
     /// A handler panicked with this message.
@@ -62,6 +64,7 @@ impl fmt::Display for DeadLetterReason {
             Self::Evicted => f.write_str("it was the oldest in a full mailbox"),
             Self::Overflowed => f.write_str("a mailbox ran over and was disconnected"),
             Self::SelfDeadlock => f.write_str("a handler published it into its own full mailbox"),
+            Self::Cancelled => f.write_str("its publisher did not wait for room"),
             Self::Failed(error) => write!(f, "its handler failed: {error}"),
             Self::Panicked(panic) => write!(f, "its handler panicked: {panic}"),
         }

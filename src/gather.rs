@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::sync::{Arc, Weak};
+#[cfg(feature = "async")]
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
@@ -9,13 +11,15 @@ use crossbeam_utils::Backoff;
 use parking_lot::Mutex;
 use thiserror::Error;
 
+#[cfg(feature = "async")]
+use crate::lifecycle::{EndsWithBus, Registration};
 use crate::lifecycle::{Lifecycle, Phase};
-use crate::reply::{Answer, ReplySlot, ReplySource, Responder};
+use crate::reply::{Answer, Collector, ReplySlot, ReplySource, Responder};
 
 /// A gathered request: each copy has a slot of its own.
 pub(crate) struct EachReply<R> {
     sender: Sender<Answer<R>>,
-    collector: Weak<()>,
+    collector: Weak<Collector>,
     lifecycle: Arc<Lifecycle>,
 }
 
@@ -23,9 +27,16 @@ impl<R> EachReply<R> {
     /// `responders` is the most copies that can be made.
     pub(crate) fn new(lifecycle: &Arc<Lifecycle>, responders: usize) -> (Self, Replies<R>) {
         let (sender, answers) = crossbeam_channel::bounded(responders.max(1));
-        let collector = Arc::new(());
+        let collector = Arc::<Collector>::default();
         let each = Self { sender, collector: Arc::downgrade(&collector), lifecycle: Arc::clone(lifecycle) };
-        (each, Replies { answers, lifecycle: Arc::clone(lifecycle), collector: Mutex::new(Some(collector)) })
+        let replies = Replies {
+            answers,
+            lifecycle: Arc::clone(lifecycle),
+            collector: Mutex::new(Some(collector)),
+            #[cfg(feature = "async")]
+            end_of_bus: None,
+        };
+        (each, replies)
     }
 }
 
@@ -81,8 +92,14 @@ pub struct Replies<R> {
     answers: Receiver<Answer<R>>,
     lifecycle: Arc<Lifecycle>,
     /// Alive as long as somebody collects: responders look at it. Given up at the end of the bus.
-    collector: Mutex<Option<Arc<()>>>,
+    collector: Mutex<Option<Arc<Collector>>>,
+    /// Of a task that has waited.
+    #[cfg(feature = "async")]
+    end_of_bus: Option<Registration>,
 }
+
+// No reply is pinned: they are in the channel.
+impl<R> Unpin for Replies<R> {}
 
 impl<R> Replies<R> {
     /// Waits for the next outcome, at most this long.
@@ -145,7 +162,11 @@ impl<R> Replies<R> {
         if self.collector.lock().is_none() {
             return Err(GatherError::Closed);
         }
-        match self.receive(deadline) {
+        self.outcome(self.receive(deadline))
+    }
+
+    fn outcome(&self, received: Received<R>) -> Result<R, GatherError> {
+        match received {
             Received::Answer(Answer::Reply(reply)) => Ok(reply),
             Received::Answer(Answer::Failed(text)) => Err(GatherError::Failed(text)),
             Received::Answer(Answer::Gone | Answer::Taken) => Err(GatherError::Unanswered),
@@ -200,6 +221,25 @@ impl<R> Replies<R> {
                 },
             }
         }
+    }
+}
+
+#[cfg(feature = "async")]
+impl<R: Send + 'static> Replies<R> {
+    /// The next outcome; otherwise the task is woken when there is one.
+    pub(crate) fn poll_reply(&mut self, waker: &Waker) -> Poll<Result<R, GatherError>> {
+        let Some(collector) = self.collector.get_mut().clone() else { return Poll::Ready(Err(GatherError::Closed)) };
+        let mut received = self.try_receive();
+        if received.is_none() {
+            collector.wait(waker);
+            if self.end_of_bus.is_none() {
+                let entry: Weak<dyn EndsWithBus> = Arc::<Collector>::downgrade(&collector);
+                // None if it is closed now, which is seen below.
+                self.end_of_bus = Registration::new(&self.lifecycle, entry);
+            }
+            received = self.try_receive();
+        }
+        received.map_or(Poll::Pending, |received| Poll::Ready(self.outcome(received)))
     }
 }
 

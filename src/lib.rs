@@ -111,6 +111,8 @@
 //!
 //! Each operation has an error of its own that hands back what was given to it. `Closed` is the one word for the end.
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod batch;
 mod bus;
 mod core;
@@ -142,6 +144,8 @@ mod tally;
 mod text;
 mod topic;
 mod topic_map;
+#[cfg(feature = "async")]
+mod waiters;
 
 pub use crate::batch::PublishAllError;
 pub use crate::bus::{Bus, BusBuilder, WeakBus};

@@ -23,9 +23,15 @@ use crate::queue::{Addressed, QueueReceiver};
 use crate::tally::Tally;
 use crate::topic::Pattern;
 
+#[cfg(not(feature = "async"))]
+mod no_tasks;
 mod sender;
+#[cfg(feature = "async")]
+mod tasks;
 
 pub(crate) use sender::{MailboxSender, Offer, Way, wait_for_any};
+#[cfg(feature = "async")]
+use tasks::{RoomWanted, Tasks};
 
 /// The largest capacity, in messages: the queue's memory is reserved when it is made.
 pub(crate) const MAX_CAPACITY: usize = 1 << 24;
@@ -103,6 +109,8 @@ mod attention {
     pub(super) const SPECIAL: u8 = 2;
     /// It has refused a message before, so that the next may have to tell of losses; stays for good.
     pub(super) const LOSSY: u8 = 4;
+    /// A task waits for a message; nothing to the publisher until its message is in.
+    pub(super) const TASKS_WAIT: u8 = 8;
 }
 
 /// Why a reader has to look closer at a message, see `Reading::attention`.
@@ -127,6 +135,8 @@ struct Reading {
     paused: AtomicBool,
     /// How much of `Mailbox::lost_in_front` messages have told.
     told_in_front: AtomicU64,
+    #[cfg(feature = "async")]
+    room_wanted: RoomWanted,
 }
 
 pub(crate) struct Mailbox<T, R> {
@@ -168,6 +178,8 @@ pub(crate) struct Mailbox<T, R> {
     was_roomy: bool,
     /// Losses of which the next message to be taken out must tell, as far as none has.
     lost_in_front: Tally,
+    #[cfg(feature = "async")]
+    tasks: Tasks,
     reading: CachePadded<Reading>,
 }
 
@@ -210,6 +222,8 @@ impl<T, R> Mailbox<T, R> {
             extra_room: AtomicUsize::new(kept),
             was_roomy: kept > 0,
             lost_in_front: Tally::default(),
+            #[cfg(feature = "async")]
+            tasks: Tasks::default(),
             reading: CachePadded::new(Reading { attention: AtomicU8::new(reading_attention), ..Reading::default() }),
         }
     }
@@ -220,6 +234,7 @@ impl<T, R> Mailbox<T, R> {
         // SeqCst pairs with the load in `MailboxSender::was_taken`.
         self.attention.fetch_or(attention::ENDED, Ordering::SeqCst);
         self.end_trigger.fire();
+        self.wake_publishers();
         first
     }
 
@@ -239,6 +254,7 @@ impl<T, R> Mailbox<T, R> {
     /// So many threads will not take anything out any more.
     pub(crate) fn readers_left(&self, readers: usize) {
         self.readers.fetch_sub(readers, Ordering::SeqCst);
+        self.tell_if_stuck();
     }
 
     /// Whether nobody is left who could take anything out.
@@ -292,12 +308,21 @@ impl<T, R> Mailbox<T, R> {
 
     /// Counts this thread, which serves the mailbox, as one that takes nothing out, until the result is dropped.
     pub(crate) fn is_not_read(self: &Arc<Self>) -> Counted<Self> {
-        Counted::one(self, |mailbox| &mailbox.unable)
+        let counted = Counted::one(self, |mailbox| &mailbox.unable);
+        self.tell_if_stuck();
+        counted
     }
 
     /// Whether no reader will take anything out until another thread does something.
     pub(crate) fn is_stuck(&self) -> bool {
         self.unable.load(Ordering::SeqCst) >= self.readers.load(Ordering::SeqCst)
+    }
+
+    /// A task that waits for room in its own mailbox must know.
+    fn tell_if_stuck(&self) {
+        if self.is_stuck() {
+            self.wake_publishers();
+        }
     }
 
     pub(crate) fn received(&self) -> u64 {
@@ -358,9 +383,10 @@ impl<T, R> Mailbox<T, R> {
         untold(self.lost_in_front.get(), &self.reading.told_in_front)
     }
 
-    /// A message was taken out of the queue: the extra room shrinks.
+    /// A message was taken out of the queue: there is room, and the extra room shrinks.
     #[inline]
     fn message_left(&self) {
+        self.room_came();
         if self.was_roomy && self.extra_room.load(Ordering::Relaxed) > 0 {
             let less = |room: usize| room.checked_sub(1);
             // Fails if another reader took the last of it, which is as well.
@@ -377,6 +403,7 @@ impl<T, R> Mailbox<T, R> {
     fn was_empty(&self) {
         // A load and a store: of several readers, one may spoil the other's mark, and no more.
         self.reading.attention.store(self.reading_attention() | reading::WAS_EMPTY, Ordering::Relaxed);
+        self.wake_publishers();
     }
 
     fn reading_attention(&self) -> u8 {
@@ -417,6 +444,7 @@ impl<T: Clone, R> Mailbox<T, R> {
         if self.reading_attention() != 0 && !self.is_plain() {
             return false;
         }
+        self.room_came();
         self.count();
         true
     }

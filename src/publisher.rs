@@ -12,7 +12,7 @@ use crate::core::Core;
 use crate::error::{PublishError, RequestError};
 use crate::gather::Replies;
 use crate::request::PendingReply;
-use crate::route::{Delivery, Wait};
+use crate::route::{Delivery, RouteGuard, Wait};
 use crate::topic::Topic;
 use crate::topic_map::TopicEntry;
 
@@ -213,9 +213,15 @@ where
             return Err(PublishError::Closed(payload));
         }
         let kept = payload.clone();
-        let (route, leftovers) = self.core.map.read().retain(&self.entry, kept);
+        self.core.publish(&self.entry.topic, &mut Some(self.keep(kept)), payload, Wait::Forever)
+    }
+
+    /// Keeps a value as the topic's last. Who subscribed before is in the route that comes back, who comes later finds
+    /// the value.
+    pub(crate) fn keep(&self, value: T) -> RouteGuard<T, R> {
+        let (route, leftovers) = self.core.map.read().retain(&self.entry, value);
         drop(leftovers);
-        self.core.publish(&self.entry.topic, &mut Some(Guard::from_inner(route)), payload, Wait::Forever)
+        Guard::from_inner(route)
     }
 
     /// Sends a request and gives back the reply that is on its way. Waits for room as [`publish`](Self::publish) does.
@@ -272,6 +278,17 @@ where
     #[inline(always)]
     fn send(&self, payload: T, wait: Wait) -> Result<Delivery, PublishError<T>> {
         self.core.publish(&self.entry.topic, &mut Some(self.entry.route.load()), payload, wait)
+    }
+}
+
+#[cfg(feature = "async")]
+impl<T, R> Publisher<T, R> {
+    pub(crate) fn core(&self) -> &Core<T, R> {
+        &self.core
+    }
+
+    pub(crate) fn route(&self) -> RouteGuard<T, R> {
+        self.entry.route.load()
     }
 }
 

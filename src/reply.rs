@@ -8,6 +8,8 @@ use std::convert::Infallible;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+#[cfg(feature = "async")]
+use std::task::Waker;
 
 use crossbeam_channel::Sender;
 use parking_lot::Mutex;
@@ -42,14 +44,78 @@ pub(crate) type Callback<R> = Box<dyn FnOnce(Answer<R>) + Send>;
 ///
 /// `Gone` becomes `Failed` if a handler has [given up](ReplySlot::give_up).
 enum SlotState<R> {
-    /// A caller that sleeps wakes when the sender is dropped.
-    Waiting(Option<Sender<Infallible>>),
+    /// Of a caller that may sleep.
+    Waiting(Option<Sleeper>),
     /// For `gather`; the second is alive as long as somebody collects the replies.
-    Channel(Sender<Answer<R>>, Weak<()>),
+    Channel(Sender<Answer<R>>, Weak<Collector>),
     Callback(Callback<R>, #[expect(dead_code, reason = "dropped with the state")] Registration),
     Here(Answer<R>),
     Answered,
     Cancelled,
+}
+
+impl<R> SlotState<R> {
+    /// Lets go of a state that has ended, and wakes who sleeps in it; after the lock is released.
+    fn end(self) {
+        if let Self::Waiting(Some(sleeper)) = self {
+            sleeper.wake();
+        }
+    }
+}
+
+/// How to wake a caller.
+pub(crate) enum Sleeper {
+    /// Wakes when this is dropped. It watches the end of the bus itself.
+    Thread(#[expect(dead_code, reason = "dropped to wake")] Sender<Infallible>),
+    /// Hears of the end of the bus through the registration.
+    #[cfg(feature = "async")]
+    Task(Waker, Registration),
+}
+
+impl Sleeper {
+    fn wake(self) {
+        match self {
+            Self::Thread(_) => {}
+            #[cfg(feature = "async")]
+            Self::Task(waker, registration) => {
+                drop(registration);
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// Who collects the answers to a gathered request. Alive as long as it does.
+#[derive(Default)]
+pub(crate) struct Collector {
+    /// A thread waits at the channel.
+    #[cfg(feature = "async")]
+    task: Mutex<Option<Waker>>,
+}
+
+#[cfg(feature = "async")]
+impl Collector {
+    /// Has the task woken when there is another answer, or the bus is closed.
+    pub(crate) fn wait(&self, waker: &Waker) {
+        let waker = waker.clone();
+        let before = self.task.lock().replace(waker);
+        drop(before);
+    }
+
+    /// There is an answer, or there will be none.
+    fn wake(&self) {
+        let task = self.task.lock().take();
+        if let Some(waker) = task {
+            waker.wake();
+        }
+    }
+}
+
+#[cfg(feature = "async")]
+impl EndsWithBus for Collector {
+    fn bus_closed(&self) {
+        self.wake();
+    }
 }
 
 pub(crate) struct ReplySlot<R> {
@@ -72,7 +138,7 @@ impl<R> ReplySlot<R> {
     /// A slot that sends the answer on, as long as `collector` is alive.
     pub(crate) fn for_channel(
         answers: Sender<Answer<R>>,
-        collector: Weak<()>,
+        collector: Weak<Collector>,
         lifecycle: &Arc<Lifecycle>,
     ) -> Responder<R> {
         Responder { slot: Self::with(SlotState::Channel(answers, collector), lifecycle) }
@@ -129,8 +195,9 @@ impl<R> ReplySlot<R> {
         }
     }
 
-    /// Has `sleeper` dropped when there is something to take; at once if there is.
-    pub(crate) fn wake_when_ended(&self, sleeper: Sender<Infallible>) {
+    /// Has the caller woken when there is something to take. If there is, it is not woken, but finds it: a thread because
+    /// the sleeper is dropped, a task because it looks again.
+    pub(crate) fn wake_when_ended(&self, sleeper: Sleeper) {
         let mut state = self.state.lock();
         let before = match &mut *state {
             SlotState::Waiting(place) => place.replace(sleeper),
@@ -158,11 +225,10 @@ impl<R> ReplySlot<R> {
         let mut state = self.state.lock();
         self.ended.store(true, Ordering::Relaxed);
         match std::mem::replace(&mut *state, SlotState::Answered) {
-            SlotState::Waiting(sleeper) => {
+            waiting @ SlotState::Waiting(_) => {
                 *state = SlotState::Here(answer);
-                // The sleeper wakes after the lock is released.
                 drop(state);
-                drop(sleeper);
+                waiting.end();
                 Ok(())
             }
             SlotState::Channel(answers, collector) if collector.strong_count() == 0 => {
@@ -171,9 +237,13 @@ impl<R> ReplySlot<R> {
                 drop(answers);
                 Err(Refused::Cancelled(answer))
             }
-            SlotState::Channel(answers, _) => {
+            SlotState::Channel(answers, collector) => {
                 drop(state);
-                answers.try_send(answer).map_err(|error| Refused::Cancelled(error.into_inner()))
+                let sent = answers.try_send(answer).map_err(|error| Refused::Cancelled(error.into_inner()));
+                // Who is woken must find the end of the channel, if this was the last.
+                drop(answers);
+                wake(&collector);
+                sent
             }
             SlotState::Callback(callback, _) => {
                 drop(state);
@@ -221,7 +291,7 @@ impl<R> ReplySlot<R> {
             let before = std::mem::replace(&mut *state, SlotState::Cancelled);
             self.ended.store(true, Ordering::Relaxed);
             drop(state);
-            drop(before);
+            before.end();
         }
     }
 
@@ -269,18 +339,52 @@ pub(crate) fn call<R>(lifecycle: &Lifecycle, callback: Callback<R>, answer: Answ
 impl<R: Send> EndsWithBus for ReplySlot<R> {
     fn bus_closed(&self) {
         let mut state = self.state.lock();
-        // `Waiting`: its callback has been registered and is about to be set, see `call_back`.
+        // `Waiting`: a task, or its callback has been registered and is about to be set, see `call_back`.
         if !matches!(*state, SlotState::Waiting(_) | SlotState::Callback(..)) {
             return;
         }
         let before = std::mem::replace(&mut *state, SlotState::Cancelled);
         self.ended.store(true, Ordering::Relaxed);
         drop(state);
-        if let SlotState::Callback(callback, _) = before {
-            call(&self.lifecycle, callback, Answer::Closed);
+        match before {
+            SlotState::Callback(callback, _) => call(&self.lifecycle, callback, Answer::Closed),
+            waiting => waiting.end(),
         }
     }
 }
+
+#[cfg(feature = "async")]
+impl<R: Send + 'static> ReplySlot<R> {
+    /// Has the task woken when there is something to take. It looks afterwards.
+    pub(crate) fn wake_task_when_ended(self: &Arc<Self>, waker: &Waker) {
+        let mut waker = waker.clone();
+        let mut state = self.state.lock();
+        match &mut *state {
+            // The one before is dropped after the lock is released.
+            SlotState::Waiting(Some(Sleeper::Task(before, _))) => std::mem::swap(before, &mut waker),
+            SlotState::Waiting(_) => {
+                drop(state);
+                let entry: Weak<dyn EndsWithBus> = Arc::<Self>::downgrade(self);
+                if let Some(registration) = Registration::new(&self.lifecycle, entry) {
+                    self.wake_when_ended(Sleeper::Task(waker, registration));
+                }
+                return;
+            }
+            _ => {}
+        }
+        drop(state);
+    }
+}
+
+#[cfg(feature = "async")]
+fn wake(collector: &Weak<Collector>) {
+    if let Some(collector) = collector.upgrade() {
+        collector.wake();
+    }
+}
+
+#[cfg(not(feature = "async"))]
+fn wake(_: &Weak<Collector>) {}
 
 /// Where the copies of one message get their responders from.
 pub(crate) trait ReplySource<R> {

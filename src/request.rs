@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(feature = "async")]
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, select};
@@ -10,7 +12,7 @@ use crossbeam_utils::Backoff;
 use thiserror::Error;
 
 use crate::lifecycle::{Lifecycle, Phase};
-use crate::reply::{Answer, Callback, ReplySlot, ReplySource, Responder, call};
+use crate::reply::{Answer, Callback, ReplySlot, ReplySource, Responder, Sleeper, call};
 
 /// A request: all copies share one slot.
 pub(crate) struct OneReply;
@@ -236,7 +238,7 @@ impl<R> PendingReply<R> {
     /// Sleeps until there may be an answer, the bus is closed, or the time is over.
     fn sleep(&self, deadline: Option<Instant>) {
         let (sleeper, woken) = bounded(0);
-        self.slot.wake_when_ended(sleeper);
+        self.slot.wake_when_ended(Sleeper::Thread(sleeper));
         let closed = self.slot.lifecycle().closed();
         match deadline {
             None => select! {
@@ -249,6 +251,21 @@ impl<R> PendingReply<R> {
                 default(deadline.saturating_duration_since(Instant::now())) => {},
             },
         }
+    }
+}
+
+#[cfg(feature = "async")]
+impl<R: Send + 'static> PendingReply<R> {
+    /// The result; otherwise the task is woken when there is one.
+    pub(crate) fn poll_answer(&self, waker: &Waker) -> Poll<Result<R, ReplyRecvError<R>>> {
+        let mut answer = self.look();
+        if answer.is_none() {
+            self.slot.wake_task_when_ended(waker);
+            answer = self.slot.take();
+        }
+        let Some(answer) = answer else { return Poll::Pending };
+        self.done.store(true, Ordering::Relaxed);
+        Poll::Ready(into_result(answer))
     }
 }
 

@@ -12,6 +12,12 @@ use crate::message::Parcel;
 use crate::reply::ReplySource;
 use crate::topic::Topic;
 
+#[cfg(feature = "async")]
+mod unfinished;
+
+#[cfg(feature = "async")]
+pub(crate) use unfinished::{Unfinished, deliver_at_once};
+
 /// What became of one published message.
 ///
 /// `Ok(delivery)` means that the message is in `delivered` mailboxes, not that anybody has read it.
@@ -196,7 +202,9 @@ impl<T, R> Route<T, R> {
 }
 
 /// The route that a publisher is at work on; given up when it has to sleep.
-pub(crate) type HeldRoute<T, R> = Option<Guard<Arc<Route<T, R>>>>;
+pub(crate) type HeldRoute<T, R> = Option<RouteGuard<T, R>>;
+
+pub(crate) type RouteGuard<T, R> = Guard<Arc<Route<T, R>>>;
 
 /// A message on its way that has come to a mailbox where it needs the passes.
 struct Undelivered<T, R> {
@@ -235,7 +243,7 @@ impl<T: Clone, R> Route<T, R> {
                 },
                 Way::Evicting => delivery.taken(sender.push_evicting(topic, original.copy(replies))),
                 Way::Refusing => {
-                    sender.lost(topic, &original.payload, DeadLetterReason::Full);
+                    sender.mailbox.lost(topic, &original.payload, DeadLetterReason::Full);
                     delivery.dropped += 1;
                 }
                 Way::Unclear => return Err(Undelivered { next, delivery, original, spare: None }),
@@ -351,11 +359,16 @@ impl<'a, T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S
     ) -> Delivered<T, R> {
         let Undelivered { next, delivery, original, spare } = undelivered;
         let copies = Copies { original: Some(original), spare, replies };
-        let pass = Self { topic, wait, copies, waiting: Waiting::default(), delivery, stopped: None, overflowed };
-        pass.both(held, next)
+        let mut pass = Self { topic, wait, copies, waiting: Waiting::default(), delivery, stopped: None, overflowed };
+        pass.first(held, next);
+        if !pass.waiting.is_empty() {
+            pass.second(held);
+        }
+        pass.finish()
     }
 
-    fn both(mut self, held: &mut HeldRoute<T, R>, next: usize) -> Delivered<T, R> {
+    /// Offers the message to all, without waiting.
+    fn first(&mut self, held: &HeldRoute<T, R>, next: usize) {
         // One behind: only at the end is it known which mailbox is the last.
         let mut previous = None;
         let mailboxes = held.as_ref().map_or(&[][..], |route| &route.mailboxes[..]);
@@ -372,9 +385,9 @@ impl<'a, T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S
             let last = self.waiting.is_empty() && self.stopped.is_none();
             self.offer(index, sender, last);
         }
-        if !self.waiting.is_empty() {
-            self.second(held);
-        }
+    }
+
+    fn finish(self) -> Delivered<T, R> {
         let Copies { original, spare, replies } = self.copies;
         replies.unused(spare.and_then(|spare| spare.reply));
         Delivered { delivery: self.delivery, stopped: self.stopped, rest: original }
@@ -391,13 +404,13 @@ impl<'a, T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S
     fn not_taken(&mut self, index: usize, sender: &MailboxSender<T, R>, offer: Offer<T, R>) {
         match offer {
             Offer::Full(parcel) if matches!(self.wait, Wait::Never) => {
-                self.settle(sender, Offer::Lost(parcel, DeadLetterReason::Full));
+                self.settle(&sender.mailbox, Offer::Lost(parcel, DeadLetterReason::Full));
             }
             Offer::Full(parcel) => {
                 self.copies.put_back(parcel);
                 self.waiting.push(index);
             }
-            other => self.settle(sender, other),
+            other => self.settle(&sender.mailbox, other),
         }
     }
 
@@ -432,7 +445,7 @@ impl<'a, T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S
             // The copy is made before the choice: user code must not run between the choice and the sending. Nor may it
             // run while this thread counts as one that waits: it may come to wait itself.
             let Some(parcel) = self.copies.take(full.len() == 1) else { return };
-            let place = full.iter().position(|sender| sender.is_served_by_this_thread());
+            let place = full.iter().position(|sender| sender.mailbox.is_served_by_this_thread());
             let own = place.map(|place| Arc::clone(&full[place].mailbox));
             let waiting = own.as_ref().map(|own| own.is_not_read());
             if let (Some(place), Some(own)) = (place, &own) {
@@ -440,7 +453,7 @@ impl<'a, T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S
                 if own.is_stuck() {
                     drop(waiting);
                     let sender = full.remove(place);
-                    self.settle(&sender, Offer::Lost(parcel, DeadLetterReason::SelfDeadlock));
+                    self.settle(&sender.mailbox, Offer::Lost(parcel, DeadLetterReason::SelfDeadlock));
                     continue;
                 }
             }
@@ -452,7 +465,7 @@ impl<'a, T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S
             match chosen {
                 Ok((index, offer)) => {
                     let sender = full.remove(index);
-                    self.settle(&sender, offer);
+                    self.settle(&sender.mailbox, offer);
                 }
                 Err(parcel) => {
                     self.copies.put_back(parcel);
@@ -475,15 +488,15 @@ impl<'a, T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S
         self.deadline().is_some_and(|deadline| deadline <= Instant::now())
     }
 
-    fn settle(&mut self, sender: &MailboxSender<T, R>, offer: Offer<T, R>) {
+    fn settle(&mut self, mailbox: &Mailbox<T, R>, offer: Offer<T, R>) {
         let parcel = match offer {
             Offer::Taken { evicted } => return self.delivery.taken(evicted),
             Offer::Lost(parcel, reason) => {
                 self.delivery.dropped += 1;
                 if reason == DeadLetterReason::Overflowed {
-                    (self.overflowed)(&sender.mailbox);
+                    (self.overflowed)(mailbox);
                 }
-                sender.lost(self.topic, &parcel.payload, reason);
+                mailbox.lost(self.topic, &parcel.payload, reason);
                 parcel
             }
             Offer::Closed(parcel) => {

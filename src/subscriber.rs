@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::sync::{Arc, Weak};
+#[cfg(feature = "async")]
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Select, SelectedOperation};
@@ -11,6 +13,8 @@ use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::mailbox::Mailbox;
 use crate::message::Message;
 use crate::topic::Pattern;
+#[cfg(feature = "async")]
+use crate::waiters::Place;
 
 /// Receives the messages of one subscription.
 ///
@@ -42,6 +46,9 @@ pub struct Subscriber<T, R = T> {
     core: Weak<Core<T, R>>,
     /// The subscription was ended by `unsubscribe`; `Drop` has nothing to do.
     ended: bool,
+    /// Of the task that reads it as a stream.
+    #[cfg(feature = "async")]
+    place: Place,
 }
 
 impl<T, R> Subscriber<T, R>
@@ -171,10 +178,16 @@ where
         if limit == 0 {
             return Ok(0);
         }
-        messages.push(self.recv()?);
+        let first = self.recv()?;
+        Ok(self.take_more(first, messages, limit))
+    }
+
+    /// Appends a message, and what there is without waiting; tells how many that are.
+    pub(crate) fn take_more(&self, first: Message<T, R>, messages: &mut Vec<Message<T, R>>, limit: usize) -> usize {
         let before = messages.len();
+        messages.push(first);
         messages.extend(self.try_iter().take(limit - 1));
-        Ok(1 + messages.len() - before)
+        messages.len() - before
     }
 
     /// Waits for one message after the other, until there will be none.
@@ -269,9 +282,29 @@ where
     }
 }
 
+#[cfg(feature = "async")]
+impl<T, R> Subscriber<T, R> {
+    pub(crate) fn mailbox(&self) -> &Mailbox<T, R> {
+        &self.mailbox
+    }
+
+    pub(crate) fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Result<Message<T, R>, RecvError>>
+    where
+        T: Clone,
+    {
+        self.mailbox.poll_recv(&mut self.place, context)
+    }
+}
+
 impl<T, R> Subscriber<T, R> {
     pub(crate) fn new(mailbox: Arc<Mailbox<T, R>>, core: Weak<Core<T, R>>) -> Self {
-        Self { mailbox, core, ended: false }
+        Self {
+            mailbox,
+            core,
+            ended: false,
+            #[cfg(feature = "async")]
+            place: Place::default(),
+        }
     }
 
     /// The number of messages waiting in the mailbox.
@@ -373,6 +406,8 @@ impl<T, R> Subscriber<T, R> {
     }
 
     fn end(&mut self) -> usize {
+        #[cfg(feature = "async")]
+        self.mailbox.needs_no_message(&mut self.place);
         let first = !std::mem::replace(&mut self.ended, true);
         if first && leave(&self.core, &self.mailbox, 1) { self.mailbox.abandon() } else { 0 }
     }

@@ -1,5 +1,6 @@
 //! The sending side of a mailbox: offering, evicting, waiting for room.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -16,8 +17,26 @@ use crate::topic::Topic;
 
 /// The right to put messages into a mailbox.
 pub(crate) struct MailboxSender<T, R> {
-    pub(crate) mailbox: Arc<Mailbox<T, R>>,
+    /// Dropped first, so that a reader that is woken by the end of the other finds the end of the queue.
     queue: QueueSender<T, R>,
+    pub(crate) mailbox: Sending<T, R>,
+}
+
+/// The mailbox of a sender; when that is dropped there is no other, and who waits for messages must know.
+pub(crate) struct Sending<T, R>(Arc<Mailbox<T, R>>);
+
+impl<T, R> Deref for Sending<T, R> {
+    type Target = Arc<Mailbox<T, R>>;
+
+    fn deref(&self) -> &Arc<Mailbox<T, R>> {
+        &self.0
+    }
+}
+
+impl<T, R> Drop for Sending<T, R> {
+    fn drop(&mut self) {
+        self.0.wake_receivers();
+    }
 }
 
 /// What a mailbox made of a message.
@@ -65,28 +84,31 @@ impl<T, R> MailboxSender<T, R> {
             let _ = sender.try_send(&topic, Envelope::retained(value));
         }
         let mailbox = Arc::new(Mailbox::new(options, filter, receiver, kept, losses));
-        Arc::new(Self { mailbox, queue: sender })
+        Arc::new(Self { queue: sender, mailbox: Sending(mailbox) })
     }
 
     /// A message got in; makes sure that somebody will take it out or drop it.
     #[inline]
     fn was_taken(&self) {
         // SeqCst pairs with `Mailbox::finish`: the last subscriber marks the mailbox gone and then empties it, we put
-        // the message in and then look for the mark. Whoever comes second drops the message.
-        if self.mailbox.attention.load(Ordering::SeqCst) & attention::ENDED != 0 {
-            self.was_taken_at_the_end();
+        // the message in and then look for the mark. Whoever comes second drops the message. The same goes for a task
+        // that marks that it waits and then looks for a message, see `Mark`.
+        if self.mailbox.attention.load(Ordering::SeqCst) & (attention::ENDED | attention::TASKS_WAIT) != 0 {
+            self.was_taken_by_another();
         }
     }
 
     #[cold]
-    fn was_taken_at_the_end(&self) {
+    fn was_taken_by_another(&self) {
         if self.mailbox.is_gone() {
             self.mailbox.discard();
         }
+        self.mailbox.wake_receivers();
     }
 
     fn is_open(&self) -> bool {
-        self.mailbox.attention.load(Ordering::Relaxed) & attention::ENDED == 0
+        // SeqCst pairs with `Mailbox::finish`, for a task that has marked that it waits for room.
+        self.mailbox.attention.load(Ordering::SeqCst) & attention::ENDED == 0
     }
 
     /// Hands the envelope back if the queue is full.
@@ -126,19 +148,9 @@ impl<T: Clone, R> MailboxSender<T, R> {
         envelope.into_parcel()
     }
 
-    /// Counts a message that this mailbox will never have.
-    pub(crate) fn lost(&self, topic: &Topic, payload: &T, reason: DeadLetterReason) {
-        let losses = &*self.mailbox.losses;
-        self.mailbox.refused();
-        losses.dropped.add(1);
-        if losses.is_listening() {
-            losses.post(topic, payload.clone(), reason, 0);
-        }
-    }
-
     #[inline]
     pub(crate) fn way(&self) -> Way {
-        match self.mailbox.attention.load(Ordering::Relaxed) {
+        match self.mailbox.attention.load(Ordering::Relaxed) & !attention::TASKS_WAIT {
             0 => Way::Usual,
             attention => self.unusual_way(attention),
         }
@@ -173,7 +185,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
     /// Offers the message without waiting.
     pub(crate) fn offer(&self, topic: &Topic, parcel: Parcel<T, R>) -> Offer<T, R> {
         if !self.is_open() {
-            return self.ended(parcel);
+            return self.mailbox.ended(parcel);
         }
         if self.mailbox.overflow == Overflow::DropOldest {
             return Offer::Taken { evicted: self.push_evicting(topic, parcel) };
@@ -290,20 +302,28 @@ impl<T: Clone, R> MailboxSender<T, R> {
         }
         1
     }
+}
 
-    fn ended(&self, parcel: Parcel<T, R>) -> Offer<T, R> {
-        if self.mailbox.end.load(Ordering::SeqCst) == End::Closed as u8 {
-            Offer::Closed(parcel)
-        } else {
-            Offer::Gone(parcel)
-        }
+impl<T, R> Mailbox<T, R> {
+    /// What a mailbox that has ended makes of a message.
+    pub(crate) fn ended(&self, parcel: Parcel<T, R>) -> Offer<T, R> {
+        if self.end.load(Ordering::SeqCst) == End::Closed as u8 { Offer::Closed(parcel) } else { Offer::Gone(parcel) }
+    }
+
+    /// Whether this thread is a handler's, and the mailbox its own.
+    pub(crate) fn is_served_by_this_thread(&self) -> bool {
+        this_thread_serves(self.id)
     }
 }
 
-impl<T, R> MailboxSender<T, R> {
-    /// Whether this thread is a handler's, and the mailbox its own.
-    pub(crate) fn is_served_by_this_thread(&self) -> bool {
-        this_thread_serves(self.mailbox.id)
+impl<T: Clone, R> Mailbox<T, R> {
+    /// Counts a message that this mailbox will never have.
+    pub(crate) fn lost(&self, topic: &Topic, payload: &T, reason: DeadLetterReason) {
+        self.refused();
+        self.losses.dropped.add(1);
+        if self.losses.is_listening() {
+            self.losses.post(topic, payload.clone(), reason, 0);
+        }
     }
 }
 
@@ -333,13 +353,13 @@ pub(crate) fn wait_for_any<T: Clone, R>(
     if operation.index() < full.len() {
         // It carries nothing: that it is ready means that it has ended.
         let _ = operation.recv(&sender.mailbox.ended);
-        return Ok((index, sender.ended(parcel)));
+        return Ok((index, sender.mailbox.ended(parcel)));
     }
     match sender.queue.complete(operation, topic, sender.envelope(parcel)) {
         Ok(()) => {
             sender.was_taken();
             Ok((index, Offer::Taken { evicted: 0 }))
         }
-        Err(back) => Ok((index, sender.ended(sender.unpack(back)))),
+        Err(back) => Ok((index, sender.mailbox.ended(sender.unpack(back)))),
     }
 }

@@ -1,0 +1,357 @@
+//! Publishing and asking by tasks.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::bus::Bus;
+use crate::core::Core;
+use crate::error::{PublishError, RequestError, TopicError};
+use crate::gather::{EachReply, Replies};
+use crate::message::Parcel;
+use crate::publisher::Publisher;
+use crate::reply::{NoReply, ReplySource};
+use crate::request::{OneReply, PendingReply};
+use crate::route::{Delivered, Delivery, RouteGuard, Unfinished, deliver_at_once};
+use crate::topic::Topic;
+
+/// Waits for room in the mailboxes that were full.
+struct Waiting<'a, T: Clone, R, S: ReplySource<R>> {
+    core: &'a Core<T, R>,
+    topic: &'a Topic,
+    replies: &'a S,
+    unfinished: Unfinished<T, R>,
+}
+
+// Nothing in it is pinned.
+impl<T: Clone, R, S: ReplySource<R>> Unpin for Waiting<'_, T, R, S> {}
+
+impl<T: Clone, R, S: ReplySource<R>> Future for Waiting<'_, T, R, S> {
+    type Output = Delivered<T, R>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { core, topic, replies, unfinished } = &mut *self;
+        unfinished.poll(context, topic, *replies, |mailbox| core.unroute(mailbox))
+    }
+}
+
+impl<T: Clone, R, S: ReplySource<R>> Drop for Waiting<'_, T, R, S> {
+    fn drop(&mut self) {
+        self.unfinished.cancel(self.topic, self.replies);
+    }
+}
+
+impl<T: Clone, R> Core<T, R> {
+    async fn publish_async(
+        &self,
+        topic: &Topic,
+        route: impl FnOnce() -> RouteGuard<T, R>,
+        payload: T,
+    ) -> Result<Delivery, PublishError<T>> {
+        if !self.lifecycle.accepts() {
+            return Err(PublishError::Closed(payload));
+        }
+        let first = self.first_pass(topic, route(), Parcel { payload, reply: None }, &NoReply);
+        let Delivered { delivery, stopped, rest } = self.second_pass(topic, first, &NoReply).await;
+        match rest {
+            None => Ok(delivery),
+            Some(rest) => self.not_taken(topic, rest.payload, delivery, stopped),
+        }
+    }
+
+    async fn request_async(
+        &self,
+        topic: &Topic,
+        route: impl FnOnce() -> RouteGuard<T, R>,
+        payload: T,
+    ) -> Result<PendingReply<R>, RequestError<T>> {
+        let (responder, pending) = OneReply::pending(&self.lifecycle);
+        let parcel = self.may_ask(Parcel { payload, reply: Some(responder) }, &OneReply)?;
+        let first = self.first_pass(topic, route(), parcel, &OneReply);
+        let delivered = self.second_pass(topic, first, &OneReply).await;
+        self.asked(delivered, &OneReply)?;
+        Ok(pending)
+    }
+
+    async fn gather_async(
+        &self,
+        topic: &Topic,
+        route: impl FnOnce() -> RouteGuard<T, R>,
+        payload: T,
+    ) -> Result<Replies<R>, RequestError<T>> {
+        let (each, replies, first) = {
+            let route = route();
+            let (each, replies) = EachReply::new(&self.lifecycle, route.len());
+            let parcel = self.may_ask(Parcel { payload, reply: Some(each.responder()) }, &each)?;
+            let first = self.first_pass(topic, route, parcel, &each);
+            (each, replies, first)
+        };
+        let delivered = self.second_pass(topic, first, &each).await;
+        self.asked(delivered, &each)?;
+        Ok(replies)
+    }
+
+    /// Lets go of the route before anything can wait, see `deliver`.
+    fn first_pass<S: ReplySource<R>>(
+        &self,
+        topic: &Topic,
+        route: RouteGuard<T, R>,
+        parcel: Parcel<T, R>,
+        replies: &S,
+    ) -> Result<Delivered<T, R>, Unfinished<T, R>> {
+        deliver_at_once(&mut Some(route), topic, parcel, replies, |mailbox| self.unroute(mailbox))
+    }
+
+    async fn second_pass<S: ReplySource<R>>(
+        &self,
+        topic: &Topic,
+        first: Result<Delivered<T, R>, Unfinished<T, R>>,
+        replies: &S,
+    ) -> Delivered<T, R> {
+        match first {
+            Ok(delivered) => delivered,
+            Err(unfinished) => Waiting { core: self, topic, replies, unfinished }.await,
+        }
+    }
+}
+
+/// Publishing on an async runtime, with the feature `async`.
+impl<T, R> Publisher<T, R>
+where
+    T: Clone + Send + 'static,
+    R: Send + 'static,
+{
+    /// Publishes the payload as [`publish`](Self::publish) does, but waits for room without holding up the thread. Never
+    /// waits when no mailbox that blocks is full.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::Closed`] if the bus is closed, also while it waits; it hands the payload back.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before it is ready, the mailboxes that had room have the message. For those that it was
+    /// waiting for it is a loss, counted like any other, with a dead letter that says
+    /// [`Cancelled`](crate::DeadLetterReason::Cancelled). A future that was never polled has done nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::builder().capacity(1).build();
+    /// let orders = bus.subscribe("orders.new")?;
+    /// let publisher = bus.publisher("orders.new")?;
+    /// let both = async {
+    ///     let _ = publisher.publish_async(1).await?;
+    ///     publisher.publish_async(2).await // waits until the first is taken
+    /// };
+    /// let (second, first) = futures_lite::future::zip(both, orders.recv_async()).await;
+    /// assert_eq!((*first?, second?.delivered()), (1, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn publish_async(&self, payload: T) -> Result<Delivery, PublishError<T>> {
+        self.core().publish_async(self.topic(), || self.route(), payload).await
+    }
+
+    /// Publishes the payload and keeps it as the topic's last value, as [`retain`](Self::retain) does, but waits for
+    /// room without holding up the thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish_async`](Self::publish_async).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`publish_async`](Self::publish_async); the value is kept as soon as the future has been polled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let level = bus.publisher("level")?;
+    /// let _ = level.retain_async(3).await?;
+    /// assert_eq!(bus.retained("level"), Some(3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn retain_async(&self, payload: T) -> Result<Delivery, PublishError<T>> {
+        if !self.core().lifecycle.accepts() {
+            return Err(PublishError::Closed(payload));
+        }
+        let kept = payload.clone();
+        self.core().publish_async(self.topic(), || self.keep(kept), payload).await
+    }
+
+    /// Asks as [`request`](Self::request) does, but waits for room without holding up the thread. The reply comes from
+    /// awaiting what this returns.
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](Self::request).
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before it is ready, the request is cancelled. Mailboxes that were still full count it as
+    /// lost, as for [`publish_async`](Self::publish_async).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _server = bus.serve("double", |n| 2 * **n)?;
+    /// let double = bus.publisher("double")?;
+    /// assert_eq!(double.request_async(21).await?.await?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn request_async(&self, payload: T) -> Result<PendingReply<R>, RequestError<T>> {
+        self.core().request_async(self.topic(), || self.route(), payload).await
+    }
+
+    /// Asks all as [`gather`](Self::gather) does, but waits for room without holding up the thread. What it returns is a
+    /// `Stream` of the answers.
+    ///
+    /// # Errors
+    ///
+    /// As [`gather`](Self::gather).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`request_async`](Self::request_async).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use futures_lite::StreamExt;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _shops = [bus.serve("price", |_| 350)?, bus.serve("price", |_| 340)?];
+    /// let ask = bus.publisher("price")?;
+    /// let prices: Vec<u32> = ask.gather_async(0).await?.try_collect().await?;
+    /// assert_eq!(prices.iter().min(), Some(&340));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn gather_async(&self, payload: T) -> Result<Replies<R>, RequestError<T>> {
+        self.core().gather_async(self.topic(), || self.route(), payload).await
+    }
+}
+
+/// Publishing on an async runtime, with the feature `async`.
+impl<T, R> Bus<T, R>
+where
+    T: Clone + Send + 'static,
+    R: Send + 'static,
+{
+    /// Publishes the payload as [`publish`](Self::publish) does, but waits for room without holding up the thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Publisher::publish_async`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let orders = bus.subscribe("orders.*")?;
+    /// let delivery = bus.publish_async("orders.new", 7).await?;
+    /// assert_eq!(delivery.delivered(), 1);
+    /// assert_eq!(*orders.recv_async().await?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn publish_async(
+        &self,
+        topic: impl TryInto<Topic, Error: Into<TopicError>>,
+        payload: T,
+    ) -> Result<Delivery, PublishError<T>> {
+        match topic.try_into() {
+            Ok(topic) => self.core().publish_async(&topic, || self.route(&topic), payload).await,
+            Err(error) => Err(PublishError::Topic(error.into(), payload)),
+        }
+    }
+
+    /// Asks as [`request`](Self::request) does, but waits for room without holding up the thread. The reply comes from
+    /// awaiting what this returns.
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](Self::request).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Publisher::request_async`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _server = bus.serve("double", |n| 2 * **n)?;
+    /// assert_eq!(bus.request_async("double", 21).await?.await?, 42);
+    /// assert!(bus.request_async("treble", 21).await.unwrap_err().is_no_responders());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn request_async(
+        &self,
+        topic: impl TryInto<Topic, Error: Into<TopicError>>,
+        payload: T,
+    ) -> Result<PendingReply<R>, RequestError<T>> {
+        match topic.try_into() {
+            Ok(topic) => self.core().request_async(&topic, || self.route(&topic), payload).await,
+            Err(error) => Err(RequestError::Topic(error.into(), payload)),
+        }
+    }
+
+    /// Asks all as [`gather`](Self::gather) does, but waits for room without holding up the thread. What it returns is a
+    /// `Stream` of the answers.
+    ///
+    /// # Errors
+    ///
+    /// As [`gather`](Self::gather).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Publisher::request_async`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use futures_lite::StreamExt;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _shops = [bus.serve("price", |_| 350)?, bus.serve("price", |_| 340)?];
+    /// let replies = bus.gather_async("price", 0).await?;
+    /// assert_eq!(replies.count().await, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn gather_async(
+        &self,
+        topic: impl TryInto<Topic, Error: Into<TopicError>>,
+        payload: T,
+    ) -> Result<Replies<R>, RequestError<T>> {
+        match topic.try_into() {
+            Ok(topic) => self.core().gather_async(&topic, || self.route(&topic), payload).await,
+            Err(error) => Err(RequestError::Topic(error.into(), payload)),
+        }
+    }
+}

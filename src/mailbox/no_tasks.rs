@@ -1,0 +1,14 @@
+//! Without the feature `async` no task waits at a mailbox.
+
+use super::Mailbox;
+
+impl<T, R> Mailbox<T, R> {
+    #[inline]
+    pub(super) fn wake_receivers(&self) {}
+
+    #[inline]
+    pub(super) fn room_came(&self) {}
+
+    #[inline]
+    pub(super) fn wake_publishers(&self) {}
+}

@@ -1,0 +1,108 @@
+//! Tasks at a mailbox: those that wait for a message, and those that wait for room.
+//!
+//! A thread sleeps in the channel, which wakes it. A task cannot, so whoever puts a message in looks whether a task waits
+//! for one, and whoever takes one out looks whether a task waits for room.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use super::{Mailbox, attention};
+use crate::error::{RecvError, TryRecvError};
+use crate::message::Message;
+use crate::waiters::{Mark, Place, Waiters};
+
+#[derive(Default)]
+pub(super) struct Tasks {
+    receivers: Waiters,
+    publishers: Waiters,
+}
+
+/// Whether a task waits for room; beside what a reader writes.
+#[derive(Default)]
+pub(super) struct RoomWanted(AtomicU8);
+
+impl RoomWanted {
+    #[inline]
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst) != 0
+    }
+}
+
+impl<T, R> Mailbox<T, R> {
+    fn receivers_wait(&self) -> Mark<'_> {
+        Mark { byte: &self.attention, bit: attention::TASKS_WAIT }
+    }
+
+    fn publishers_wait(&self) -> Mark<'_> {
+        Mark { byte: &self.reading.room_wanted.0, bit: 1 }
+    }
+
+    /// There is a message, or there will be none.
+    ///
+    /// All that wait are woken, not one: one that was asked once and is not asked again, because its owner is busy with
+    /// something else, would keep the message from the others.
+    pub(super) fn wake_receivers(&self) {
+        self.tasks.receivers.wake_all(self.receivers_wait());
+    }
+
+    /// A message was taken out: one task that waits for room may have it.
+    #[inline]
+    pub(super) fn room_came(&self) {
+        if self.reading.room_wanted.is_set() {
+            self.wake_a_publisher();
+        }
+    }
+
+    #[cold]
+    fn wake_a_publisher(&self) {
+        self.tasks.publishers.wake_one(self.publishers_wait());
+    }
+
+    /// Nobody has used the room that came, see `wake_receivers`; or the mailbox has ended.
+    #[inline]
+    pub(super) fn wake_publishers(&self) {
+        if self.reading.room_wanted.is_set() {
+            self.tasks.publishers.wake_all(self.publishers_wait());
+        }
+    }
+
+    /// Has the task woken when there may be room, or the mailbox has ended.
+    pub(crate) fn wait_for_room(&self, place: &mut Place, waker: &Waker) {
+        self.tasks.publishers.enter(place, waker, self.publishers_wait());
+    }
+
+    /// The task waits no more. If it was told of room that it has not used, another is told.
+    pub(crate) fn needs_no_room(&self, place: &mut Place) {
+        if self.tasks.publishers.leave(place, self.publishers_wait()) {
+            self.room_came();
+        }
+    }
+
+    /// The task waits for no message any more.
+    pub(crate) fn needs_no_message(&self, place: &mut Place) {
+        self.tasks.receivers.leave(place, self.receivers_wait());
+    }
+}
+
+impl<T: Clone, R> Mailbox<T, R> {
+    /// A message, or the end; otherwise the task is woken when it is worth asking again.
+    pub(crate) fn poll_recv(
+        &self,
+        place: &mut Place,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Message<T, R>, RecvError>> {
+        let mut received = self.try_recv();
+        if matches!(received, Err(TryRecvError::Empty)) {
+            self.tasks.receivers.enter(place, context.waker(), self.receivers_wait());
+            received = self.try_recv();
+        }
+        let received = match received {
+            Ok(message) => Ok(message),
+            Err(TryRecvError::Empty) => return Poll::Pending,
+            Err(TryRecvError::Closed) => Err(RecvError::Closed),
+            Err(TryRecvError::Overflowed) => Err(RecvError::Overflowed),
+        };
+        self.needs_no_message(place);
+        Poll::Ready(received)
+    }
+}
