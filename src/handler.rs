@@ -7,16 +7,18 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use crate::core::{Core, leave, reader_left};
-use crate::dead_letter::{DeadLetterReason, Losses};
-use crate::error::{SubscribeError, TryRecvError};
-use crate::lifecycle::{EndSignal, EndTrigger, Lifecycle, serve_on_this_thread};
+use crate::core::{Core, leave};
+use crate::error::SubscribeError;
 use crate::mailbox::Mailbox;
-use crate::message::Message;
-use crate::panic::catch;
-use crate::retry::Retry;
+
+mod worker;
+
+use worker::Control;
+#[cfg(feature = "async")]
+pub(crate) use worker::{Begun, Worker};
+pub(crate) use worker::{Running, Start};
 
 /// The most threads that one handler may have.
 const MAX_WORKERS: usize = 1024;
@@ -88,11 +90,14 @@ impl<E: fmt::Display> Outcome for Result<(), E> {
 /// ```
 #[must_use = "dropping a handler unsubscribes it"]
 pub struct Handler {
-    subscription: Box<dyn Attached>,
+    subscription: Arc<dyn Attached>,
     name: String,
     control: Arc<Control>,
+    /// How many have begun.
+    workers: usize,
+    /// Those of them that are threads.
     threads: Vec<JoinHandle<()>>,
-    /// Ends when the last thread does.
+    /// Ends when the last worker does.
     ended: Receiver<Infallible>,
     stopped: bool,
 }
@@ -101,8 +106,8 @@ pub struct Handler {
 trait Attached: Send + Sync {
     /// Stops the flow of new messages. `true` if no other member is left for those that are queued.
     ///
-    /// So many threads have begun: they stay readers of the mailbox until they end.
-    fn leave(&self, threads: usize) -> bool;
+    /// So many workers have begun: they stay readers of the mailbox until they end.
+    fn leave(&self, begun: usize) -> bool;
     /// Drops what is queued.
     fn abandon(&self) -> usize;
     fn len(&self) -> usize;
@@ -112,11 +117,14 @@ struct Attachment<T, R> {
     mailbox: Arc<Mailbox<T, R>>,
     core: Weak<Core<T, R>>,
     workers: usize,
+    has_left: AtomicBool,
 }
 
 impl<T: Send, R: Send> Attached for Attachment<T, R> {
-    fn leave(&self, threads: usize) -> bool {
-        leave(&self.core, &self.mailbox, self.workers - threads)
+    fn leave(&self, begun: usize) -> bool {
+        // Relaxed: the lock of the map orders what follows.
+        let first = !self.has_left.swap(true, Ordering::Relaxed);
+        first && leave(&self.core, &self.mailbox, self.workers.saturating_sub(begun))
     }
 
     fn abandon(&self) -> usize {
@@ -125,45 +133,6 @@ impl<T: Send, R: Send> Attached for Attachment<T, R> {
 
     fn len(&self) -> usize {
         self.mailbox.len()
-    }
-}
-
-/// How a handler tells its threads to end.
-struct Control {
-    /// They take no other message.
-    leaving: AtomicBool,
-    left: EndSignal,
-    leave: EndTrigger,
-    /// They do not even try the message in hand again.
-    abandoned: EndSignal,
-    abandon: EndTrigger,
-}
-
-impl Control {
-    fn new() -> Arc<Self> {
-        let (leave, left) = EndTrigger::new();
-        let (abandon, abandoned) = EndTrigger::new();
-        Arc::new(Self { leaving: AtomicBool::new(false), left, leave, abandoned, abandon })
-    }
-
-    fn leave(&self) {
-        // Release pairs with the load in `is_leaving`.
-        self.leaving.store(true, Ordering::Release);
-        self.leave.fire();
-    }
-
-    fn abandon(&self) {
-        self.leave();
-        self.abandon.fire();
-    }
-
-    fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Acquire)
-    }
-
-    /// Sleeps between two attempts; `false` if there is to be no other.
-    fn sleep(&self, pause: Duration) -> bool {
-        matches!(self.abandoned.recv_timeout(pause), Err(RecvTimeoutError::Timeout))
     }
 }
 
@@ -202,20 +171,20 @@ impl Handler {
     pub fn stop(mut self, within: Duration) -> StopReport {
         self.stopped = true;
         let deadline = Instant::now().checked_add(within);
-        let last = self.subscription.leave(self.threads.len());
+        let last = self.subscription.leave(self.workers);
         if !last {
             self.control.leave();
         }
-        if self.is_own_thread() {
+        if self.control.is_run_by_this_thread() {
             let left = if last { self.subscription.len() } else { 0 };
-            return StopReport { left, busy: self.busy() };
+            return StopReport { left, busy: self.control.running() };
         }
         let ended = match deadline {
             Some(deadline) => !matches!(self.ended.recv_deadline(deadline), Err(RecvTimeoutError::Timeout)),
             None => self.ended.recv().is_err(),
         };
         // Counted before they are told: a thread that was cut short is not one that has finished.
-        let busy = self.busy();
+        let busy = self.control.running();
         if ended {
             for thread in self.threads.drain(..) {
                 // A worker catches what panics in its closure, so there is nothing to hear from it.
@@ -227,22 +196,13 @@ impl Handler {
         let left = if last { self.subscription.abandon() } else { 0 };
         StopReport { left, busy: if ended { 0 } else { busy } }
     }
-
-    fn is_own_thread(&self) -> bool {
-        let current = std::thread::current().id();
-        self.threads.iter().any(|thread| thread.thread().id() == current)
-    }
-
-    fn busy(&self) -> usize {
-        self.threads.iter().filter(|thread| !thread.is_finished()).count()
-    }
 }
 
 impl Drop for Handler {
     fn drop(&mut self) {
         if !self.stopped {
             self.control.abandon();
-            if self.subscription.leave(self.threads.len()) {
+            if self.subscription.leave(self.workers) {
                 self.subscription.abandon();
             }
         }
@@ -251,10 +211,7 @@ impl Drop for Handler {
 
 impl fmt::Debug for Handler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handler")
-            .field("name", &self.name)
-            .field("workers", &self.threads.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Handler").field("name", &self.name).field("workers", &self.workers).finish_non_exhaustive()
     }
 }
 
@@ -337,192 +294,5 @@ impl StopReport {
     /// ```
     pub fn is_complete(&self) -> bool {
         self.left == 0 && self.busy == 0
-    }
-}
-
-/// A handler that is being started, thread by thread.
-pub(crate) struct Start<T, R> {
-    handler: Handler,
-    worker: Worker<T, R>,
-    running: Vec<Running<T>>,
-}
-
-impl<T, R> Start<T, R>
-where
-    T: Clone + Send + 'static,
-    R: Send + 'static,
-{
-    pub(crate) fn new(
-        core: &Arc<Core<T, R>>,
-        mailbox: Arc<Mailbox<T, R>>,
-        running: Vec<Running<T>>,
-        name: Option<String>,
-        retry: Retry,
-        serves: bool,
-    ) -> Self {
-        let name = name.or_else(|| mailbox.patterns.first().map(ToString::to_string)).unwrap_or_default();
-        let control = Control::new();
-        let (done, ended) = bounded(0);
-        let worker = Worker {
-            mailbox: Arc::clone(&mailbox),
-            core: Arc::downgrade(core),
-            lifecycle: Arc::clone(&core.lifecycle),
-            losses: Arc::clone(&core.losses),
-            control: Arc::clone(&control),
-            retry,
-            serves,
-            _done: done,
-        };
-        let subscription = Box::new(Attachment { mailbox, core: Arc::downgrade(core), workers: running.len() });
-        let handler = Handler { subscription, name, control, threads: Vec::new(), ended, stopped: false };
-        Self { handler, worker, running }
-    }
-
-    pub(crate) fn worker<F>(&mut self, index: usize, f: F) -> Result<(), SubscribeError>
-    where
-        F: FnMut(&Message<T, R>) -> Result<(), String> + Send + 'static,
-    {
-        let worker = self.worker.clone();
-        // A zero byte would make the thread's name invalid.
-        let name = format!("{}-{index}", self.handler.name.replace('\0', ""));
-        let running = self.running.pop();
-        let thread = std::thread::Builder::new().name(name).spawn(move || {
-            worker.run(f);
-            drop(running);
-        });
-        self.handler.threads.push(thread.map_err(SubscribeError::Thread)?);
-        Ok(())
-    }
-
-    pub(crate) fn into_handler(self) -> Handler {
-        self.handler
-    }
-}
-
-/// A worker that counts as one, from before its handler is attached until its thread has ended: so that neither a drain
-/// nor a close overlooks it.
-pub(crate) struct Running<T> {
-    lifecycle: Arc<Lifecycle>,
-    losses: Arc<Losses<T>>,
-}
-
-impl<T> Running<T> {
-    pub(crate) fn new<R>(core: &Core<T, R>) -> Self {
-        core.lifecycle.worker_started();
-        Self { lifecycle: Arc::clone(&core.lifecycle), losses: Arc::clone(&core.losses) }
-    }
-}
-
-impl<T> Drop for Running<T> {
-    fn drop(&mut self) {
-        if self.lifecycle.worker_ended() {
-            self.losses.close();
-        }
-    }
-}
-
-/// One thread of a handler.
-struct Worker<T, R> {
-    mailbox: Arc<Mailbox<T, R>>,
-    core: Weak<Core<T, R>>,
-    lifecycle: Arc<Lifecycle>,
-    losses: Arc<Losses<T>>,
-    control: Arc<Control>,
-    retry: Retry,
-    /// Whether it was made to answer requests: then its failure is the answer.
-    serves: bool,
-    /// Dropped when the thread ends, see `Handler::ended`.
-    _done: Sender<Infallible>,
-}
-
-impl<T, R> Clone for Worker<T, R> {
-    fn clone(&self) -> Self {
-        Self {
-            mailbox: Arc::clone(&self.mailbox),
-            core: Weak::clone(&self.core),
-            lifecycle: Arc::clone(&self.lifecycle),
-            losses: Arc::clone(&self.losses),
-            control: Arc::clone(&self.control),
-            retry: self.retry,
-            serves: self.serves,
-            _done: self._done.clone(),
-        }
-    }
-}
-
-impl<T: Clone, R> Worker<T, R> {
-    fn run(self, mut f: impl FnMut(&Message<T, R>) -> Result<(), String>) {
-        serve_on_this_thread(&self.lifecycle, self.mailbox.id);
-        let mut select = Select::new();
-        self.mailbox.register(&mut select);
-        select.recv(&self.control.left);
-        loop {
-            // What is caught here is a panic outside the closure: in the `Drop` of a payload, or the `Clone` of a
-            // retained value.
-            let went_on = catch(|| match self.next(&mut select) {
-                Some(message) => {
-                    self.process(message, &mut f);
-                    true
-                }
-                None => false,
-            });
-            match went_on {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(_) => {
-                    self.losses.handler_panics.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-        }
-        // The closure may hold handles of the bus, and they must be gone before the thread counts as ended.
-        let _ = catch(|| drop(f));
-        reader_left(&self.core, &self.mailbox);
-    }
-
-    /// Waits for the next message, asleep in `select`; `None` when there is nothing more to do.
-    fn next(&self, select: &mut Select<'_>) -> Option<Message<T, R>> {
-        loop {
-            if self.control.is_leaving() {
-                return None;
-            }
-            match self.mailbox.try_recv() {
-                Ok(message) => return Some(message),
-                Err(TryRecvError::Empty) => {}
-                Err(TryRecvError::Closed | TryRecvError::Overflowed) => return None,
-            }
-            if !self.mailbox.let_some_gather() {
-                self.lifecycle.worker_idles();
-                select.ready();
-                self.lifecycle.worker_wakes();
-            }
-        }
-    }
-
-    fn process(&self, message: Message<T, R>, f: &mut impl FnMut(&Message<T, R>) -> Result<(), String>) {
-        let mut attempts = 0;
-        let reason = loop {
-            attempts += 1;
-            match catch(|| f(&message)) {
-                Ok(Ok(())) => return,
-                Ok(Err(error)) => match self.retry.pause_after(attempts) {
-                    Some(pause) if self.control.sleep(pause) => {}
-                    _ => break DeadLetterReason::Failed(error),
-                },
-                Err(panic) => break DeadLetterReason::Panicked(panic),
-            }
-        };
-        let counter = match &reason {
-            DeadLetterReason::Panicked(_) => &self.losses.handler_panics,
-            _ => &self.losses.handler_failures,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-        if message.is_request() {
-            let why = reason.to_string();
-            if self.serves { message.fail(why) } else { message.give_up(why) }
-        }
-        if self.losses.is_listening() {
-            let topic = message.topic().clone();
-            self.losses.post(&topic, message.into_payload(), reason, attempts);
-        }
     }
 }

@@ -147,6 +147,8 @@ mod topic_map;
 #[cfg(feature = "async")]
 mod waiters;
 
+#[cfg(feature = "async")]
+pub use crate::asynchronous::{HandlerTask, Spawner};
 pub use crate::batch::PublishAllError;
 pub use crate::bus::{Bus, BusBuilder, WeakBus};
 pub use crate::dead_letter::{DeadLetter, DeadLetterReason, DeadLetters};

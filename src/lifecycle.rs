@@ -245,24 +245,50 @@ impl Drop for Registration {
     }
 }
 
-/// What a handler thread serves.
+/// What a thread serves that runs a handler.
 #[derive(Clone, Copy)]
-struct Serving {
+pub(crate) struct Serving {
     bus: usize,
     family: Family,
     mailbox: u64,
+    handler: usize,
+}
+
+impl Serving {
+    /// `handler` tells handlers apart while they live.
+    pub(crate) fn new(lifecycle: &Lifecycle, mailbox: u64, handler: usize) -> Self {
+        Self { bus: lifecycle.id(), family: lifecycle.family, mailbox, handler }
+    }
+
+    /// Marks this thread, for the rest of its life.
+    pub(crate) fn on_this_thread(self) {
+        SERVING.set(Some(self));
+    }
+
+    /// Marks this thread while it runs a part of a task.
+    #[cfg(feature = "async")]
+    pub(crate) fn during<A>(self, part: impl FnOnce() -> A) -> A {
+        struct Before(Option<Serving>);
+        impl Drop for Before {
+            fn drop(&mut self) {
+                SERVING.set(self.0);
+            }
+        }
+        let _before = Before(SERVING.replace(Some(self)));
+        part()
+    }
 }
 
 thread_local! {
     static SERVING: Cell<Option<Serving>> = const { Cell::new(None) };
 }
 
-/// Marks this thread, for the rest of its life, as one that serves the mailbox of this number.
-pub(crate) fn serve_on_this_thread(lifecycle: &Lifecycle, mailbox: u64) {
-    SERVING.set(Some(Serving { bus: lifecycle.id(), family: lifecycle.family, mailbox }));
+/// Whether this thread runs this handler.
+pub(crate) fn this_thread_runs(handler: usize) -> bool {
+    SERVING.get().is_some_and(|serving| serving.handler == handler)
 }
 
-/// Whether this thread is a handler thread of the mailbox of this number.
+/// Whether this thread runs a handler of the mailbox of this number.
 pub(crate) fn this_thread_serves(mailbox: u64) -> bool {
     SERVING.get().is_some_and(|serving| serving.mailbox == mailbox)
 }

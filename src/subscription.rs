@@ -514,7 +514,24 @@ where
         self.core.subscribe(options, self.filter)
     }
 
-    fn start(
+    /// Its failure is an answer.
+    #[cfg(feature = "async")]
+    pub(crate) fn serving(mut self) -> Self {
+        self.serves = true;
+        self
+    }
+
+    /// With every worker.
+    #[cfg(feature = "async")]
+    pub(crate) fn start_each(self, worker: impl Fn(&mut Start<T, R>)) -> Result<Handler, SubscribeError> {
+        let workers = self.workers;
+        self.start(|start| {
+            (0..workers).for_each(|_| worker(start));
+            Ok(())
+        })
+    }
+
+    pub(crate) fn start(
         self,
         workers: impl FnOnce(&mut Start<T, R>) -> Result<(), SubscribeError>,
     ) -> Result<Handler, SubscribeError> {
