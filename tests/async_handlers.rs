@@ -4,10 +4,11 @@ mod support;
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use support::{LONG, wait_until, within_limit};
@@ -339,6 +340,118 @@ fn o09_workers_that_all_publish_to_their_own_full_mailbox_are_not_stuck() {
         let stats = report.1.stats();
         assert_eq!(stats.dropped, refused.load(Ordering::Relaxed) as u64);
         assert!(handled >= WORKERS as usize);
+    });
+}
+
+#[test]
+fn o09_a_worker_that_waits_is_refused_when_the_last_other_one_is_gone() {
+    on_each_runtime(|| async {
+        let bus = Bus::<u32>::builder().capacity(1).build();
+        let tasks = Mutex::new(Vec::new());
+        let (weak, (begin, begun), (tell, dropped)) = (bus.downgrade(), told(), told());
+        let _handler = bus
+            .subscription("n")
+            .workers(2)
+            .handle_async(
+                |task: HandlerTask| tasks.lock().expect("no panic").push(tokio::spawn(task)),
+                move |n| {
+                    let (n, bus, begin, tell) = (**n, weak.upgrade(), begin.clone(), tell.clone());
+                    async move {
+                        begin(tokio::task::id());
+                        match (n, bus) {
+                            (1, _) => std::future::pending().await,
+                            (2, Some(bus)) => {
+                                let _ = bus.publish_async("n", 3).await.expect("open");
+                                tell(bus.publish_async("n", 4).await.expect("open").dropped());
+                            }
+                            _ => {}
+                        }
+                    }
+                },
+            )
+            .expect("valid");
+        bus.fire("n", 1);
+        let (one, begun) = next(begun).await;
+        bus.fire("n", 2);
+        let (two, _begun) = next(begun).await;
+        assert_ne!(one, two);
+        // On one thread, the other waits for room by now.
+        let tasks = tasks.into_inner().expect("no panic");
+        tasks.iter().find(|task| task.id() == one).expect("it is one of them").abort();
+        assert_eq!(next(dropped).await.0, 1);
+    });
+}
+
+/// A future whose `Drop` panics after it was ready.
+struct PanicsAfterwards;
+
+impl Future for PanicsAfterwards {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+}
+
+impl Drop for PanicsAfterwards {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+#[test]
+fn h02_a_future_that_panics_when_it_is_dropped_is_caught() {
+    on_each_runtime(|| async {
+        let bus = Bus::<u32>::new();
+        let dead_letters = bus.dead_letters();
+        let handler = bus.on_async("n", on_tokio, |_| PanicsAfterwards).expect("valid");
+        (1..=2).for_each(|n| bus.fire("n", n));
+        let report = spawn_blocking(move || handler.stop(LONG)).await.expect("no panic");
+        assert!(report.is_complete());
+        assert_eq!(dead_letters.try_iter().map(|letter| *letter.payload()).collect::<Vec<_>>(), [1, 2]);
+    });
+}
+
+#[test]
+fn a_drain_waits_for_a_busy_task_when_an_idle_one_was_aborted() {
+    on_each_runtime(|| async {
+        let bus = Bus::<u32>::new();
+        let task = Mutex::new(None);
+        let idle = bus.on_async(
+            "idle",
+            |t: HandlerTask| *task.lock().expect("no panic") = Some(tokio::spawn(t)),
+            |_| async {},
+        );
+        yield_now().await;
+        let task = task.into_inner().expect("no panic").expect("it was spawned");
+        task.abort();
+        assert!(task.await.is_err());
+
+        let (weak, (begin, begun), (tell, told)) = (bus.downgrade(), told(), told());
+        let busy = bus.on_async("busy", on_tokio, move |_| {
+            let (bus, begin, tell) = (weak.upgrade(), begin.clone(), tell.clone());
+            async move {
+                let bus = bus.expect("alive");
+                begin(());
+                while !bus.is_closed() {
+                    yield_now().await;
+                }
+                // The drain has begun. It must not come to its end while this goes on.
+                for _ in 0..1_000 {
+                    yield_now().await;
+                    if bus.publish_async("nobody", 1).await.is_err() {
+                        return tell(false);
+                    }
+                }
+                tell(true);
+            }
+        });
+        bus.fire("busy", 1);
+        let ((), _begun) = next(begun).await;
+        let report = spawn_blocking(move || bus.drain(LONG)).await.expect("no panic");
+        assert!(report.is_complete(), "{report:?}");
+        assert!(next(told).await.0, "the bus was closed too early");
+        drop((idle.expect("valid"), busy.expect("valid")));
     });
 }
 
