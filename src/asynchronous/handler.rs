@@ -175,20 +175,14 @@ impl<T: Clone, R> Task<T, R> {
     }
 }
 
-/// Runs a future of the user, whose panic becomes its text.
-async fn caught<Fut: Future>(future: Fut) -> Result<Fut::Output, String> {
-    let mut future = pin!(Some(future));
-    let outcome = poll_fn(|context| match future.as_mut().as_pin_mut() {
-        Some(future) => match catch(|| future.poll(context)) {
-            Ok(poll) => poll.map(Ok),
-            Err(panic) => Poll::Ready(Err(panic)),
-        },
-        None => Poll::Pending,
+/// Runs a future of the user, whose panic becomes its text. What the user has made is dropped in its last poll.
+async fn caught<A>(future: impl Future<Output = A>) -> Result<A, String> {
+    let mut future = pin!(future);
+    let outcome = poll_fn(|context| match catch(|| future.as_mut().poll(context)) {
+        Ok(poll) => poll.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
     });
-    let outcome = outcome.await;
-    // Its `Drop` is code of the user too.
-    let dropped = catch(|| future.set(None));
-    outcome.and_then(|outcome| dropped.map(|()| outcome))
+    outcome.await
 }
 
 impl<T, R> Start<T, R>
