@@ -95,6 +95,24 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Async
+//!
+//! With the feature `async` the same bus serves tasks, on any runtime: where a thread would sleep, a future waits. Threads
+//! and tasks mix, on one bus, in one group and on one subscriber.
+//!
+//! | a thread | a task |
+//! | --- | --- |
+//! | [`subscriber.recv()`](Subscriber::recv), `recv_many`, iterator | `subscriber.recv_async().await`, `recv_many_async`, `Stream` |
+//! | [`publisher.publish(x)`](Publisher::publish), `retain` | `publisher.publish_async(x).await`, `retain_async` |
+//! | [`bus.request("t", x)?`](Bus::request)[`.wait()?`](PendingReply::wait) | `bus.request_async("t", x).await?.await?` |
+//! | [`bus.gather("t", x)?`](Bus::gather) | `bus.gather_async("t", x).await?`, a `Stream` |
+//! | [`bus.on("t", f)`](Bus::on), [`serve`](Bus::serve) | `bus.on_async("t", spawner, f)`, `serve_async` |
+//!
+//! What never waits is the same for both: [`try_publish`](Bus::try_publish), [`fire`](Bus::fire),
+//! [`try_recv`](Subscriber::try_recv), [`reply`](Message::reply). Every future can be dropped before it is ready; what
+//! that means is in its `Cancel safety`. [`Bus::drain`], [`Handler::stop`] and [`DeadLetters::recv`] wait on their thread:
+//! tasks call them from the `spawn_blocking` of their runtime.
+//!
 //! # The end
 //!
 //! [`Bus::close`] refuses new messages at once; readers get what is queued, then `Closed`. [`Bus::drain`] finishes the
@@ -107,9 +125,19 @@
 //! Each of them may publish, subscribe, unsubscribe or close the same bus. Payloads are cloned on the publishing
 //! thread; retained values on the thread of the subscriber that takes them.
 //!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | what it adds | what it needs |
+//! | --- | --- | --- |
+//! | `async` | futures, streams and handlers that are tasks, on any runtime | futures-core, futures-timer |
+//!
 //! # Errors
 //!
 //! Each operation has an error of its own that hands back what was given to it. `Closed` is the one word for the end.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "async")]
 mod asynchronous;

@@ -1,2 +1,2 @@
-//! Compiles and runs the code of README.md.
-#![doc = include_str!("../README.md")]
+//! The examples of README.md, compiled and run as documentation tests: with the features that they show.
+#![cfg_attr(feature = "async", doc = include_str!("../README.md"))]
