@@ -3,7 +3,6 @@
 //! It outlives the last `Bus` handle, because replies and handler threads do.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -39,15 +38,19 @@ pub(crate) enum Phase {
     Closed = 2,
 }
 
-/// Something that waits for an answer and must hear of the end of the bus: a reply with a callback.
+/// Something that waits for an answer and must hear of the end of the bus: a reply with a callback, or a task.
 pub(crate) trait EndsWithBus: Send + Sync {
     fn bus_closed(&self);
 }
 
+/// More places for those that wait for an answer are given back when none is in use.
+const MANY: usize = 64;
+
+/// Those that wait for an answer, at places that are used again.
 #[derive(Default)]
 struct Waiting {
-    next_key: u64,
-    entries: BTreeMap<u64, Weak<dyn EndsWithBus>>,
+    entries: Vec<Option<Weak<dyn EndsWithBus>>>,
+    free: Vec<usize>,
 }
 
 /// Buses that are drained as one: each takes what a handler of any of them publishes meanwhile.
@@ -123,9 +126,44 @@ impl Lifecycle {
     /// Calls the callbacks that still wait, when everything else of the bus is closed: they may look at it.
     pub(crate) fn tell_waiting(&self) {
         let waiting = std::mem::take(&mut self.waiting.lock().entries);
-        for entry in waiting.into_values().filter_map(|entry| entry.upgrade()) {
+        for entry in waiting.into_iter().flatten().filter_map(|entry| entry.upgrade()) {
             entry.bus_closed();
         }
+    }
+
+    /// Has the entry told of the end of the bus, until it is forgotten. `None` if the bus is closed: it will not tell
+    /// anybody any more.
+    pub(crate) fn remember(&self, entry: Weak<dyn EndsWithBus>) -> Option<usize> {
+        let mut waiting = self.waiting.lock();
+        // Under the lock that `tell_waiting` takes after the phase has moved: an entry made before is found there.
+        if self.phase() == Phase::Closed {
+            return None;
+        }
+        match waiting.free.pop() {
+            Some(place) => {
+                waiting.entries[place] = Some(entry);
+                Some(place)
+            }
+            None => {
+                waiting.entries.push(Some(entry));
+                Some(waiting.entries.len() - 1)
+            }
+        }
+    }
+
+    pub(crate) fn forget(&self, place: usize) {
+        let mut waiting = self.waiting.lock();
+        // After the end there are no entries, and no new ones.
+        let entry = waiting.entries.get_mut(place).and_then(Option::take);
+        if entry.is_some() {
+            waiting.free.push(place);
+        }
+        if waiting.free.len() == waiting.entries.len() && waiting.free.len() > MANY {
+            // A burst is over.
+            *waiting = Waiting::default();
+        }
+        drop(waiting);
+        drop(entry);
     }
 
     /// Whether a message may be published now, by this thread.
@@ -220,28 +258,20 @@ impl<O> Drop for Counted<O> {
 /// Keeps a waiting reply known to its bus; dropping it takes the reply off the list.
 pub(crate) struct Registration {
     lifecycle: Arc<Lifecycle>,
-    key: u64,
+    place: usize,
 }
 
 impl Registration {
-    /// `None` if the bus is closed: it will not tell anybody any more.
+    /// `None` if the bus is closed.
     pub(crate) fn new(lifecycle: &Arc<Lifecycle>, entry: Weak<dyn EndsWithBus>) -> Option<Self> {
-        let mut waiting = lifecycle.waiting.lock();
-        // Under the lock that `tell_waiting` takes after the phase has moved: an entry made before is found there.
-        if lifecycle.phase() == Phase::Closed {
-            return None;
-        }
-        let key = waiting.next_key;
-        waiting.next_key += 1;
-        waiting.entries.insert(key, entry);
-        Some(Self { lifecycle: Arc::clone(lifecycle), key })
+        let place = lifecycle.remember(entry)?;
+        Some(Self { lifecycle: Arc::clone(lifecycle), place })
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let entry = self.lifecycle.waiting.lock().entries.remove(&self.key);
-        drop(entry);
+        self.lifecycle.forget(self.place);
     }
 }
 

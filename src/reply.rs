@@ -67,9 +67,9 @@ impl<R> SlotState<R> {
 pub(crate) enum Sleeper {
     /// Wakes when this is dropped. It watches the end of the bus itself.
     Thread(#[expect(dead_code, reason = "dropped to wake")] Sender<Infallible>),
-    /// Hears of the end of the bus through the registration.
+    /// The slot is told of the end of the bus.
     #[cfg(feature = "async")]
-    Task(Waker, Registration),
+    Task(Waker),
 }
 
 impl Sleeper {
@@ -77,10 +77,7 @@ impl Sleeper {
         match self {
             Self::Thread(_) => {}
             #[cfg(feature = "async")]
-            Self::Task(waker, registration) => {
-                drop(registration);
-                waker.wake();
-            }
+            Self::Task(waker) => waker.wake(),
         }
     }
 }
@@ -170,6 +167,11 @@ impl<R> ReplySlot<R> {
 
     /// Takes the answer, or finds that there will be none; `None` if there may still be one.
     pub(crate) fn take(&self) -> Option<Answer<R>> {
+        self.take_or_sleep(None)
+    }
+
+    /// As `take`; if there may still be an answer, the sleeper is woken when there is something to take.
+    pub(crate) fn take_or_sleep(&self, mut sleeper: Option<Sleeper>) -> Option<Answer<R>> {
         // The phase is read before the state: what was answered before the bus closed stays answered.
         let closed = self.lifecycle.phase() == Phase::Closed;
         let mut state = self.state.lock();
@@ -188,23 +190,15 @@ impl<R> ReplySlot<R> {
                 drop(before);
                 Some(Answer::Closed)
             }
-            before => {
+            mut before => {
+                if let (SlotState::Waiting(place), true) = (&mut before, sleeper.is_some()) {
+                    // The one before is dropped after the lock is released.
+                    std::mem::swap(place, &mut sleeper);
+                }
                 *state = before;
                 None
             }
         }
-    }
-
-    /// Has the caller woken when there is something to take. If there is, it is not woken, but finds it: a thread because
-    /// the sleeper is dropped, a task because it looks again.
-    pub(crate) fn wake_when_ended(&self, sleeper: Sleeper) {
-        let mut state = self.state.lock();
-        let before = match &mut *state {
-            SlotState::Waiting(place) => place.replace(sleeper),
-            _ => Some(sleeper),
-        };
-        drop(state);
-        drop(before);
     }
 
     /// Nobody waits for an answer any more.
@@ -350,29 +344,6 @@ impl<R: Send> EndsWithBus for ReplySlot<R> {
             SlotState::Callback(callback, _) => call(&self.lifecycle, callback, Answer::Closed),
             waiting => waiting.end(),
         }
-    }
-}
-
-#[cfg(feature = "async")]
-impl<R: Send + 'static> ReplySlot<R> {
-    /// Has the task woken when there is something to take. It looks afterwards.
-    pub(crate) fn wake_task_when_ended(self: &Arc<Self>, waker: &Waker) {
-        let mut waker = waker.clone();
-        let mut state = self.state.lock();
-        match &mut *state {
-            // The one before is dropped after the lock is released.
-            SlotState::Waiting(Some(Sleeper::Task(before, _))) => std::mem::swap(before, &mut waker),
-            SlotState::Waiting(_) => {
-                drop(state);
-                let entry: Weak<dyn EndsWithBus> = Arc::<Self>::downgrade(self);
-                if let Some(registration) = Registration::new(&self.lifecycle, entry) {
-                    self.wake_when_ended(Sleeper::Task(waker, registration));
-                }
-                return;
-            }
-            _ => {}
-        }
-        drop(state);
     }
 }
 

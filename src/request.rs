@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "async")]
+use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering};
 #[cfg(feature = "async")]
 use std::task::{Poll, Waker};
@@ -11,6 +13,8 @@ use crossbeam_channel::{bounded, select};
 use crossbeam_utils::Backoff;
 use thiserror::Error;
 
+#[cfg(feature = "async")]
+use crate::lifecycle::EndsWithBus;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::reply::{Answer, Callback, ReplySlot, ReplySource, Responder, Sleeper, call};
 
@@ -20,7 +24,13 @@ pub(crate) struct OneReply;
 impl OneReply {
     pub(crate) fn pending<R>(lifecycle: &Arc<Lifecycle>) -> (Responder<R>, PendingReply<R>) {
         let (slot, responder) = ReplySlot::new(lifecycle);
-        (responder, PendingReply { slot, done: AtomicBool::new(false) })
+        let pending = PendingReply {
+            slot,
+            done: AtomicBool::new(false),
+            #[cfg(feature = "async")]
+            remembered: None,
+        };
+        (responder, pending)
     }
 }
 
@@ -58,6 +68,9 @@ pub struct PendingReply<R> {
     slot: Arc<ReplySlot<R>>,
     /// The answer was taken: there is nothing left to cancel.
     done: AtomicBool,
+    /// Its place among those who are told of the end of the bus, if a task has waited.
+    #[cfg(feature = "async")]
+    remembered: Option<usize>,
 }
 
 impl<R> PendingReply<R> {
@@ -219,8 +232,9 @@ impl<R> PendingReply<R> {
 
     fn wait_until(self, deadline: Option<Instant>) -> Result<R, ReplyRecvError<R>> {
         let backoff = Backoff::new();
+        let mut answer = None;
         loop {
-            if let Some(answer) = self.look() {
+            if let Some(answer) = answer.take().or_else(|| self.look()) {
                 self.done.store(true, Ordering::Relaxed);
                 return into_result(answer);
             }
@@ -228,17 +242,20 @@ impl<R> PendingReply<R> {
                 return Err(ReplyRecvError::Timeout(self));
             }
             if backoff.is_completed() {
-                self.sleep(deadline);
+                answer = self.sleep(deadline);
             } else {
                 backoff.snooze();
             }
         }
     }
 
-    /// Sleeps until there may be an answer, the bus is closed, or the time is over.
-    fn sleep(&self, deadline: Option<Instant>) {
+    /// Sleeps until there may be an answer, the bus is closed, or the time is over; unless there is an answer.
+    fn sleep(&self, deadline: Option<Instant>) -> Option<Answer<R>> {
         let (sleeper, woken) = bounded(0);
-        self.slot.wake_when_ended(Sleeper::Thread(sleeper));
+        let answer = self.slot.take_or_sleep(Some(Sleeper::Thread(sleeper)));
+        if answer.is_some() {
+            return answer;
+        }
         let closed = self.slot.lifecycle().closed();
         match deadline {
             None => select! {
@@ -251,17 +268,22 @@ impl<R> PendingReply<R> {
                 default(deadline.saturating_duration_since(Instant::now())) => {},
             },
         }
+        None
     }
 }
 
 #[cfg(feature = "async")]
 impl<R: Send + 'static> PendingReply<R> {
     /// The result; otherwise the task is woken when there is one.
-    pub(crate) fn poll_answer(&self, waker: &Waker) -> Poll<Result<R, ReplyRecvError<R>>> {
+    pub(crate) fn poll_answer(&mut self, waker: &Waker) -> Poll<Result<R, ReplyRecvError<R>>> {
         let mut answer = self.look();
         if answer.is_none() {
-            self.slot.wake_task_when_ended(waker);
-            answer = self.slot.take();
+            if self.remembered.is_none() {
+                let entry: Weak<dyn EndsWithBus> = Arc::<ReplySlot<R>>::downgrade(&self.slot);
+                // None if the bus is closed, which is seen below.
+                self.remembered = self.slot.lifecycle().remember(entry);
+            }
+            answer = self.slot.take_or_sleep(Some(Sleeper::Task(waker.clone())));
         }
         let Some(answer) = answer else { return Poll::Pending };
         self.done.store(true, Ordering::Relaxed);
@@ -271,6 +293,10 @@ impl<R: Send + 'static> PendingReply<R> {
 
 impl<R> Drop for PendingReply<R> {
     fn drop(&mut self) {
+        #[cfg(feature = "async")]
+        if let Some(place) = self.remembered {
+            self.slot.lifecycle().forget(place);
+        }
         if !self.done.load(Ordering::Relaxed) {
             self.slot.cancel();
         }

@@ -47,6 +47,10 @@ impl Mark<'_> {
         self.byte.fetch_or(self.bit, Ordering::SeqCst);
     }
 
+    fn is_set(self) -> bool {
+        self.byte.load(Ordering::Relaxed) & self.bit != 0
+    }
+
     fn clear(self) {
         self.byte.fetch_and(!self.bit, Ordering::SeqCst);
     }
@@ -76,6 +80,10 @@ impl Waiters {
     /// The task waits no more. `true` if it has been woken since it entered.
     pub(crate) fn leave(&self, place: &mut Place, mark: Mark<'_>) -> bool {
         let Some(key) = place.0.take() else { return false };
+        if !mark.is_set() {
+            // Nobody waits: whoever cleared the mark has woken this one too.
+            return true;
+        }
         let mut list = self.list.lock();
         let Some(index) = list.find(key) else { return true };
         let entry = list.entries.remove(index);

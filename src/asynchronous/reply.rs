@@ -42,7 +42,7 @@ use crate::request::{PendingReply, ReplyRecvError};
 impl<R: Send + 'static> Future for PendingReply<R> {
     type Output = Result<R, ReplyRecvError<R>>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         self.poll_answer(context.waker())
     }
 }
