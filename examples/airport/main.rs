@@ -32,6 +32,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use tramline::Hub;
 
 use crate::message::FlightBus;
 use crate::names::Names;
@@ -54,12 +55,13 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let bus = FlightBus::builder().build();
+    let hub = Hub::new();
+    let bus: FlightBus = hub.bus_with_reply();
     let screen = Screen::new();
-    let dead_letters = dead_letters::read(&bus, &screen)?;
-    let names = Names::load(&bus, &options.airlines, &options.airports)?;
+    let dead_letters = dead_letters::read(&hub, &screen)?;
+    let names = Names::load(&hub, &options.airlines, &options.airports)?;
 
-    let weather = weather::serve(&bus, &options.weather)?;
+    let weather = weather::serve(&hub, &options.weather)?;
     let statistics = statistics::start(&bus)?;
     let alerts = alerts::start(&bus)?;
     let audit = audit::start(&bus, options.audit.as_deref())?;
@@ -69,8 +71,8 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     };
 
     let started = Instant::now();
-    let fed = feed::run(&bus, &options.flights, options.speed, &screen)?;
-    let drained = bus.drain(DRAIN);
+    let fed = feed::run(&hub, &options.flights, options.speed, &screen)?;
+    let drained = hub.drain(DRAIN);
     let seconds = started.elapsed().as_secs_f64();
 
     if let Some(board) = board {
@@ -85,7 +87,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         alerts: alerts.finish(),
         audited: audited.lines,
         unwritten: audited.unwritten,
-        bus: bus.stats(),
+        buses: hub.stats(),
     };
     dead_letters.finish(report.dead_letters(), &screen);
     let text = match options.report {
@@ -100,7 +102,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     }
     if !drained.is_complete() {
         let (left, busy) = (drained.left(), drained.busy());
-        return Err(format!("the bus was not drained: {left} messages left, {busy} threads busy").into());
+        return Err(format!("the buses were not drained: {left} messages left, {busy} threads busy").into());
     }
     Ok(report.verify()?)
 }

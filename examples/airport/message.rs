@@ -21,9 +21,11 @@ pub(crate) enum Event {
     Delayed(Arc<Flight>),
     /// On `weather.<origin>`, as a request: how was the weather in this hour?
     WeatherAt(Timestamp),
-    /// On `bad_row.<file>`: a row that was skipped.
-    BadRow(Arc<Fault>),
 }
+
+/// On `bad_row.<file>`: a row that was skipped.
+#[derive(Debug, Clone)]
+pub(crate) struct BadRow(pub(crate) Fault);
 
 /// The answers of the bus.
 #[derive(Debug, Clone, Copy)]

@@ -46,7 +46,7 @@ impl Tally {
                     self.longest_delay = Some(Arc::clone(flight));
                 }
             }
-            Event::WeatherAt(_) | Event::BadRow(_) => {}
+            Event::WeatherAt(_) => {}
         }
     }
 }

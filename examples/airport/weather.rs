@@ -5,7 +5,7 @@ use std::error::Error;
 use std::path::Path;
 
 use jiff::Timestamp;
-use tramline::{Handler, Topic};
+use tramline::{Handler, Hub, Topic};
 
 use crate::bad_rows::BadRows;
 use crate::message::{Code, Event, FlightBus, Observation, Reply};
@@ -21,9 +21,10 @@ pub(crate) struct Weather {
 }
 
 /// Loads the observations and answers requests on `weather.<origin>`.
-pub(crate) fn serve(bus: &FlightBus, path: &Path) -> Result<Weather, Box<dyn Error>> {
-    let mut bad_rows = BadRows::of(bus, "weather")?;
+pub(crate) fn serve(hub: &Hub, path: &Path) -> Result<Weather, Box<dyn Error>> {
+    let mut bad_rows = BadRows::of(hub, "weather")?;
     let observations = load(path, &mut bad_rows)?;
+    let bus: FlightBus = hub.bus_with_reply();
     let handler = bus
         .subscription("weather.*")
         .name("weather")
