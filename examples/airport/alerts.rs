@@ -4,9 +4,9 @@ use std::error::Error;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tramline::{Handler, SubscribeError};
+use tramline::{Handler, Hub, SubscribeError};
 
-use crate::message::{Event, Flight, FlightBus, Reply};
+use crate::message::{Event, Flight, FlightBus, WeatherAt, WeatherBus};
 
 /// In minutes.
 const LATE: i32 = 60;
@@ -49,18 +49,20 @@ pub(crate) struct Alerts {
     _handler: Handler,
 }
 
-pub(crate) fn start(bus: &FlightBus) -> Result<Alerts, SubscribeError> {
+pub(crate) fn start(hub: &Hub) -> Result<Alerts, SubscribeError> {
     let tally = Arc::new(Mutex::new(Tally::default()));
     let shared = Arc::clone(&tally);
-    // The bus owns this closure: a strong handle in it would keep the bus open for ever.
+    let bus = hub.bus();
+    // The bus owns the closure below, in which a strong handle of it would keep it open for ever; of another bus, not.
     let weak = bus.downgrade();
+    let weather = hub.bus_with_reply();
     let handler = bus
         .subscription("flight.*.*.*.departed")
         .name("alerts")
         // Most flights are punctual; theirs are not even put into the mailbox.
         .filter(|event| late(event).is_some())
         .handle(move |event| match (late(event), weak.upgrade()) {
-            (Some(flight), Some(bus)) => alert(&bus, flight, &shared),
+            (Some(flight), Some(bus)) => alert(&bus, &weather, flight, &shared),
             _ => Ok(()),
         })?;
     Ok(Alerts { tally, _handler: handler })
@@ -74,22 +76,27 @@ fn late(event: &Event) -> Option<&Arc<Flight>> {
 }
 
 /// An error makes a dead letter of the departure.
-fn alert(bus: &FlightBus, flight: &Arc<Flight>, tally: &Arc<Mutex<Tally>>) -> Result<(), Box<dyn Error>> {
+fn alert(
+    bus: &FlightBus,
+    weather: &WeatherBus,
+    flight: &Arc<Flight>,
+    tally: &Arc<Mutex<Tally>>,
+) -> Result<(), Box<dyn Error>> {
     let origin = flight.origin;
     let _ = bus.publish(format!("alert.delay.{origin}"), Event::Delayed(Arc::clone(flight)))?;
     tally.lock().alerts += 1;
-    let pending = bus.request(format!("weather.{origin}"), Event::WeatherAt(flight.hour))?;
+    let pending = weather.request(format!("weather.{origin}"), WeatherAt(flight.hour))?;
     let tally = Arc::clone(tally);
     // Nobody waits here: the next alert goes out while this answer is on its way.
     pending.on_reply(move |reply| {
         let mut tally = tally.lock();
         match reply {
-            Ok(Reply::Observed(observation)) => {
+            Ok(Some(observation)) => {
                 tally.answered += 1;
                 tally.wind.add(observation.wind);
                 tally.visibility.add(observation.visibility);
             }
-            Ok(Reply::NotObserved) => tally.missing += 1,
+            Ok(None) => tally.missing += 1,
             Err(_) => tally.failed += 1,
         }
     });

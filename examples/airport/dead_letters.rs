@@ -6,7 +6,7 @@ use std::thread::{Builder, JoinHandle};
 use tramline::{DeadLetter, DeadLetterReason, DeadLetters, Hub};
 
 use crate::audit;
-use crate::message::{BadRow, Event, FlightBus};
+use crate::message::{BadRow, Event};
 use crate::screen::Screen;
 
 /// How many are told of one by one.
@@ -18,12 +18,12 @@ pub(crate) struct Reader {
 
 /// Starts to read. It goes on until the buses are closed.
 pub(crate) fn read(hub: &Hub, screen: &Screen) -> io::Result<Reader> {
-    let bus: FlightBus = hub.bus_with_reply();
     let rows = hub.bus::<BadRow>().dead_letters();
+    let flights = hub.bus::<Event>().dead_letters();
     Ok(Reader {
         threads: [
             spawn(rows, screen, |letter| Some(letter.payload().0.to_string()))?,
-            spawn(bus.dead_letters(), screen, of_flight)?,
+            spawn(flights, screen, of_flight)?,
         ],
     })
 }

@@ -11,7 +11,7 @@ use tramline::{Hub, Publisher, TopicError};
 
 use crate::bad_rows::BadRows;
 use crate::flights;
-use crate::message::{Code, Event, FlightBus, FlightEvent, Kind, Reply};
+use crate::message::{Code, Event, FlightBus, FlightEvent, Kind};
 use crate::options::Speed;
 use crate::screen::Screen;
 use crate::table::Table;
@@ -33,7 +33,7 @@ pub(crate) fn run(hub: &Hub, path: &Path, speed: Speed, screen: &Screen) -> Resu
     let mut table = Table::open(path, flights::COLUMNS)?;
     let mut bad_rows = BadRows::of(hub, "flights")?;
     let mut timeline = Timeline::default();
-    let mut stage = Stage::new(hub.bus_with_reply(), speed)?;
+    let mut stage = Stage::new(hub.bus(), speed)?;
     let mut flights = 0;
     let bar = screen.bar(table.size());
     while let Some(row) = table.next_row()? {
@@ -63,8 +63,8 @@ struct Stage {
     bus: FlightBus,
     clock: Clock,
     /// One publisher per route and kind: finding a mailbox through it costs no look-up in the bus.
-    routes: HashMap<[Code; 3], [Publisher<Event, Reply>; 4]>,
-    audit: [Publisher<Event, Reply>; 4],
+    routes: HashMap<[Code; 3], [Publisher<Event>; 4]>,
+    audit: [Publisher<Event>; 4],
 }
 
 impl Stage {
@@ -95,7 +95,7 @@ impl Stage {
 }
 
 /// A publisher for each kind, in the order of the kinds.
-fn publishers(bus: &FlightBus, prefix: &str) -> Result<[Publisher<Event, Reply>; 4], TopicError> {
+fn publishers(bus: &FlightBus, prefix: &str) -> Result<[Publisher<Event>; 4], TopicError> {
     let [departed, cancelled, landed, diverted] =
         Kind::ALL.map(|kind| bus.publisher(format!("{prefix}.{}", kind.token())));
     Ok([departed?, cancelled?, landed?, diverted?])

@@ -56,14 +56,14 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let hub = Hub::new();
-    let bus: FlightBus = hub.bus_with_reply();
+    let bus: FlightBus = hub.bus();
     let screen = Screen::new();
     let dead_letters = dead_letters::read(&hub, &screen)?;
     let names = Names::load(&hub, &options.airlines, &options.airports)?;
 
     let weather = weather::serve(&hub, &options.weather)?;
     let statistics = statistics::start(&bus)?;
-    let alerts = alerts::start(&bus)?;
+    let alerts = alerts::start(&hub)?;
     let audit = audit::start(&bus, options.audit.as_deref())?;
     let board = match &options.board {
         Some(airport) => Some(board::start(&bus, airport, &names, &screen)?),

@@ -10,7 +10,7 @@ use tramline::{Bus, Topic};
 
 use crate::table::Fault;
 
-pub(crate) type FlightBus = Bus<Event, Reply>;
+pub(crate) type FlightBus = Bus<Event>;
 
 /// The payload of the bus. Cloned for every mailbox but one, so what is large is behind an `Arc`.
 #[derive(Debug, Clone)]
@@ -19,21 +19,18 @@ pub(crate) enum Event {
     Flight(FlightEvent),
     /// On `alert.delay.<origin>`: it left more than an hour late.
     Delayed(Arc<Flight>),
-    /// On `weather.<origin>`, as a request: how was the weather in this hour?
-    WeatherAt(Timestamp),
 }
 
 /// On `bad_row.<file>`: a row that was skipped.
 #[derive(Debug, Clone)]
 pub(crate) struct BadRow(pub(crate) Fault);
 
-/// The answers of the bus.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Reply {
-    Observed(Observation),
-    /// There is no observation of this hour, which is no failure.
-    NotObserved,
-}
+/// On `weather.<origin>`, as a request: how was the weather in this hour?
+#[derive(Debug, Clone)]
+pub(crate) struct WeatherAt(pub(crate) Timestamp);
+
+/// Where weather is asked for. The answer is none if there is no observation of the hour, which is no failure.
+pub(crate) type WeatherBus = Bus<WeatherAt, Option<Observation>>;
 
 /// What happened to a flight, and when, by the clocks of New York.
 #[derive(Debug, Clone)]

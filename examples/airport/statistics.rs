@@ -46,7 +46,6 @@ impl Tally {
                     self.longest_delay = Some(Arc::clone(flight));
                 }
             }
-            Event::WeatherAt(_) => {}
         }
     }
 }
