@@ -1,4 +1,6 @@
 //! Reads the dead letters of the buses that can have some, and tells of the first few of each.
+//!
+//! An alert has none, as its mailbox makes the publisher wait; a request that comes to nothing tells who asked.
 
 use std::io;
 use std::thread::{Builder, JoinHandle};
@@ -6,7 +8,7 @@ use std::thread::{Builder, JoinHandle};
 use tramline::{DeadLetter, DeadLetterReason, DeadLetters, Hub};
 
 use crate::audit;
-use crate::message::{BadRow, Event};
+use crate::message::{BadRow, FlightEvent};
 use crate::screen::Screen;
 
 /// How many are told of one by one.
@@ -19,7 +21,7 @@ pub(crate) struct Reader {
 /// Starts to read. It goes on until the buses are closed.
 pub(crate) fn read(hub: &Hub, screen: &Screen) -> io::Result<Reader> {
     let rows = hub.bus::<BadRow>().dead_letters();
-    let flights = hub.bus::<Event>().dead_letters();
+    let flights = hub.bus::<FlightEvent>().dead_letters();
     Ok(Reader {
         threads: [
             spawn(rows, screen, |letter| Some(letter.payload().0.to_string()))?,
@@ -49,7 +51,7 @@ fn spawn<T: Send + 'static>(
 }
 
 /// None if it is a loss of the audit, which chose to lose what it cannot keep up with, and counts it.
-fn of_flight(letter: &DeadLetter<Event>) -> Option<String> {
+fn of_flight(letter: &DeadLetter<FlightEvent>) -> Option<String> {
     let of_audit = *letter.reason() == DeadLetterReason::Full && letter.topic().tokens().next() == Some(audit::NAME);
     (!of_audit).then(|| format!("dead letter on {}: {}", letter.topic(), letter.reason()))
 }

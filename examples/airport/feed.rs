@@ -7,11 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::civil::DateTime;
-use tramline::{Hub, Publisher, TopicError};
+use tramline::{Bus, Hub, Publisher, TopicError};
 
 use crate::bad_rows::BadRows;
 use crate::flights;
-use crate::message::{Code, Event, FlightBus, FlightEvent, Kind};
+use crate::message::{Code, FlightEvent, Kind};
 use crate::options::Speed;
 use crate::screen::Screen;
 use crate::table::Table;
@@ -60,15 +60,15 @@ pub(crate) fn run(hub: &Hub, path: &Path, speed: Speed, screen: &Screen) -> Resu
 
 /// Where the events are published, each in its time.
 struct Stage {
-    bus: FlightBus,
+    bus: Bus<FlightEvent>,
     clock: Clock,
     /// One publisher per route and kind: finding a mailbox through it costs no look-up in the bus.
-    routes: HashMap<[Code; 3], [Publisher<Event>; 4]>,
-    audit: [Publisher<Event>; 4],
+    routes: HashMap<[Code; 3], [Publisher<FlightEvent>; 4]>,
+    audit: [Publisher<FlightEvent>; 4],
 }
 
 impl Stage {
-    fn new(bus: FlightBus, speed: Speed) -> Result<Self, TopicError> {
+    fn new(bus: Bus<FlightEvent>, speed: Speed) -> Result<Self, TopicError> {
         let audit = publishers(&bus, "audit")?;
         Ok(Self { bus, clock: Clock { speed, start: None }, routes: HashMap::new(), audit })
     }
@@ -77,7 +77,6 @@ impl Stage {
         self.clock.wait_until(event.at);
         let kind = event.kind as usize;
         let route = [event.flight.origin, event.flight.dest, event.flight.carrier];
-        let event = Event::Flight(event);
         self.audit[kind].fire(event.clone());
         if let Some(publishers) = self.routes.get(&route) {
             let _ = publishers[kind].publish(event)?;
@@ -95,7 +94,7 @@ impl Stage {
 }
 
 /// A publisher for each kind, in the order of the kinds.
-fn publishers(bus: &FlightBus, prefix: &str) -> Result<[Publisher<Event>; 4], TopicError> {
+fn publishers(bus: &Bus<FlightEvent>, prefix: &str) -> Result<[Publisher<FlightEvent>; 4], TopicError> {
     let [departed, cancelled, landed, diverted] =
         Kind::ALL.map(|kind| bus.publisher(format!("{prefix}.{}", kind.token())));
     Ok([departed?, cancelled?, landed?, diverted?])

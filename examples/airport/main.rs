@@ -1,12 +1,14 @@
-//! An airport as a modular monolith: each module has a file of its own and knows the bus and the messages, no other
-//! module. The data are the flights that left New York in 2013.
+//! An airport as a modular monolith: each module has a file of its own and knows the hub and the messages that it deals
+//! with, no other module. The data are the flights that left New York in 2013.
+//!
+//! The hub has a bus for each type of message, named on the left.
 //!
 //! ```text
-//! feed --flight.<origin>.<dest>.<carrier>.<event>--> statistics (a group of workers), alerts, board
-//! feed --audit.<event>, fired--------------------->  audit
-//! feed --bad_row.<file>, unheard------------------>  dead_letters
-//! alerts --alert.delay.<origin>------------------->  statistics
-//! alerts --weather.<origin>, a request------------>  weather
+//! FlightEvent  feed --flight.<origin>.<dest>.<carrier>.<event>--> statistics (a group of workers), alerts, board
+//! FlightEvent  feed --audit.<event>, fired--------------------->  audit
+//! BadRow       feed --bad_row.<file>, unheard------------------>  dead_letters
+//! Delayed      alerts --alert.delay.<origin>------------------->  statistics
+//! WeatherAt    alerts --weather.<origin>, a request------------>  weather
 //! ```
 
 mod alerts;
@@ -34,7 +36,6 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use tramline::Hub;
 
-use crate::message::FlightBus;
 use crate::names::Names;
 use crate::options::{Format, Options};
 use crate::report::Report;
@@ -56,17 +57,16 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let hub = Hub::new();
-    let bus: FlightBus = hub.bus();
     let screen = Screen::new();
     let dead_letters = dead_letters::read(&hub, &screen)?;
     let names = Names::load(&hub, &options.airlines, &options.airports)?;
 
     let weather = weather::serve(&hub, &options.weather)?;
-    let statistics = statistics::start(&bus)?;
+    let statistics = statistics::start(&hub)?;
     let alerts = alerts::start(&hub)?;
-    let audit = audit::start(&bus, options.audit.as_deref())?;
+    let audit = audit::start(&hub, options.audit.as_deref())?;
     let board = match &options.board {
-        Some(airport) => Some(board::start(&bus, airport, &names, &screen)?),
+        Some(airport) => Some(board::start(&hub, airport, &names, &screen)?),
         None => None,
     };
 
