@@ -4,9 +4,9 @@ use std::error::Error;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tramline::{Handler, SubscribeError};
+use tramline::{Bus, Handler, Hub, SubscribeError};
 
-use crate::message::{Event, Flight, FlightBus, Reply};
+use crate::message::{Delayed, Flight, FlightEvent, WeatherAt, WeatherBus};
 
 /// In minutes.
 const LATE: i32 = 60;
@@ -49,47 +49,44 @@ pub(crate) struct Alerts {
     _handler: Handler,
 }
 
-pub(crate) fn start(bus: &FlightBus) -> Result<Alerts, SubscribeError> {
+pub(crate) fn start(hub: &Hub) -> Result<Alerts, SubscribeError> {
     let tally = Arc::new(Mutex::new(Tally::default()));
     let shared = Arc::clone(&tally);
-    // The bus owns this closure: a strong handle in it would keep the bus open for ever.
-    let weak = bus.downgrade();
-    let handler = bus
+    // The closure may hold these, as it belongs to another bus; a handle of its own bus would keep that open for ever.
+    let delays = hub.bus::<Delayed>();
+    let weather: WeatherBus = hub.bus_with_reply();
+    let handler = hub
+        .bus::<FlightEvent>()
         .subscription("flight.*.*.*.departed")
         .name("alerts")
         // Most flights are punctual; theirs are not even put into the mailbox.
-        .filter(|event| late(event).is_some())
-        .handle(move |event| match (late(event), weak.upgrade()) {
-            (Some(flight), Some(bus)) => alert(&bus, flight, &shared),
-            _ => Ok(()),
-        })?;
+        .filter(|departure| departure.flight.dep_delay > LATE)
+        .handle(move |departure| alert(&delays, &weather, &departure.flight, &shared))?;
     Ok(Alerts { tally, _handler: handler })
 }
 
-fn late(event: &Event) -> Option<&Arc<Flight>> {
-    match event {
-        Event::Flight(event) if event.flight.dep_delay > LATE => Some(&event.flight),
-        _ => None,
-    }
-}
-
 /// An error makes a dead letter of the departure.
-fn alert(bus: &FlightBus, flight: &Arc<Flight>, tally: &Arc<Mutex<Tally>>) -> Result<(), Box<dyn Error>> {
+fn alert(
+    delays: &Bus<Delayed>,
+    weather: &WeatherBus,
+    flight: &Arc<Flight>,
+    tally: &Arc<Mutex<Tally>>,
+) -> Result<(), Box<dyn Error>> {
     let origin = flight.origin;
-    let _ = bus.publish(format!("alert.delay.{origin}"), Event::Delayed(Arc::clone(flight)))?;
+    let _ = delays.publish(format!("alert.delay.{origin}"), Delayed(Arc::clone(flight)))?;
     tally.lock().alerts += 1;
-    let pending = bus.request(format!("weather.{origin}"), Event::WeatherAt(flight.hour))?;
+    let pending = weather.request(format!("weather.{origin}"), WeatherAt(flight.hour))?;
     let tally = Arc::clone(tally);
     // Nobody waits here: the next alert goes out while this answer is on its way.
     pending.on_reply(move |reply| {
         let mut tally = tally.lock();
         match reply {
-            Ok(Reply::Observed(observation)) => {
+            Ok(Some(observation)) => {
                 tally.answered += 1;
                 tally.wind.add(observation.wind);
                 tally.visibility.add(observation.visibility);
             }
-            Ok(Reply::NotObserved) => tally.missing += 1,
+            Ok(None) => tally.missing += 1,
             Err(_) => tally.failed += 1,
         }
     });

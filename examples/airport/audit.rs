@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tramline::{Handler, Overflow};
+use tramline::{Handler, Hub, Overflow};
 
-use crate::message::{Event, FlightBus};
+use crate::message::FlightEvent;
 
 /// The name of the subscription, and the first token of its topics.
 pub(crate) const NAME: &str = "audit";
@@ -37,7 +37,7 @@ pub(crate) struct Audited {
 }
 
 /// Writes to the file, or nowhere.
-pub(crate) fn start(bus: &FlightBus, path: Option<&Path>) -> Result<Audit, Box<dyn Error>> {
+pub(crate) fn start(hub: &Hub, path: Option<&Path>) -> Result<Audit, Box<dyn Error>> {
     let file = path.map_or_else(String::new, |path| path.display().to_string());
     let output: Box<dyn Write + Send> = match path {
         Some(path) => Box::new(BufWriter::new(File::create(path).map_err(|error| format!("{file}: {error}"))?)),
@@ -45,7 +45,8 @@ pub(crate) fn start(bus: &FlightBus, path: Option<&Path>) -> Result<Audit, Box<d
     };
     let log = Arc::new(Mutex::new(Log { output, file, written: Audited::default() }));
     let shared = Arc::clone(&log);
-    let handler = bus
+    let handler = hub
+        .bus::<FlightEvent>()
         .subscription(format!("{NAME}.*"))
         .name(NAME)
         .capacity(CAPACITY)
@@ -55,8 +56,7 @@ pub(crate) fn start(bus: &FlightBus, path: Option<&Path>) -> Result<Audit, Box<d
 }
 
 impl Log {
-    fn write(&mut self, event: &Event) {
-        let Event::Flight(event) = event else { return };
+    fn write(&mut self, event: &FlightEvent) {
         if self.written.error.is_some() {
             self.written.unwritten += 1;
             return;

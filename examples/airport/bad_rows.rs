@@ -1,26 +1,24 @@
 //! Rows that cannot be used. They are published like all else; nobody subscribes to them, so they are dead letters.
 
-use std::sync::Arc;
+use tramline::{Hub, PublishError, Publisher, TopicError};
 
-use tramline::{PublishError, Publisher, TopicError};
-
-use crate::message::{Event, FlightBus, Reply};
+use crate::message::BadRow;
 use crate::table::Fault;
 
 /// The bad rows of one file.
 pub(crate) struct BadRows {
-    publisher: Publisher<Event, Reply>,
+    publisher: Publisher<BadRow>,
     count: u64,
 }
 
 impl BadRows {
-    pub(crate) fn of(bus: &FlightBus, file: &str) -> Result<Self, TopicError> {
-        Ok(Self { publisher: bus.publisher(format!("bad_row.{file}"))?, count: 0 })
+    pub(crate) fn of(hub: &Hub, file: &str) -> Result<Self, TopicError> {
+        Ok(Self { publisher: hub.bus::<BadRow>().publisher(format!("bad_row.{file}"))?, count: 0 })
     }
 
-    pub(crate) fn publish(&mut self, fault: Fault) -> Result<(), PublishError<Event>> {
+    pub(crate) fn publish(&mut self, fault: Fault) -> Result<(), PublishError<BadRow>> {
         self.count += 1;
-        let _ = self.publisher.publish(Event::BadRow(Arc::new(fault)))?;
+        let _ = self.publisher.publish(BadRow(fault))?;
         Ok(())
     }
 

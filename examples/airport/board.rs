@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use indicatif::ProgressBar;
 use parking_lot::Mutex;
-use tramline::Handler;
+use tramline::{Handler, Hub};
 
-use crate::message::{Code, Event, FlightBus, FlightEvent};
+use crate::message::{Code, FlightEvent};
 use crate::names::Names;
 use crate::screen::Screen;
 
@@ -28,7 +28,7 @@ struct Panel {
 }
 
 /// Shows the departures of this airport while it runs.
-pub(crate) fn start(bus: &FlightBus, airport: &str, names: &Names, screen: &Screen) -> Result<Board, Box<dyn Error>> {
+pub(crate) fn start(hub: &Hub, airport: &str, names: &Names, screen: &Screen) -> Result<Board, Box<dyn Error>> {
     let name = names.airport(airport).ok_or_else(|| format!("--board: there is no airport `{airport}`"))?;
     let code = Code::new(airport).map_err(|error| format!("--board: {error}"))?;
     let panel = Panel {
@@ -40,11 +40,11 @@ pub(crate) fn start(bus: &FlightBus, airport: &str, names: &Names, screen: &Scre
     let shown = Arc::clone(&panel);
     let canvas = screen.canvas(move || shown.lock().text());
     let shared = Arc::clone(&panel);
-    let handler = bus.subscription(format!("flight.{code}.*.*.departed")).name("board").handle(move |event| {
-        if let Event::Flight(departure) = &**event {
-            shared.lock().add(departure);
-        }
-    })?;
+    let handler = hub
+        .bus::<FlightEvent>()
+        .subscription(format!("flight.{code}.*.*.departed"))
+        .name("board")
+        .handle(move |departure| shared.lock().add(departure))?;
     Ok(Board { panel, canvas, _handler: handler })
 }
 

@@ -1,57 +1,67 @@
-//! Reads the dead letters, and tells of the first few.
+//! Reads the dead letters of the buses that can have some, and tells of the first few of each.
+//!
+//! An alert has none, as its mailbox makes the publisher wait; a request that comes to nothing tells who asked.
 
 use std::io;
 use std::thread::{Builder, JoinHandle};
 
-use tramline::{DeadLetter, DeadLetterReason, DeadLetters};
+use tramline::{DeadLetter, DeadLetterReason, DeadLetters, Hub};
 
 use crate::audit;
-use crate::message::{Event, FlightBus};
+use crate::message::{BadRow, FlightEvent};
 use crate::screen::Screen;
 
 /// How many are told of one by one.
 const TOLD: u64 = 20;
 
 pub(crate) struct Reader {
-    thread: JoinHandle<u64>,
+    threads: [JoinHandle<u64>; 2],
 }
 
-/// Starts to read. It goes on until the bus is closed.
-pub(crate) fn read(bus: &FlightBus, screen: &Screen) -> io::Result<Reader> {
-    let letters = bus.dead_letters();
+/// Starts to read. It goes on until the buses are closed.
+pub(crate) fn read(hub: &Hub, screen: &Screen) -> io::Result<Reader> {
+    let rows = hub.bus::<BadRow>().dead_letters();
+    let flights = hub.bus::<FlightEvent>().dead_letters();
+    Ok(Reader {
+        threads: [
+            spawn(rows, screen, |letter| Some(letter.payload().0.to_string()))?,
+            spawn(flights, screen, of_flight)?,
+        ],
+    })
+}
+
+/// A thread that gives back how many letters it told of.
+fn spawn<T: Send + 'static>(
+    letters: DeadLetters<T>,
+    screen: &Screen,
+    words: fn(&DeadLetter<T>) -> Option<String>,
+) -> io::Result<JoinHandle<u64>> {
     let screen = screen.clone();
-    let thread = Builder::new().name("dead-letters".to_owned()).spawn(move || tell(&letters, &screen))?;
-    Ok(Reader { thread })
-}
-
-/// Gives back how many letters it told of.
-fn tell(letters: &DeadLetters<Event>, screen: &Screen) -> u64 {
-    let mut told = 0;
-    for letter in letters.iter() {
+    Builder::new().name("dead-letters".to_owned()).spawn(move || {
+        let mut told = 0;
         // Reading goes on to the end: letters that nobody takes out would stay in memory.
-        if told == TOLD || is_loss_of_audit(&letter) {
-            continue;
+        for words in letters.iter().filter_map(|letter| words(&letter)) {
+            if told < TOLD {
+                told += 1;
+                screen.say(&words);
+            }
         }
-        told += 1;
-        match letter.payload() {
-            Event::BadRow(fault) => screen.say(&fault.to_string()),
-            _ => screen.say(&format!("dead letter on {}: {}", letter.topic(), letter.reason())),
-        }
-    }
-    told
+        told
+    })
 }
 
-/// The audit chose to lose what it cannot keep up with, and counts it.
-fn is_loss_of_audit(letter: &DeadLetter<Event>) -> bool {
-    *letter.reason() == DeadLetterReason::Full && letter.topic().tokens().next() == Some(audit::NAME)
+/// None if it is a loss of the audit, which chose to lose what it cannot keep up with, and counts it.
+fn of_flight(letter: &DeadLetter<FlightEvent>) -> Option<String> {
+    let of_audit = *letter.reason() == DeadLetterReason::Full && letter.topic().tokens().next() == Some(audit::NAME);
+    (!of_audit).then(|| format!("dead letter on {}: {}", letter.topic(), letter.reason()))
 }
 
 impl Reader {
-    /// Waits until the last letter was read, and tells how many of all there were no words about; the bus must be
+    /// Waits until the last letter was read, and tells how many of all there were no words about; the buses must be
     /// closed.
     pub(crate) fn finish(self, all: u64, screen: &Screen) {
-        // The thread does not panic; if it did, it would have said so.
-        let told = self.thread.join().unwrap_or_default();
+        // The threads do not panic; if one did, it would have said so.
+        let told: u64 = self.threads.into_iter().map(|thread| thread.join().unwrap_or_default()).sum();
         let untold = all.saturating_sub(told);
         if untold > 0 {
             screen.say(&format!("and {untold} more dead letters"));

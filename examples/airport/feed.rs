@@ -7,11 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::civil::DateTime;
-use tramline::{Publisher, TopicError};
+use tramline::{Bus, Hub, Publisher, TopicError};
 
 use crate::bad_rows::BadRows;
 use crate::flights;
-use crate::message::{Code, Event, FlightBus, FlightEvent, Kind, Reply};
+use crate::message::{Code, FlightEvent, Kind};
 use crate::options::Speed;
 use crate::screen::Screen;
 use crate::table::Table;
@@ -29,11 +29,11 @@ pub(crate) struct Fed {
 }
 
 /// Publishes the whole file. The order of the file's days is that of time; see [`Timeline`] for the rest.
-pub(crate) fn run(bus: &FlightBus, path: &Path, speed: Speed, screen: &Screen) -> Result<Fed, Box<dyn Error>> {
+pub(crate) fn run(hub: &Hub, path: &Path, speed: Speed, screen: &Screen) -> Result<Fed, Box<dyn Error>> {
     let mut table = Table::open(path, flights::COLUMNS)?;
-    let mut bad_rows = BadRows::of(bus, "flights")?;
+    let mut bad_rows = BadRows::of(hub, "flights")?;
     let mut timeline = Timeline::default();
-    let mut stage = Stage::new(bus, speed)?;
+    let mut stage = Stage::new(hub.bus(), speed)?;
     let mut flights = 0;
     let bar = screen.bar(table.size());
     while let Some(row) = table.next_row()? {
@@ -59,17 +59,17 @@ pub(crate) fn run(bus: &FlightBus, path: &Path, speed: Speed, screen: &Screen) -
 }
 
 /// Where the events are published, each in its time.
-struct Stage<'a> {
-    bus: &'a FlightBus,
+struct Stage {
+    bus: Bus<FlightEvent>,
     clock: Clock,
     /// One publisher per route and kind: finding a mailbox through it costs no look-up in the bus.
-    routes: HashMap<[Code; 3], [Publisher<Event, Reply>; 4]>,
-    audit: [Publisher<Event, Reply>; 4],
+    routes: HashMap<[Code; 3], [Publisher<FlightEvent>; 4]>,
+    audit: [Publisher<FlightEvent>; 4],
 }
 
-impl<'a> Stage<'a> {
-    fn new(bus: &'a FlightBus, speed: Speed) -> Result<Self, TopicError> {
-        let audit = publishers(bus, "audit")?;
+impl Stage {
+    fn new(bus: Bus<FlightEvent>, speed: Speed) -> Result<Self, TopicError> {
+        let audit = publishers(&bus, "audit")?;
         Ok(Self { bus, clock: Clock { speed, start: None }, routes: HashMap::new(), audit })
     }
 
@@ -77,7 +77,6 @@ impl<'a> Stage<'a> {
         self.clock.wait_until(event.at);
         let kind = event.kind as usize;
         let route = [event.flight.origin, event.flight.dest, event.flight.carrier];
-        let event = Event::Flight(event);
         self.audit[kind].fire(event.clone());
         if let Some(publishers) = self.routes.get(&route) {
             let _ = publishers[kind].publish(event)?;
@@ -87,7 +86,7 @@ impl<'a> Stage<'a> {
             self.routes.clear();
         }
         let [origin, dest, carrier] = route;
-        let publishers = publishers(self.bus, &format!("flight.{origin}.{dest}.{carrier}"))?;
+        let publishers = publishers(&self.bus, &format!("flight.{origin}.{dest}.{carrier}"))?;
         let _ = publishers[kind].publish(event)?;
         self.routes.insert(route, publishers);
         Ok(())
@@ -95,7 +94,7 @@ impl<'a> Stage<'a> {
 }
 
 /// A publisher for each kind, in the order of the kinds.
-fn publishers(bus: &FlightBus, prefix: &str) -> Result<[Publisher<Event, Reply>; 4], TopicError> {
+fn publishers(bus: &Bus<FlightEvent>, prefix: &str) -> Result<[Publisher<FlightEvent>; 4], TopicError> {
     let [departed, cancelled, landed, diverted] =
         Kind::ALL.map(|kind| bus.publisher(format!("{prefix}.{}", kind.token())));
     Ok([departed?, cancelled?, landed?, diverted?])

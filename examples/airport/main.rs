@@ -1,12 +1,14 @@
-//! An airport as a modular monolith: each module has a file of its own and knows the bus and the messages, no other
-//! module. The data are the flights that left New York in 2013.
+//! An airport as a modular monolith: each module has a file of its own and knows the hub and the messages that it deals
+//! with, no other module. The data are the flights that left New York in 2013.
+//!
+//! The hub has a bus for each type of message, named on the left.
 //!
 //! ```text
-//! feed --flight.<origin>.<dest>.<carrier>.<event>--> statistics (a group of workers), alerts, board
-//! feed --audit.<event>, fired--------------------->  audit
-//! feed --bad_row.<file>, unheard------------------>  dead_letters
-//! alerts --alert.delay.<origin>------------------->  statistics
-//! alerts --weather.<origin>, a request------------>  weather
+//! FlightEvent  feed --flight.<origin>.<dest>.<carrier>.<event>--> statistics (a group of workers), alerts, board
+//! FlightEvent  feed --audit.<event>, fired--------------------->  audit
+//! BadRow       feed --bad_row.<file>, unheard------------------>  dead_letters
+//! Delayed      alerts --alert.delay.<origin>------------------->  statistics
+//! WeatherAt    alerts --weather.<origin>, a request------------>  weather
 //! ```
 
 mod alerts;
@@ -32,8 +34,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use tramline::Hub;
 
-use crate::message::FlightBus;
 use crate::names::Names;
 use crate::options::{Format, Options};
 use crate::report::Report;
@@ -54,23 +56,23 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let bus = FlightBus::builder().build();
+    let hub = Hub::new();
     let screen = Screen::new();
-    let dead_letters = dead_letters::read(&bus, &screen)?;
-    let names = Names::load(&bus, &options.airlines, &options.airports)?;
+    let dead_letters = dead_letters::read(&hub, &screen)?;
+    let names = Names::load(&hub, &options.airlines, &options.airports)?;
 
-    let weather = weather::serve(&bus, &options.weather)?;
-    let statistics = statistics::start(&bus)?;
-    let alerts = alerts::start(&bus)?;
-    let audit = audit::start(&bus, options.audit.as_deref())?;
+    let weather = weather::serve(&hub, &options.weather)?;
+    let statistics = statistics::start(&hub)?;
+    let alerts = alerts::start(&hub)?;
+    let audit = audit::start(&hub, options.audit.as_deref())?;
     let board = match &options.board {
-        Some(airport) => Some(board::start(&bus, airport, &names, &screen)?),
+        Some(airport) => Some(board::start(&hub, airport, &names, &screen)?),
         None => None,
     };
 
     let started = Instant::now();
-    let fed = feed::run(&bus, &options.flights, options.speed, &screen)?;
-    let drained = bus.drain(DRAIN);
+    let fed = feed::run(&hub, &options.flights, options.speed, &screen)?;
+    let drained = hub.drain(DRAIN);
     let seconds = started.elapsed().as_secs_f64();
 
     if let Some(board) = board {
@@ -85,7 +87,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         alerts: alerts.finish(),
         audited: audited.lines,
         unwritten: audited.unwritten,
-        bus: bus.stats(),
+        buses: hub.stats(),
     };
     dead_letters.finish(report.dead_letters(), &screen);
     let text = match options.report {
@@ -100,7 +102,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     }
     if !drained.is_complete() {
         let (left, busy) = (drained.left(), drained.busy());
-        return Err(format!("the bus was not drained: {left} messages left, {busy} threads busy").into());
+        return Err(format!("the buses were not drained: {left} messages left, {busy} threads busy").into());
     }
     Ok(report.verify()?)
 }

@@ -1,4 +1,7 @@
 //! What the modules say to one another: all that they have in common.
+//!
+//! Each type of message has a bus of its own. A message is cloned for every mailbox but one, so what is large is behind
+//! an `Arc`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,30 +13,23 @@ use tramline::{Bus, Topic};
 
 use crate::table::Fault;
 
-pub(crate) type FlightBus = Bus<Event, Reply>;
-
-/// The payload of the bus. Cloned for every mailbox but one, so what is large is behind an `Arc`.
+/// On `alert.delay.<origin>`: it left more than an hour late.
 #[derive(Debug, Clone)]
-pub(crate) enum Event {
-    /// On `flight.<origin>.<dest>.<carrier>.<event>` and on `audit.<event>`.
-    Flight(FlightEvent),
-    /// On `alert.delay.<origin>`: it left more than an hour late.
-    Delayed(Arc<Flight>),
-    /// On `weather.<origin>`, as a request: how was the weather in this hour?
-    WeatherAt(Timestamp),
-    /// On `bad_row.<file>`: a row that was skipped.
-    BadRow(Arc<Fault>),
-}
+pub(crate) struct Delayed(pub(crate) Arc<Flight>);
 
-/// The answers of the bus.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Reply {
-    Observed(Observation),
-    /// There is no observation of this hour, which is no failure.
-    NotObserved,
-}
+/// On `weather.<origin>`, as a request: how was the weather in this hour?
+#[derive(Debug, Clone)]
+pub(crate) struct WeatherAt(pub(crate) Timestamp);
 
-/// What happened to a flight, and when, by the clocks of New York.
+/// Where weather is asked for. The answer is none if there is no observation of the hour, which is no failure.
+pub(crate) type WeatherBus = Bus<WeatherAt, Option<Observation>>;
+
+/// On `bad_row.<file>`: a row that was skipped.
+#[derive(Debug, Clone)]
+pub(crate) struct BadRow(pub(crate) Fault);
+
+/// On `flight.<origin>.<dest>.<carrier>.<event>` and on `audit.<event>`: what happened to a flight, and when, by the
+/// clocks of New York.
 #[derive(Debug, Clone)]
 pub(crate) struct FlightEvent {
     pub(crate) kind: Kind,

@@ -5,8 +5,9 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
+use tramline::Hub;
+
 use crate::bad_rows::BadRows;
-use crate::message::FlightBus;
 use crate::table::Table;
 
 #[derive(Clone)]
@@ -17,10 +18,10 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    pub(crate) fn load(bus: &FlightBus, airlines: &Path, airports: &Path) -> Result<Self, Box<dyn Error>> {
-        let mut bad_airlines = BadRows::of(bus, "airlines")?;
+    pub(crate) fn load(hub: &Hub, airlines: &Path, airports: &Path) -> Result<Self, Box<dyn Error>> {
+        let mut bad_airlines = BadRows::of(hub, "airlines")?;
         let airlines = load(Table::open(airlines, ["carrier", "name"])?, &mut bad_airlines)?;
-        let mut bad_airports = BadRows::of(bus, "airports")?;
+        let mut bad_airports = BadRows::of(hub, "airports")?;
         let airports = load(Table::open(airports, ["faa", "name"])?, &mut bad_airports)?;
         Ok(Self {
             airlines: Arc::new(airlines),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde::Serialize;
-use tramline::{BusStats, SubscriptionStats};
+use tramline::{BusStats, HubBusStats, SubscriptionStats};
 
 use crate::message::Code;
 use crate::names::Names;
@@ -19,7 +19,7 @@ pub(crate) struct Report {
     pub(crate) alerts: alerts::Tally,
     pub(crate) audited: u64,
     pub(crate) unwritten: u64,
-    pub(crate) bus: BusStats,
+    pub(crate) buses: Vec<HubBusStats>,
 }
 
 #[derive(Serialize)]
@@ -125,18 +125,18 @@ impl Report {
             ],
         )?;
 
-        self.write_bus(out)?;
+        self.write_mailboxes(out)?;
         let (events, seconds, rate) = (tally.events(), self.seconds, self.events_per_second());
         write!(out, "\n{events} events in {seconds:.3} s: {rate:.0} events/s")
     }
 
-    fn write_bus(&self, out: &mut String) -> std::fmt::Result {
+    fn write_mailboxes(&self, out: &mut String) -> std::fmt::Result {
         writeln!(
             out,
             "\n{:<36}{:>8}{:>11}{:>9}{:>13}{:>10}",
             "mailbox", "members", "delivered", "dropped", "most waiting", "capacity"
         )?;
-        for mailbox in &self.bus.subscriptions {
+        for mailbox in self.mailboxes() {
             let patterns: Vec<_> = mailbox.patterns.iter().map(ToString::to_string).collect();
             let name = mailbox.name.as_deref().unwrap_or("-");
             let SubscriptionStats { members, delivered, dropped, high_water, capacity, .. } = mailbox;
@@ -177,17 +177,26 @@ impl Report {
 
     /// What was lost where nobody chose to lose anything.
     fn dropped(&self) -> u64 {
-        self.bus.dropped.saturating_sub(self.dropped_by_audit())
+        self.sum(|bus| bus.dropped).saturating_sub(self.dropped_by_audit())
     }
 
     /// The dead letters but for those of the audit, which are counted as its losses.
     pub(crate) fn dead_letters(&self) -> u64 {
-        self.bus.dead_letters.saturating_sub(self.dropped_by_audit())
+        self.sum(|bus| bus.dead_letters).saturating_sub(self.dropped_by_audit())
     }
 
     fn dropped_by_audit(&self) -> u64 {
         let is_audit = |mailbox: &&SubscriptionStats| mailbox.name.as_deref() == Some(audit::NAME);
-        self.bus.subscriptions.iter().filter(is_audit).map(|mailbox| mailbox.dropped).sum()
+        self.mailboxes().filter(is_audit).map(|mailbox| mailbox.dropped).sum()
+    }
+
+    fn mailboxes(&self) -> impl Iterator<Item = &SubscriptionStats> {
+        self.buses.iter().flat_map(|bus| &bus.stats.subscriptions)
+    }
+
+    /// The sum of one number of all buses.
+    fn sum(&self, number: impl Fn(&BusStats) -> u64) -> u64 {
+        self.buses.iter().map(|bus| number(&bus.stats)).sum()
     }
 
     fn events_per_second(&self) -> f64 {

@@ -1,12 +1,12 @@
-//! Counts what happened, with several workers at one mailbox.
+//! Counts what happened, with several workers at the mailbox of the flights.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tramline::{Handler, SubscribeError};
+use tramline::{Handler, Hub, SubscribeError};
 
-use crate::message::{Code, Event, Flight, FlightBus, Kind};
+use crate::message::{Code, Delayed, Flight, FlightEvent, Kind};
 
 const WORKERS: usize = 3;
 
@@ -28,47 +28,51 @@ impl Tally {
         self.departed + self.cancelled + self.landed + self.diverted
     }
 
-    fn add(&mut self, event: &Event) {
-        match event {
-            Event::Flight(event) => match event.kind {
-                Kind::Departed => {
-                    self.departed += 1;
-                    *self.departed_by_origin.entry(event.flight.origin).or_default() += 1;
-                    *self.departed_by_carrier.entry(event.flight.carrier).or_default() += 1;
-                }
-                Kind::Cancelled => self.cancelled += 1,
-                Kind::Landed => self.landed += 1,
-                Kind::Diverted => self.diverted += 1,
-            },
-            Event::Delayed(flight) => {
-                self.delays += 1;
-                if self.longest_delay.as_ref().is_none_or(|longest| flight.dep_delay > longest.dep_delay) {
-                    self.longest_delay = Some(Arc::clone(flight));
-                }
+    fn add(&mut self, event: &FlightEvent) {
+        match event.kind {
+            Kind::Departed => {
+                self.departed += 1;
+                *self.departed_by_origin.entry(event.flight.origin).or_default() += 1;
+                *self.departed_by_carrier.entry(event.flight.carrier).or_default() += 1;
             }
-            Event::WeatherAt(_) | Event::BadRow(_) => {}
+            Kind::Cancelled => self.cancelled += 1,
+            Kind::Landed => self.landed += 1,
+            Kind::Diverted => self.diverted += 1,
+        }
+    }
+
+    fn add_delay(&mut self, Delayed(flight): &Delayed) {
+        self.delays += 1;
+        if self.longest_delay.as_ref().is_none_or(|longest| flight.dep_delay > longest.dep_delay) {
+            self.longest_delay = Some(Arc::clone(flight));
         }
     }
 }
 
 pub(crate) struct Statistics {
     tally: Arc<Mutex<Tally>>,
-    /// Kept, because dropping it would unsubscribe.
-    _handler: Handler,
+    /// Kept, because dropping them would unsubscribe.
+    _handlers: [Handler; 2],
 }
 
-pub(crate) fn start(bus: &FlightBus) -> Result<Statistics, SubscribeError> {
+pub(crate) fn start(hub: &Hub) -> Result<Statistics, SubscribeError> {
     let tally = Arc::new(Mutex::new(Tally::default()));
     let shared = Arc::clone(&tally);
-    let handler = bus
+    let flights = hub
+        .bus::<FlightEvent>()
         .subscription("flight.>")
-        .also("alert.>")
         .name("statistics")
         .group("statistics")
         .capacity(4096)
         .workers(WORKERS)
         .handle(move |event| shared.lock().add(event))?;
-    Ok(Statistics { tally, _handler: handler })
+    let shared = Arc::clone(&tally);
+    let delays = hub
+        .bus::<Delayed>()
+        .subscription("alert.>")
+        .name("statistics")
+        .handle(move |delayed| shared.lock().add_delay(delayed))?;
+    Ok(Statistics { tally, _handlers: [flights, delays] })
 }
 
 impl Statistics {

@@ -18,7 +18,7 @@ use csv_core::ReadRecordResult;
 const MAX_LINE: u64 = 64 * 1024;
 
 /// What is wrong with a file, and where. Shown as `file:line:column: what`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Fault {
     file: Arc<str>,
     /// Line and column, if it is about one place.

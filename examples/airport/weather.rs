@@ -5,10 +5,10 @@ use std::error::Error;
 use std::path::Path;
 
 use jiff::Timestamp;
-use tramline::{Handler, Topic};
+use tramline::{Handler, Hub, Topic};
 
 use crate::bad_rows::BadRows;
-use crate::message::{Code, Event, FlightBus, Observation, Reply};
+use crate::message::{Code, Observation, WeatherBus};
 use crate::table::{Fault, Row, Table};
 
 const COLUMNS: [&str; 4] = ["origin", "time_hour", "wind_speed", "visib"];
@@ -21,23 +21,20 @@ pub(crate) struct Weather {
 }
 
 /// Loads the observations and answers requests on `weather.<origin>`.
-pub(crate) fn serve(bus: &FlightBus, path: &Path) -> Result<Weather, Box<dyn Error>> {
-    let mut bad_rows = BadRows::of(bus, "weather")?;
+pub(crate) fn serve(hub: &Hub, path: &Path) -> Result<Weather, Box<dyn Error>> {
+    let mut bad_rows = BadRows::of(hub, "weather")?;
     let observations = load(path, &mut bad_rows)?;
+    let bus: WeatherBus = hub.bus_with_reply();
     let handler = bus
         .subscription("weather.*")
         .name("weather")
-        .serve(move |request| answer(&observations, request.topic(), request))?;
+        .serve(move |request| answer(&observations, request.topic(), request.0))?;
     Ok(Weather { bad_rows: bad_rows.count(), _handler: handler })
 }
 
-fn answer(observations: &Observations, topic: &Topic, request: &Event) -> Reply {
-    let origin = topic.tokens().nth(1).and_then(|token| Code::new(token).ok());
-    let observation = match (origin, request) {
-        (Some(origin), Event::WeatherAt(hour)) => observations.get(&(origin, *hour)),
-        _ => None,
-    };
-    observation.map_or(Reply::NotObserved, |observation| Reply::Observed(*observation))
+fn answer(observations: &Observations, topic: &Topic, hour: Timestamp) -> Option<Observation> {
+    let origin = Code::new(topic.tokens().nth(1)?).ok()?;
+    observations.get(&(origin, hour)).copied()
 }
 
 fn load(path: &Path, bad_rows: &mut BadRows) -> Result<Observations, Box<dyn Error>> {
