@@ -25,9 +25,10 @@ use crate::stats::BusStats;
 /// has to name them all: [`bus`](Self::bus) is the same bus for whoever asks for the same type. Topics, subscriptions and
 /// everything else are those of that bus.
 ///
-/// A hub is a handle of all its buses and keeps each that it has made, so they stay open as long as a hub is there. When the last hub and the last handle of
-/// a bus are dropped, that bus closes. A handler whose closure captures a hub keeps it alive for ever: capture
-/// [`downgrade`](Self::downgrade) there.
+/// A hub is a handle of all its buses and keeps each that it has made, so they stay open as long as a hub is there. When
+/// the last hub and the last handle of a bus are dropped, that bus closes. A handler whose closure captures a hub keeps it
+/// alive for ever: capture [`downgrade`](Self::downgrade) there, or the [`Bus`] or
+/// [`Publisher`](crate::Publisher) of another type, which is as good as long as the handlers' captures form no circle.
 ///
 /// # Examples
 ///
