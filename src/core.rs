@@ -23,6 +23,7 @@ use crate::topic_map::{Leftovers, TopicEntry, TopicMap};
 
 /// Kept alive by `Bus` and `Publisher` handles alone: when the last is dropped, nobody is left to publish.
 pub(crate) struct Core<T, R> {
+    pub(crate) name: Arc<str>,
     /// Never held while user code runs: no payload, closure or callback is called or dropped under it.
     pub(crate) map: RwLock<TopicMap<T, R>>,
     pub(crate) lifecycle: Arc<Lifecycle>,
@@ -32,9 +33,10 @@ pub(crate) struct Core<T, R> {
 }
 
 impl<T, R> Core<T, R> {
-    pub(crate) fn new(capacity: usize, overflow: Overflow, family: Family) -> Self {
+    pub(crate) fn new(name: Arc<str>, capacity: usize, overflow: Overflow, family: Family) -> Self {
         let losses = Arc::new(Losses::new());
         Self {
+            name,
             map: RwLock::new(TopicMap::new(Arc::clone(&losses))),
             lifecycle: Arc::new(Lifecycle::new(family)),
             losses,
@@ -72,6 +74,7 @@ impl<T, R> Core<T, R> {
         drop(map);
         let losses = &*self.losses;
         BusStats {
+            name: self.name.to_string(),
             topics,
             subscriptions: mailboxes
                 .iter()

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 
-use crate::bus::Bus;
+use crate::bus::{Bus, default_name};
 use crate::core::Core;
 use crate::drain::{Drain, DrainReport, Queue, Unable, drain};
 use crate::error::{PublishError, RequestError};
@@ -181,7 +181,7 @@ impl Hub {
         if let Some(core) = buses.find() {
             return core;
         }
-        let core = Arc::new(Core::<T, R>::new(shared.capacity, shared.overflow, shared.family));
+        let core = Arc::new(Core::<T, R>::new(bus_name::<T, R>(), shared.capacity, shared.overflow, shared.family));
         let entry = Entry { bus: Arc::clone(&core) as _, member: Arc::clone(&core) as _ };
         buses.by_type.insert(TypeId::of::<(T, R)>(), entry);
         // It has nothing in it, so no code of the user runs here.
@@ -341,6 +341,15 @@ impl Hub {
     /// ```
     pub fn downgrade(&self) -> WeakHub {
         WeakHub { shared: Arc::downgrade(&self.shared) }
+    }
+}
+
+/// Buses of a hub may have the same type of message, and only the reply tells them apart.
+fn bus_name<T: 'static, R: 'static>() -> Arc<str> {
+    if TypeId::of::<T>() == TypeId::of::<R>() {
+        default_name::<T>()
+    } else {
+        format!("{} -> {}", type_name::<T>(), type_name::<R>()).into()
     }
 }
 
@@ -528,6 +537,22 @@ pub struct HubBusStats {
     pub payload: &'static str,
     /// The name of the type of its replies.
     pub reply: &'static str,
-    /// Its own numbers.
+    /// Its own numbers. Its name is the type of its messages, and ` -> ` and the type of its replies if that is another.
     pub stats: BusStats,
+}
+
+/// The [table](BusStats) of the bus.
+///
+/// # Examples
+///
+/// ```
+/// let hub = tramline::Hub::new();
+/// let _bus = hub.bus_with_reply::<u32, bool>();
+/// let totals = "0 topics, 0 subscriptions, 0 groups, 0 unheard, 0 dropped, 0 abandoned, 0 dead letters";
+/// assert_eq!(hub.stats()[0].to_string(), format!("u32 -> bool: {totals}"));
+/// ```
+impl fmt::Display for HubBusStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.stats, f)
+    }
 }
