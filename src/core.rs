@@ -12,6 +12,7 @@ use crate::drain::{Drain, Queue, Unable};
 use crate::error::{PublishError, RequestError, SubscribeError};
 use crate::gather::{EachReply, Replies};
 use crate::lifecycle::{Family, Lifecycle, Phase};
+use crate::loss::Loss;
 use crate::mailbox::{Filter, Mailbox, MailboxOptions, Overflow};
 use crate::message::Parcel;
 use crate::reply::{NoReply, ReplySource};
@@ -82,7 +83,7 @@ impl<T, R> Core<T, R> {
                 .filter(|subscription| subscription.members > 0)
                 .collect(),
             unheard: losses.unheard.get(),
-            dropped: losses.dropped.get(),
+            dropped: losses.dropped.total(),
             abandoned: losses.abandoned.load(Ordering::Relaxed),
             dead_letters: losses.dead_letters.load(Ordering::Relaxed),
             handler_failures: losses.handler_failures.load(Ordering::Relaxed),
@@ -162,10 +163,10 @@ impl<T: Clone, R> Core<T, R> {
         Ok(delivery)
     }
 
-    /// What fire-and-forget makes of the outcome: a closed bus is one more loss.
+    /// What fire-and-forget makes of the outcome: a closed bus, or an invalid topic, is one more loss.
     pub(crate) fn fire(&self, outcome: Result<Delivery, PublishError<T>>) {
-        if outcome.is_err() {
-            self.losses.dropped.add(1);
+        if let Err(error) = outcome {
+            self.losses.dropped.add(if error.is_topic() { Loss::InvalidTopic } else { Loss::Closed });
         }
     }
 

@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use parking_lot::Mutex;
 
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::loss::Dropped;
 use crate::tally::Tally;
 use crate::topic::Topic;
 
@@ -240,7 +241,7 @@ pub(crate) struct Losses<T> {
     listeners: Mutex<Option<Vec<Listener<T>>>>,
     /// The length of `listeners`, to be read without the lock on the path of a message.
     listening: AtomicUsize,
-    pub(crate) dropped: Tally,
+    pub(crate) dropped: Dropped,
     pub(crate) abandoned: AtomicU64,
     pub(crate) unheard: Tally,
     pub(crate) dead_letters: AtomicU64,
@@ -254,7 +255,7 @@ impl<T> Losses<T> {
         Self {
             listeners: Mutex::new(Some(Vec::new())),
             listening: AtomicUsize::new(0),
-            dropped: Tally::default(),
+            dropped: Dropped::default(),
             abandoned: AtomicU64::new(0),
             unheard: Tally::default(),
             dead_letters: AtomicU64::new(0),

@@ -121,6 +121,7 @@ mod gather;
 mod handler;
 mod hub;
 mod lifecycle;
+mod loss;
 mod mailbox;
 mod message;
 #[cfg(doctest)]

@@ -86,7 +86,7 @@ tick      -     drop newest  [#########.]  1000/1001  1000       1000        0";
     bus.fire("tick", 1000);
     bus.fire("tick", 1001);
     let table = "\
-ticks: 1 topic, 3 subscriptions, 0 groups, 0 unheard, 4 dropped, 0 abandoned, 0 dead letters
+ticks: 1 topic, 3 subscriptions, 0 groups, 1 unheard, 4 dropped, 0 abandoned, 0 dead letters
 patterns  name  when full     queue                    peak  delivered  dropped
 tick      -     drop newest   [##########]  1000/1000  1000       1000        2
 tick      -     disconnected  [##########]  1000/1000  1000       1000        1

@@ -9,6 +9,7 @@ use crossbeam_channel::Select;
 use super::{End, Filter, Mailbox, MailboxOptions, Overflow, attention};
 use crate::dead_letter::{DeadLetterReason, Losses};
 use crate::lifecycle::this_thread_serves;
+use crate::loss::Loss;
 use crate::message::{Envelope, Parcel};
 use crate::queue::{Addressed, QueueSender, queue};
 use crate::retained::Retained;
@@ -130,7 +131,9 @@ impl<T: Clone, R> MailboxSender<T, R> {
     pub(crate) fn lost(&self, topic: &Topic, payload: &T, reason: DeadLetterReason) {
         let losses = &*self.mailbox.losses;
         self.mailbox.refused();
-        losses.dropped.add(1);
+        if let Some(loss) = Loss::of(&reason) {
+            losses.dropped.add(loss);
+        }
         if losses.is_listening() {
             losses.post(topic, payload.clone(), reason, 0);
         }
@@ -268,7 +271,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
     fn count_evicted(&self) {
         self.mailbox.lost_in_front.add(1);
         self.mailbox.evicted.add(1);
-        self.mailbox.losses.dropped.add(1);
+        self.mailbox.losses.dropped.add(Loss::Evicted);
     }
 
     /// What is left to do for a message that had to go: it was counted, unless it is a retained value, which only the

@@ -1,0 +1,71 @@
+//! Why messages are lost at mailboxes or never get to one, and how many for which reason.
+
+use crate::dead_letter::DeadLetterReason;
+use crate::tally::Tally;
+
+/// Why a message was dropped. One more reason takes a variant here, with its place in `ALL` and its name, and the dead
+/// letter that it makes in [`of`](Self::of).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loss {
+    Full,
+    Evicted,
+    Overflowed,
+    SelfDeadlock,
+    /// Fired at a closed bus.
+    Closed,
+    /// Fired at an invalid topic.
+    InvalidTopic,
+}
+
+impl Loss {
+    /// In the order of their numbers.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Full, Self::Evicted, Self::Overflowed, Self::SelfDeadlock, Self::Closed, Self::InvalidTopic];
+
+    /// What a dead letter of this reason counts as; `None` if its message was not dropped: then something else counts
+    /// it.
+    #[inline]
+    pub(crate) fn of(reason: &DeadLetterReason) -> Option<Self> {
+        match reason {
+            DeadLetterReason::Full => Some(Self::Full),
+            DeadLetterReason::Evicted => Some(Self::Evicted),
+            DeadLetterReason::Overflowed => Some(Self::Overflowed),
+            DeadLetterReason::SelfDeadlock => Some(Self::SelfDeadlock),
+            DeadLetterReason::Unheard | DeadLetterReason::Failed(_) | DeadLetterReason::Panicked(_) => None,
+        }
+    }
+}
+
+/// Counts what was dropped, for each reason by itself.
+#[derive(Default)]
+pub(crate) struct Dropped([Tally; Loss::ALL.len()]);
+
+impl Dropped {
+    #[inline]
+    pub(crate) fn add(&self, loss: Loss) {
+        self.0[loss as usize].add(1);
+    }
+
+    /// For whatever reason.
+    pub(crate) fn total(&self) -> u64 {
+        self.0.iter().map(Tally::get).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Dropped, Loss};
+
+    #[test]
+    fn every_reason_has_its_own_count() {
+        assert!(Loss::ALL.iter().enumerate().all(|(index, loss)| *loss as usize == index));
+        let dropped = Dropped::default();
+        for loss in Loss::ALL {
+            (0..=loss as usize).for_each(|_| dropped.add(loss));
+        }
+        for loss in Loss::ALL {
+            assert_eq!(dropped.0[loss as usize].get(), loss as u64 + 1);
+        }
+        assert_eq!(dropped.total(), (1..=Loss::ALL.len() as u64).sum());
+    }
+}
