@@ -543,6 +543,11 @@ impl<T, R> Bus<T, R> {
         self.core.lifecycle.phase() != Phase::Open
     }
 
+    #[cfg(feature = "metrics")]
+    pub(crate) fn core(&self) -> &Core<T, R> {
+        &self.core
+    }
+
     pub(crate) fn from_core(core: Arc<Core<T, R>>) -> Self {
         Self { core }
     }

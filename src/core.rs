@@ -31,6 +31,8 @@ pub(crate) struct Core<T, R> {
     pub(crate) losses: Arc<Losses<T>>,
     pub(crate) capacity: usize,
     pub(crate) overflow: Overflow,
+    #[cfg(feature = "metrics")]
+    pub(crate) recordings: parking_lot::Mutex<crate::recordings::Recordings>,
 }
 
 impl<T, R> Core<T, R> {
@@ -43,6 +45,8 @@ impl<T, R> Core<T, R> {
             losses,
             capacity,
             overflow,
+            #[cfg(feature = "metrics")]
+            recordings: parking_lot::Mutex::default(),
         }
     }
 
@@ -68,11 +72,14 @@ impl<T, R> Core<T, R> {
         self.map.write().subscribe(options, &mut filter, joining_only, &mut leftovers)
     }
 
-    pub(crate) fn stats(&self) -> BusStats {
+    /// The number of topics in use, and every mailbox that has a reader.
+    pub(crate) fn in_use(&self) -> (usize, Vec<Arc<Mailbox<T, R>>>) {
         let map = self.map.read();
-        let topics = map.len();
-        let mailboxes: Vec<_> = map.subscriptions().cloned().collect();
-        drop(map);
+        (map.len(), map.subscriptions().cloned().collect())
+    }
+
+    pub(crate) fn stats(&self) -> BusStats {
+        let (topics, mailboxes) = self.in_use();
         let losses = &*self.losses;
         BusStats {
             name: self.name.to_string(),
@@ -130,6 +137,7 @@ impl<T: Clone, R> Core<T, R> {
         let parcel = Parcel { payload, reply: None };
         let Delivered { delivery, stopped, rest } =
             deliver(held, topic, parcel, &NoReply, wait, |mailbox| self.unroute(mailbox));
+        self.losses.traffic.published(delivery.delivered());
         match rest {
             None => Ok(delivery),
             Some(rest) => {
@@ -213,6 +221,7 @@ impl<T: Clone, R> Core<T, R> {
         }
         let Delivered { delivery, stopped, rest } =
             deliver(&mut Some(route), topic, parcel, replies, Wait::Forever, |mailbox| self.unroute(mailbox));
+        self.losses.traffic.published(delivery.delivered());
         let Some(Parcel { payload, reply }) = rest else { return Ok(()) };
         replies.unused(reply);
         if stopped.is_some() {

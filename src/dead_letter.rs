@@ -14,6 +14,7 @@ use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::loss::Dropped;
 use crate::tally::Tally;
 use crate::topic::Topic;
+use crate::traffic::Traffic;
 
 /// The letters that a listener can have waiting; when one more comes, the oldest goes.
 pub(crate) const CAPACITY: usize = 1024;
@@ -244,6 +245,8 @@ pub(crate) struct Losses<T> {
     pub(crate) dropped: Dropped,
     pub(crate) abandoned: AtomicU64,
     pub(crate) unheard: Tally,
+    /// What was not lost.
+    pub(crate) traffic: Traffic,
     pub(crate) dead_letters: AtomicU64,
     pub(crate) filter_panics: AtomicU64,
     pub(crate) handler_failures: AtomicU64,
@@ -258,6 +261,7 @@ impl<T> Losses<T> {
             dropped: Dropped::default(),
             abandoned: AtomicU64::new(0),
             unheard: Tally::default(),
+            traffic: Traffic::default(),
             dead_letters: AtomicU64::new(0),
             filter_panics: AtomicU64::new(0),
             handler_failures: AtomicU64::new(0),

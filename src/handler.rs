@@ -17,6 +17,7 @@ use crate::mailbox::Mailbox;
 use crate::message::Message;
 use crate::panic::catch;
 use crate::retry::Retry;
+use crate::stopwatch::Stopwatch;
 
 /// The most threads that one handler may have.
 const MAX_WORKERS: usize = 1024;
@@ -370,6 +371,7 @@ where
             losses: Arc::clone(&core.losses),
             control: Arc::clone(&control),
             retry,
+            stopwatch: Stopwatch::new(&core.name, &name),
             serves,
             _done: done,
         };
@@ -429,6 +431,7 @@ struct Worker<T, R> {
     losses: Arc<Losses<T>>,
     control: Arc<Control>,
     retry: Retry,
+    stopwatch: Stopwatch,
     /// Whether it was made to answer requests: then its failure is the answer.
     serves: bool,
     /// Dropped when the thread ends, see `Handler::ended`.
@@ -444,6 +447,7 @@ impl<T, R> Clone for Worker<T, R> {
             losses: Arc::clone(&self.losses),
             control: Arc::clone(&self.control),
             retry: self.retry,
+            stopwatch: self.stopwatch.clone(),
             serves: self.serves,
             _done: self._done.clone(),
         }
@@ -461,7 +465,9 @@ impl<T: Clone, R> Worker<T, R> {
             // retained value.
             let went_on = catch(|| match self.next(&mut select) {
                 Some(message) => {
+                    let started = self.stopwatch.start();
                     self.process(message, &mut f);
+                    self.stopwatch.stop(started);
                     true
                 }
                 None => false,
@@ -503,7 +509,7 @@ impl<T: Clone, R> Worker<T, R> {
         let reason = loop {
             attempts += 1;
             match catch(|| f(&message)) {
-                Ok(Ok(())) => return,
+                Ok(Ok(())) => return self.losses.traffic.handled(),
                 Ok(Err(error)) => match self.retry.pause_after(attempts) {
                     Some(pause) if self.control.sleep(pause) => {}
                     _ => break DeadLetterReason::Failed(error),

@@ -91,11 +91,18 @@ struct Entry {
 /// What a hub does with a bus of whatever type.
 trait Member: Drain + Send + Sync {
     fn stats(&self) -> HubBusStats;
+    #[cfg(feature = "metrics")]
+    fn record_metrics(&self);
 }
 
 impl<T: Send + 'static, R: Send + 'static> Member for Core<T, R> {
     fn stats(&self) -> HubBusStats {
         HubBusStats { payload: type_name::<T>(), reply: type_name::<R>(), stats: self.stats() }
+    }
+
+    #[cfg(feature = "metrics")]
+    fn record_metrics(&self) {
+        crate::metrics::record(self);
     }
 }
 
@@ -267,6 +274,28 @@ impl Hub {
         let mut stats: Vec<_> = self.shared.members().iter().map(|member| Member::stats(&**member)).collect();
         stats.sort_by_key(|bus| (bus.payload, bus.reply));
         stats
+    }
+
+    /// Records the metrics of every bus, see [`Bus::record_metrics`].
+    ///
+    /// The `bus` is the type of the messages, with ` -> ` and the type of the replies if that is another.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use metrics_util::debugging::DebuggingRecorder;
+    ///
+    /// let recorder = DebuggingRecorder::new();
+    /// let snapshotter = recorder.snapshotter();
+    /// let hub = tramline::Hub::new();
+    /// let _buses = (hub.bus::<u32>(), hub.bus::<String>());
+    /// metrics::with_local_recorder(&recorder, || hub.record_metrics());
+    /// let recorded = snapshotter.snapshot().into_vec();
+    /// assert_eq!(recorded.iter().filter(|(key, ..)| key.key().name() == "tramline_topics").count(), 2);
+    /// ```
+    #[cfg(feature = "metrics")]
+    pub fn record_metrics(&self) {
+        self.shared.members().iter().for_each(|member| member.record_metrics());
     }
 
     /// Closes every bus, see [`Bus::close`]; those that are asked for later are closed from the beginning.

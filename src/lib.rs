@@ -124,6 +124,8 @@ mod lifecycle;
 mod loss;
 mod mailbox;
 mod message;
+#[cfg(feature = "metrics")]
+mod metrics;
 #[cfg(doctest)]
 mod must_not_compile;
 mod panic;
@@ -131,18 +133,22 @@ mod publisher;
 mod queue;
 #[cfg(doctest)]
 mod readme;
+#[cfg(feature = "metrics")]
+mod recordings;
 mod reply;
 mod request;
 mod retained;
 mod retry;
 mod route;
 mod stats;
+mod stopwatch;
 mod subscriber;
 mod subscription;
 mod tally;
 mod text;
 mod topic;
 mod topic_map;
+mod traffic;
 
 pub use crate::batch::PublishAllError;
 pub use crate::bus::{Bus, BusBuilder, WeakBus};

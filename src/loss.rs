@@ -22,6 +22,19 @@ impl Loss {
     pub(crate) const ALL: [Self; 6] =
         [Self::Full, Self::Evicted, Self::Overflowed, Self::SelfDeadlock, Self::Closed, Self::InvalidTopic];
 
+    /// What metrics call it.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Evicted => "evicted",
+            Self::Overflowed => "overflowed",
+            Self::SelfDeadlock => "self_deadlock",
+            Self::Closed => "closed",
+            Self::InvalidTopic => "invalid_topic",
+        }
+    }
+
     /// What a dead letter of this reason counts as; `None` if its message was not dropped: then something else counts
     /// it.
     #[inline]
@@ -44,6 +57,12 @@ impl Dropped {
     #[inline]
     pub(crate) fn add(&self, loss: Loss) {
         self.0[loss as usize].add(1);
+    }
+
+    /// For this reason.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn of(&self, loss: Loss) -> u64 {
+        self.0[loss as usize].get()
     }
 
     /// For whatever reason.

@@ -1,4 +1,5 @@
 //! Statistics: the name of a bus, and the table.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::mpsc::channel;
 use std::time::Duration;
