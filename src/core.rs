@@ -21,6 +21,7 @@ use crate::route::{Delivered, Delivery, HeldRoute, Route, Stopped, Wait, deliver
 use crate::stats::{BusStats, SubscriptionStats};
 use crate::topic::Topic;
 use crate::topic_map::{Leftovers, TopicEntry, TopicMap};
+use crate::trace::{Publishing, Requesting};
 
 /// Kept alive by `Bus` and `Publisher` handles alone: when the last is dropped, nobody is left to publish.
 pub(crate) struct Core<T, R> {
@@ -131,7 +132,9 @@ impl<T: Clone, R> Core<T, R> {
         payload: T,
         wait: Wait,
     ) -> Result<Delivery, PublishError<T>> {
+        let span = Publishing::enter(topic);
         if !self.lifecycle.accepts() {
+            span.end(0, 0, "closed");
             return Err(PublishError::Closed(payload));
         }
         let parcel = Parcel { payload, reply: None };
@@ -139,10 +142,15 @@ impl<T: Clone, R> Core<T, R> {
             deliver(held, topic, parcel, &NoReply, wait, |mailbox| self.unroute(mailbox));
         self.losses.traffic.published(delivery.delivered());
         match rest {
-            None => Ok(delivery),
+            None => {
+                span.end(delivery.delivered(), delivery.dropped(), "delivered");
+                Ok(delivery)
+            }
             Some(rest) => {
                 *held = None;
-                self.not_taken(topic, rest.payload, delivery, stopped)
+                let result = self.not_taken(topic, rest.payload, delivery, stopped);
+                span.end(delivery.delivered(), delivery.dropped(), outcome(&result));
+                result
             }
         }
     }
@@ -192,8 +200,13 @@ impl<T: Clone, R> Core<T, R> {
         route: Guard<Arc<Route<T, R>>>,
         payload: T,
     ) -> Result<PendingReply<R>, RequestError<T>> {
-        let (responder, pending) = OneReply::pending(&self.lifecycle);
-        self.ask(topic, route, Parcel { payload, reply: Some(responder) }, &OneReply)?;
+        let (responder, pending) = OneReply::pending(&self.lifecycle, Requesting::one(topic));
+        let parcel = Parcel { payload, reply: Some(responder) };
+        let asked = pending.requesting().within(|| self.ask(topic, route, parcel, &OneReply));
+        if let Err(error) = asked {
+            pending.requesting().end(refusal(&error));
+            return Err(error);
+        }
         Ok(pending)
     }
 
@@ -203,9 +216,11 @@ impl<T: Clone, R> Core<T, R> {
         route: Guard<Arc<Route<T, R>>>,
         payload: T,
     ) -> Result<Replies<R>, RequestError<T>> {
-        let (each, replies) = EachReply::new(&self.lifecycle, route.len());
-        self.ask(topic, route, Parcel { payload, reply: Some(each.responder()) }, &each)?;
-        Ok(replies)
+        let (each, replies) = EachReply::new(&self.lifecycle, route.len(), Requesting::many(topic));
+        let parcel = Parcel { payload, reply: Some(each.responder()) };
+        let asked = each.requesting.within(|| self.ask(topic, route, parcel, &each));
+        each.requesting.end(asked.as_ref().map_or_else(refusal, |()| "asked"));
+        asked.map(|()| replies)
     }
 
     fn ask<S: ReplySource<R>>(
@@ -242,6 +257,22 @@ impl<T: Clone, R> Core<T, R> {
         let leftovers = self.map.write().unroute(overflowed);
         drop(leftovers);
     }
+}
+
+/// What the span of a publish says of one whose original no mailbox took.
+fn outcome<T>(result: &Result<Delivery, PublishError<T>>) -> &'static str {
+    match result {
+        Ok(delivery) if !delivery.is_unheard() => "delivered",
+        Ok(delivery) if delivery.dropped() > 0 => "dropped",
+        Ok(_) => "unheard",
+        Err(error) if error.is_timeout() => "timeout",
+        Err(_) => "closed",
+    }
+}
+
+/// What the span of a request says of one that was not sent.
+fn refusal<T>(error: &RequestError<T>) -> &'static str {
+    if error.is_no_responders() { "no_responders" } else { "closed" }
 }
 
 impl<T: Send + 'static, R: Send + 'static> Drain for Core<T, R> {

@@ -11,27 +11,30 @@ use thiserror::Error;
 
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::reply::{Answer, ReplySlot, ReplySource, Responder};
+use crate::trace::Requesting;
 
 /// A gathered request: each copy has a slot of its own.
 pub(crate) struct EachReply<R> {
     sender: Sender<Answer<R>>,
     collector: Weak<()>,
     lifecycle: Arc<Lifecycle>,
+    pub(crate) requesting: Requesting,
 }
 
 impl<R> EachReply<R> {
     /// `responders` is the most copies that can be made.
-    pub(crate) fn new(lifecycle: &Arc<Lifecycle>, responders: usize) -> (Self, Replies<R>) {
+    pub(crate) fn new(lifecycle: &Arc<Lifecycle>, responders: usize, requesting: Requesting) -> (Self, Replies<R>) {
         let (sender, answers) = crossbeam_channel::bounded(responders.max(1));
         let collector = Arc::new(());
-        let each = Self { sender, collector: Arc::downgrade(&collector), lifecycle: Arc::clone(lifecycle) };
+        let (weak, kept) = (Arc::downgrade(&collector), Arc::clone(lifecycle));
+        let each = Self { sender, collector: weak, lifecycle: kept, requesting };
         (each, Replies { answers, lifecycle: Arc::clone(lifecycle), collector: Mutex::new(Some(collector)) })
     }
 }
 
 impl<R> EachReply<R> {
     pub(crate) fn responder(&self) -> Responder<R> {
-        ReplySlot::for_channel(self.sender.clone(), self.collector.clone(), &self.lifecycle)
+        ReplySlot::for_channel(self.sender.clone(), self.collector.clone(), &self.lifecycle, self.requesting.part())
     }
 }
 

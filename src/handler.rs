@@ -18,6 +18,7 @@ use crate::message::Message;
 use crate::panic::catch;
 use crate::retry::Retry;
 use crate::stopwatch::Stopwatch;
+use crate::trace::Handling;
 
 /// The most threads that one handler may have.
 const MAX_WORKERS: usize = 1024;
@@ -505,11 +506,17 @@ impl<T: Clone, R> Worker<T, R> {
     }
 
     fn process(&self, message: Message<T, R>, f: &mut impl FnMut(&Message<T, R>) -> Result<(), String>) {
+        let mailbox = &*self.mailbox;
+        let (group, name) = (mailbox.group.as_deref(), mailbox.name.as_deref());
+        let span = Handling::enter(message.requesting(), message.topic(), &mailbox.patterns, group, name);
         let mut attempts = 0;
         let reason = loop {
             attempts += 1;
             match catch(|| f(&message)) {
-                Ok(Ok(())) => return self.losses.traffic.handled(),
+                Ok(Ok(())) => {
+                    self.losses.traffic.handled();
+                    return span.end("ok", attempts);
+                }
                 Ok(Err(error)) => match self.retry.pause_after(attempts) {
                     Some(pause) if self.control.sleep(pause) => {}
                     _ => break DeadLetterReason::Failed(error),
@@ -517,11 +524,12 @@ impl<T: Clone, R> Worker<T, R> {
                 Err(panic) => break DeadLetterReason::Panicked(panic),
             }
         };
-        let counter = match &reason {
-            DeadLetterReason::Panicked(_) => &self.losses.handler_panics,
-            _ => &self.losses.handler_failures,
+        let (counter, outcome) = match &reason {
+            DeadLetterReason::Panicked(_) => (&self.losses.handler_panics, "panicked"),
+            _ => (&self.losses.handler_failures, "failed"),
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        span.end(outcome, attempts);
         if message.is_request() {
             let why = reason.to_string();
             if self.serves { message.fail(why) } else { message.give_up(why) }

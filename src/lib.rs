@@ -148,6 +148,7 @@ mod tally;
 mod text;
 mod topic;
 mod topic_map;
+mod trace;
 mod traffic;
 
 pub use crate::batch::PublishAllError;

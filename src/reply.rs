@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use crate::lifecycle::{EndsWithBus, Lifecycle, Phase, Registration};
 use crate::panic::catch;
+use crate::trace::Requesting;
 
 /// What became of one request at one responder, or at all of them.
 pub(crate) enum Answer<R> {
@@ -25,6 +26,18 @@ pub(crate) enum Answer<R> {
     Closed,
     /// It was taken before.
     Taken,
+}
+
+impl<R> Answer<R> {
+    /// What the request's span says of it.
+    pub(crate) fn outcome(&self) -> &'static str {
+        match self {
+            Self::Reply(_) => "replied",
+            Self::Failed(_) => "failed",
+            Self::Gone | Self::Taken => "unanswered",
+            Self::Closed => "closed",
+        }
+    }
 }
 
 pub(crate) type Callback<R> = Box<dyn FnOnce(Answer<R>) + Send>;
@@ -60,12 +73,13 @@ pub(crate) struct ReplySlot<R> {
     /// Why a handler that did not promise an answer failed; told if nobody answers.
     failure: Mutex<Option<String>>,
     lifecycle: Arc<Lifecycle>,
+    pub(crate) requesting: Requesting,
 }
 
 impl<R> ReplySlot<R> {
     /// A slot in which the answer waits.
-    pub(crate) fn new(lifecycle: &Arc<Lifecycle>) -> (Arc<Self>, Responder<R>) {
-        let slot = Self::with(SlotState::Waiting(None), lifecycle);
+    pub(crate) fn new(lifecycle: &Arc<Lifecycle>, requesting: Requesting) -> (Arc<Self>, Responder<R>) {
+        let slot = Self::with(SlotState::Waiting(None), lifecycle, requesting);
         (Arc::clone(&slot), Responder { slot })
     }
 
@@ -74,17 +88,19 @@ impl<R> ReplySlot<R> {
         answers: Sender<Answer<R>>,
         collector: Weak<()>,
         lifecycle: &Arc<Lifecycle>,
+        requesting: Requesting,
     ) -> Responder<R> {
-        Responder { slot: Self::with(SlotState::Channel(answers, collector), lifecycle) }
+        Responder { slot: Self::with(SlotState::Channel(answers, collector), lifecycle, requesting) }
     }
 
-    fn with(state: SlotState<R>, lifecycle: &Arc<Lifecycle>) -> Arc<Self> {
+    fn with(state: SlotState<R>, lifecycle: &Arc<Lifecycle>, requesting: Requesting) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(state),
             ended: AtomicBool::new(false),
             responders: AtomicUsize::new(1),
             failure: Mutex::new(None),
             lifecycle: Arc::clone(lifecycle),
+            requesting,
         })
     }
 
@@ -104,6 +120,12 @@ impl<R> ReplySlot<R> {
 
     /// Takes the answer, or finds that there will be none; `None` if there may still be one.
     pub(crate) fn take(&self) -> Option<Answer<R>> {
+        let answer = self.take_silently()?;
+        self.requesting.end(answer.outcome());
+        Some(answer)
+    }
+
+    fn take_silently(&self) -> Option<Answer<R>> {
         // The phase is read before the state: what was answered before the bus closed stays answered.
         let closed = self.lifecycle.phase() == Phase::Closed;
         let mut state = self.state.lock();
@@ -151,6 +173,7 @@ impl<R> ReplySlot<R> {
         self.ended.store(true, Ordering::Relaxed);
         drop(state);
         drop(before);
+        self.requesting.end("cancelled");
     }
 
     /// Answers, if that is still wanted.
@@ -177,6 +200,7 @@ impl<R> ReplySlot<R> {
             }
             SlotState::Callback(callback, _) => {
                 drop(state);
+                self.requesting.end(answer.outcome());
                 call(&self.lifecycle, callback, answer);
                 Ok(())
             }
@@ -277,6 +301,7 @@ impl<R: Send> EndsWithBus for ReplySlot<R> {
         self.ended.store(true, Ordering::Relaxed);
         drop(state);
         if let SlotState::Callback(callback, _) = before {
+            self.requesting.end(Answer::<R>::Closed.outcome());
             call(&self.lifecycle, callback, Answer::Closed);
         }
     }
@@ -327,6 +352,10 @@ pub struct Responder<R> {
 }
 
 impl<R> Responder<R> {
+    pub(crate) fn requesting(&self) -> &Requesting {
+        &self.slot.requesting
+    }
+
     /// One more for the same request.
     pub(crate) fn another(&self) -> Self {
         // Relaxed: this one keeps the count above zero.
