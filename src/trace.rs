@@ -84,8 +84,22 @@ mod telling {
         }
     }
 
-    /// A handler has a message in hand, on this thread.
-    pub(crate) struct Handling(EnteredSpan);
+    impl Drop for Requesting {
+        fn drop(&mut self) {
+            let_go(std::mem::replace(&mut self.span, Span::none()));
+        }
+    }
+
+    /// A caller may have a subscriber of its own, which is not the one of the thread that lets go of the span. Registries let
+    /// go of the parent of a span through the subscriber of the thread, and would keep it for ever.
+    fn let_go(span: Span) {
+        if let Some(own) = span.with_subscriber(|(_, own)| own.clone()) {
+            dispatcher::with_default(&own, || drop(span));
+        }
+    }
+
+    /// A handler has a message in hand, on this thread. The span is there until this is dropped.
+    pub(crate) struct Handling(Option<EnteredSpan>);
 
     impl Handling {
         pub(crate) fn enter(
@@ -108,18 +122,26 @@ mod telling {
                     attempts = Empty,
                 )
             };
-            // A caller may have a subscriber of its own, and no other knows the number of its span.
+            // No other subscriber than the caller's knows the number of its span.
             let child = request.and_then(|request| {
                 request
                     .span
                     .with_subscriber(|(parent, own)| dispatcher::with_default(own, || new(Some(parent.clone()))))
             });
-            Self(child.unwrap_or_else(|| new(None)).entered())
+            Self(Some(child.unwrap_or_else(|| new(None)).entered()))
         }
 
         pub(crate) fn end(&self, outcome: &'static str, attempts: u32) {
-            if !self.0.is_none() {
-                self.0.record("outcome", outcome).record("attempts", attempts);
+            if let Some(span) = self.0.as_ref().filter(|span| !span.is_none()) {
+                span.record("outcome", outcome).record("attempts", attempts);
+            }
+        }
+    }
+
+    impl Drop for Handling {
+        fn drop(&mut self) {
+            if let Some(span) = self.0.take() {
+                let_go(span.exit());
             }
         }
     }

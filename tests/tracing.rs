@@ -299,14 +299,23 @@ fn a_handler_tells_the_subscriber_of_the_caller() {
         let own = Spans::default();
         let bus = Bus::<u32>::new();
         let server = bus.serve("own", |n| **n);
+        let service = bus.subscribe("own.late").unwrap();
         tracing::subscriber::with_default(Registry::default().with(own.clone()), || {
             // Numbers that the spans of the other subscriber do not have.
             let _spans: Vec<_> = (0..1000).map(|_| tracing::info_span!("other")).collect();
-            assert_eq!(bus.request("own", 7).unwrap().wait().unwrap(), 7);
+            let caller = tracing::info_span!("caller", topic = "own");
+            assert_eq!(caller.in_scope(|| bus.request("own", 7)).unwrap().wait().unwrap(), 7);
+            let caller = tracing::info_span!("caller", topic = "own.late");
+            drop(caller.in_scope(|| bus.request("own.late", 7)).unwrap());
         });
+        // Holds the last of the request, on a thread whose subscriber has nothing to do with it.
+        drop(service.recv().unwrap());
+        assert!(own.only("request", "own.late").1.closed && own.only("caller", "own.late").1.closed);
         assert!(server.unwrap().stop(LONG).is_complete());
-        let (request, _) = own.only("request", "own");
-        assert_eq!(own.only("handle", "own").1.parent, Some(request));
+        let (request, requested) = own.only("request", "own");
+        let handled = own.only("handle", "own").1;
+        assert!(handled.closed && requested.closed && own.only("caller", "own").1.closed);
+        assert_eq!(handled.parent, Some(request));
         assert!(global.0.lock().unwrap().iter().all(|seen| seen.field("topic") != Some("own")));
     });
 }
