@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use parking_lot::Mutex;
 
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
-use crate::loss::Dropped;
+use crate::loss::{Dropped, Loss};
 use crate::tally::Tally;
 use crate::topic::Topic;
 use crate::traffic::Traffic;
@@ -54,6 +54,21 @@ pub enum DeadLetterReason {
     Failed(String),
     /// A handler panicked with this message.
     Panicked(String),
+}
+
+impl DeadLetterReason {
+    /// What a message that was dropped for this reason counts as; `None` if it was not dropped: then something else
+    /// counts it.
+    #[inline]
+    pub(crate) fn loss(&self) -> Option<Loss> {
+        match self {
+            Self::Full => Some(Loss::Full),
+            Self::Evicted => Some(Loss::Evicted),
+            Self::Overflowed => Some(Loss::Overflowed),
+            Self::SelfDeadlock => Some(Loss::SelfDeadlock),
+            Self::Unheard | Self::Failed(_) | Self::Panicked(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for DeadLetterReason {

@@ -566,7 +566,8 @@ pub struct HubBusStats {
     pub payload: &'static str,
     /// The name of the type of its replies.
     pub reply: &'static str,
-    /// Its own numbers. Its name is the type of its messages, and ` -> ` and the type of its replies if that is another.
+    /// Its own numbers. Its name is the type of its messages, and ` -> ` and the type of its replies if that is
+    /// another.
     pub stats: BusStats,
 }
 

@@ -1,10 +1,9 @@
 //! Why messages are lost at mailboxes or never get to one, and how many for which reason.
 
-use crate::dead_letter::DeadLetterReason;
 use crate::tally::Tally;
 
-/// Why a message was dropped. One more reason takes a variant here, with its place in `ALL` and its name, and the dead
-/// letter that it makes in [`of`](Self::of).
+/// Why a message was dropped. One more reason takes a variant here, with its place in `ALL` and its name, and a word in
+/// [`DeadLetterReason::loss`](crate::DeadLetterReason) if it makes dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Loss {
     Full,
@@ -32,19 +31,6 @@ impl Loss {
             Self::SelfDeadlock => "self_deadlock",
             Self::Closed => "closed",
             Self::InvalidTopic => "invalid_topic",
-        }
-    }
-
-    /// What a dead letter of this reason counts as; `None` if its message was not dropped: then something else counts
-    /// it.
-    #[inline]
-    pub(crate) fn of(reason: &DeadLetterReason) -> Option<Self> {
-        match reason {
-            DeadLetterReason::Full => Some(Self::Full),
-            DeadLetterReason::Evicted => Some(Self::Evicted),
-            DeadLetterReason::Overflowed => Some(Self::Overflowed),
-            DeadLetterReason::SelfDeadlock => Some(Self::SelfDeadlock),
-            DeadLetterReason::Unheard | DeadLetterReason::Failed(_) | DeadLetterReason::Panicked(_) => None,
         }
     }
 }

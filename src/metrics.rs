@@ -31,17 +31,17 @@ const QUEUE_CAPACITY: &str = "tramline_queue_capacity";
 const OLDEST_AGE: &str = "tramline_oldest_message_age_seconds";
 
 impl<T, R> Bus<T, R> {
-    /// Writes what the bus has counted, and how its queues are, to the recorder of the [`metrics`](https://docs.rs/metrics)
-    /// crate. All names and labels are in the [guide](crate#metrics).
+    /// Writes what the bus has counted, and how its queues are, to the recorder of the
+    /// [`metrics`](https://docs.rs/metrics) crate. All names and labels are in the [guide](crate#metrics).
     ///
     /// Call it before each scrape, or on a timer: counters and gauges stand still between two calls. Publishing pays a
-    /// nanosecond or two for the whole of it, however often this is called. What handlers take is recorded as they finish
-    /// each message, by the recorder that was there when the handler was made; so install the recorder before the
-    /// handlers are made.
+    /// nanosecond or two for the whole of it, however often this is called. What handlers take is recorded as they
+    /// finish each message, by the recorder that was there when the handler was made; so install the recorder before
+    /// the handlers are made.
     ///
-    /// **The age of the oldest message** is known only as well as this is called often. Messages carry no time: a message
-    /// is known to be waiting from the first call on that has counted it, so its age is too low, by less than the
-    /// time between two calls. It is 0 at the first.
+    /// **The age of the oldest message** is known only as well as this is called often. Messages carry no time: a
+    /// message is known to be waiting from the first call on that has counted it, so its age is too low, by less than
+    /// the time between two calls. It is 0 at the first.
     ///
     /// The gauges of a subscription that has gone are set to 0 by the first call after that. When the last handle of a
     /// bus is dropped, its metrics stay as they were recorded last.

@@ -1,8 +1,10 @@
-//! What was recorded of the mailboxes before: how long the oldest message has waited, and which subscriptions have gone.
+//! What was recorded of the mailboxes before: how long the oldest message has waited, and which subscriptions have
+//! gone.
 //!
-//! A channel does not show its oldest message, and a time in every message would cost every message. So the age is found
-//! from counts: each recording notes how many messages had been put into a mailbox by then. The first message that has
-//! not been taken out has a number; the first recording that had counted that many is one by which it was waiting.
+//! A channel does not show its oldest message, and a time in every message would cost every message. So the age is
+//! found from counts: each recording notes how many messages had been put into a mailbox by then. The first message
+//! that has not been taken out has a number; the first recording that had counted that many is one by which it was
+//! waiting.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -42,8 +44,8 @@ impl Recordings {
         !std::mem::replace(&mut self.described, true)
     }
 
-    /// What there is to record now, by the name of the subscription. One that has gone since the last time is empty, and
-    /// is told of this once.
+    /// What there is to record now, by the name of the subscription. One that has gone since the last time is empty,
+    /// and is told of this once.
     pub(crate) fn next(&mut self, now: Instant, samples: Vec<Sample>) -> BTreeMap<String, Queue> {
         let gone = std::mem::take(&mut self.subscriptions);
         let mut queues: BTreeMap<_, _> = gone.into_iter().map(|name| (name, Queue::default())).collect();

@@ -18,8 +18,8 @@ mod ticking {
     pub(crate) struct Stopwatch(Histogram);
 
     impl Stopwatch {
-        /// For the recorder of this thread, or of the program, as it is now: to look for it with every message would cost
-        /// a look-up by name.
+        /// For the recorder of this thread, or of the program, as it is now: to look for it with every message would
+        /// cost a look-up by name.
         pub(crate) fn new(bus: &Arc<str>, handler: &str) -> Self {
             Self(histogram!(HANDLER_DURATION, "bus" => Arc::clone(bus), "handler" => handler.to_owned()))
         }

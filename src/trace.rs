@@ -90,8 +90,8 @@ mod telling {
         }
     }
 
-    /// A caller may have a subscriber of its own, which is not the one of the thread that lets go of the span. Registries let
-    /// go of the parent of a span through the subscriber of the thread, and would keep it for ever.
+    /// A caller may have a subscriber of its own, which is not the one of the thread that lets go of the span.
+    /// Registries let go of the parent of a span through the subscriber of the thread, and would keep it for ever.
     fn let_go(span: Span) {
         if let Some(own) = span.with_subscriber(|(_, own)| own.clone()) {
             dispatcher::with_default(&own, || drop(span));

@@ -131,7 +131,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
     pub(crate) fn lost(&self, topic: &Topic, payload: &T, reason: DeadLetterReason) {
         let losses = &*self.mailbox.losses;
         self.mailbox.refused();
-        if let Some(loss) = Loss::of(&reason) {
+        if let Some(loss) = reason.loss() {
             losses.dropped.add(loss);
         }
         if losses.is_listening() {

@@ -20,8 +20,8 @@ const HEADINGS: [&str; COLUMNS] = ["patterns", "name", "when full", "queue", "",
 const RIGHT_ALIGNED: [bool; COLUMNS] = [false, false, false, false, true, true, true, true];
 
 impl BusStats {
-    /// The subscription that is the furthest behind: the one whose mailbox is the fullest, as a part of its capacity. Of
-    /// several that are equally full, the one in which the most messages wait, and of those the oldest. `None` if no
+    /// The subscription that is the furthest behind: the one whose mailbox is the fullest, as a part of its capacity.
+    /// Of several that are equally full, the one in which the most messages wait, and of those the oldest. `None` if no
     /// message waits anywhere.
     ///
     /// # Examples
