@@ -148,9 +148,8 @@ impl<T: Clone, R> Core<T, R> {
             }
             Some(rest) => {
                 *held = None;
-                let result = self.not_taken(topic, rest.payload, delivery, stopped);
-                span.end(delivery.delivered(), delivery.dropped(), outcome(&result));
-                result
+                // The span by value: one that is empty takes no register.
+                self.not_taken(topic, rest.payload, delivery, stopped, span)
             }
         }
     }
@@ -158,6 +157,20 @@ impl<T: Clone, R> Core<T, R> {
     /// No mailbox has taken the original.
     #[inline(never)]
     fn not_taken(
+        &self,
+        topic: &Topic,
+        payload: T,
+        delivery: Delivery,
+        stopped: Option<Stopped>,
+        span: Publishing,
+    ) -> Result<Delivery, PublishError<T>> {
+        let result = self.make_of_the_rest(topic, payload, delivery, stopped);
+        span.end(delivery.delivered(), delivery.dropped(), outcome(&result));
+        result
+    }
+
+    #[inline]
+    fn make_of_the_rest(
         &self,
         topic: &Topic,
         payload: T,
