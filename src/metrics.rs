@@ -35,7 +35,7 @@ impl<T, R> Bus<T, R> {
     /// [`metrics`](https://docs.rs/metrics) crate. All names and labels are in the [guide](crate#metrics).
     ///
     /// Call it before each scrape, or on a timer: counters and gauges stand still between two calls. Publishing pays a
-    /// nanosecond or two for the whole of it, however often this is called. What handlers take is recorded as they
+    /// few nanoseconds for the whole of it, however often this is called. What handlers take is recorded as they
     /// finish each message, by the recorder that was there when the handler was made; so install the recorder before
     /// the handlers are made.
     ///

@@ -25,6 +25,7 @@ mod counted {
     pub(crate) struct Traffic([CachePadded<Shard>; SHARDS as usize]);
 
     impl Traffic {
+        #[inline]
         fn shard(&self) -> &Shard {
             &self.0[(this_thread() % SHARDS) as usize]
         }
