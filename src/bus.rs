@@ -1,5 +1,6 @@
 //! The bus: owns the topic map, hands out handles.
 
+use std::any::type_name;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
@@ -26,6 +27,11 @@ use crate::topic::{Pattern, Topic};
 
 /// Of a mailbox, in messages, unless somebody chooses another.
 pub(crate) const DEFAULT_CAPACITY: usize = 256;
+
+/// What a bus is called unless somebody chooses a name.
+pub(crate) fn default_name<T>() -> Arc<str> {
+    type_name::<T>().into()
+}
 
 /// A message bus within one process, for payloads of type `T` and replies of type `R`.
 ///
@@ -86,7 +92,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn builder() -> BusBuilder<T, R> {
-        BusBuilder { capacity: DEFAULT_CAPACITY, overflow: Overflow::default(), types: PhantomData }
+        BusBuilder { name: None, capacity: DEFAULT_CAPACITY, overflow: Overflow::default(), types: PhantomData }
     }
 
     /// A handle that publishes to one topic: the fast path.
@@ -534,7 +540,7 @@ impl<T, R> Bus<T, R> {
         Guard::from_inner(route)
     }
 
-    #[cfg(feature = "async")]
+    #[cfg(any(feature = "async", feature = "metrics"))]
     pub(crate) fn core(&self) -> &Core<T, R> {
         &self.core
     }
@@ -654,6 +660,7 @@ impl<T, R> fmt::Debug for WeakBus<T, R> {
 /// ```
 #[must_use = "a bus is made by build"]
 pub struct BusBuilder<T, R = T> {
+    name: Option<Arc<str>>,
     capacity: usize,
     overflow: Overflow,
     types: PhantomData<fn() -> (T, R)>,
@@ -664,6 +671,25 @@ where
     T: Clone + Send + 'static,
     R: Send + 'static,
 {
+    /// What the bus is called in its [statistics](crate::BusStats::name); the default is the name of the type of its
+    /// messages, as [`type_name`] writes it.
+    ///
+    /// It is for people and for what observes the program; the bus itself does nothing with it. Names need not differ.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::Bus;
+    ///
+    /// let bus = Bus::<u32>::builder().name("orders").build();
+    /// assert_eq!(bus.stats().name, "orders");
+    /// assert_eq!(Bus::<u32>::new().stats().name, "u32");
+    /// ```
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into().into());
+        self
+    }
+
     /// The capacity of mailboxes that do not set their own, in messages, from 1 to 16,777,216; the default is 256.
     ///
     /// One that is out of range is reported by every subscription that would use it.
@@ -710,13 +736,15 @@ where
     /// ```
     #[must_use]
     pub fn build(self) -> Bus<T, R> {
-        Bus { core: Arc::new(Core::new(self.capacity, self.overflow, Family::new())) }
+        let name = self.name.unwrap_or_else(default_name::<T>);
+        Bus { core: Arc::new(Core::new(name, self.capacity, self.overflow, Family::new())) }
     }
 }
 
 impl<T, R> fmt::Debug for BusBuilder<T, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BusBuilder")
+            .field("name", &self.name)
             .field("capacity", &self.capacity)
             .field("overflow", &self.overflow)
             .finish_non_exhaustive()

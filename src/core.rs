@@ -11,6 +11,7 @@ use crate::drain::{Drain, Queue, Unable};
 use crate::error::{PublishError, RequestError, SubscribeError};
 use crate::gather::{EachReply, Replies};
 use crate::lifecycle::{Family, Lifecycle, Phase};
+use crate::loss::Loss;
 use crate::mailbox::{Filter, Mailbox, MailboxOptions, Overflow};
 use crate::message::Parcel;
 use crate::reply::{NoReply, ReplySource};
@@ -19,26 +20,33 @@ use crate::route::{Delivered, Delivery, HeldRoute, RouteGuard, Stopped, Wait, de
 use crate::stats::{BusStats, SubscriptionStats};
 use crate::topic::Topic;
 use crate::topic_map::{Leftovers, TopicEntry, TopicMap};
+use crate::trace::{Publishing, Requesting};
 
 /// Kept alive by `Bus` and `Publisher` handles alone: when the last is dropped, nobody is left to publish.
 pub(crate) struct Core<T, R> {
+    pub(crate) name: Arc<str>,
     /// Never held while user code runs: no payload, closure or callback is called or dropped under it.
     pub(crate) map: RwLock<TopicMap<T, R>>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) losses: Arc<Losses<T>>,
     pub(crate) capacity: usize,
     pub(crate) overflow: Overflow,
+    #[cfg(feature = "metrics")]
+    pub(crate) recordings: parking_lot::Mutex<crate::recordings::Recordings>,
 }
 
 impl<T, R> Core<T, R> {
-    pub(crate) fn new(capacity: usize, overflow: Overflow, family: Family) -> Self {
+    pub(crate) fn new(name: Arc<str>, capacity: usize, overflow: Overflow, family: Family) -> Self {
         let losses = Arc::new(Losses::new());
         Self {
+            name,
             map: RwLock::new(TopicMap::new(Arc::clone(&losses))),
             lifecycle: Arc::new(Lifecycle::new(family)),
             losses,
             capacity,
             overflow,
+            #[cfg(feature = "metrics")]
+            recordings: parking_lot::Mutex::default(),
         }
     }
 
@@ -64,13 +72,17 @@ impl<T, R> Core<T, R> {
         self.map.write().subscribe(options, &mut filter, joining_only, &mut leftovers)
     }
 
-    pub(crate) fn stats(&self) -> BusStats {
+    /// The number of topics in use, and every mailbox that has a reader.
+    pub(crate) fn in_use(&self) -> (usize, Vec<Arc<Mailbox<T, R>>>) {
         let map = self.map.read();
-        let topics = map.len();
-        let mailboxes: Vec<_> = map.subscriptions().cloned().collect();
-        drop(map);
+        (map.len(), map.subscriptions().cloned().collect())
+    }
+
+    pub(crate) fn stats(&self) -> BusStats {
+        let (topics, mailboxes) = self.in_use();
         let losses = &*self.losses;
         BusStats {
+            name: self.name.to_string(),
             topics,
             subscriptions: mailboxes
                 .iter()
@@ -78,7 +90,7 @@ impl<T, R> Core<T, R> {
                 .filter(|subscription| subscription.members > 0)
                 .collect(),
             unheard: losses.unheard.get(),
-            dropped: losses.dropped.get(),
+            dropped: losses.dropped.total(),
             abandoned: losses.abandoned.load(Ordering::Relaxed),
             dead_letters: losses.dead_letters.load(Ordering::Relaxed),
             handler_failures: losses.handler_failures.load(Ordering::Relaxed),
@@ -119,24 +131,45 @@ impl<T: Clone, R> Core<T, R> {
         payload: T,
         wait: Wait,
     ) -> Result<Delivery, PublishError<T>> {
+        let span = Publishing::enter(topic);
         if !self.lifecycle.accepts() {
+            span.end(0, 0, "closed");
             return Err(PublishError::Closed(payload));
         }
         let parcel = Parcel { payload, reply: None };
         let Delivered { delivery, stopped, rest } =
             deliver(held, topic, parcel, &NoReply, wait, |mailbox| self.unroute(mailbox));
+        self.losses.traffic.published(delivery.delivered());
         match rest {
-            None => Ok(delivery),
+            None => {
+                span.end(delivery.delivered(), delivery.dropped(), "delivered");
+                Ok(delivery)
+            }
             Some(rest) => {
                 *held = None;
-                self.not_taken(topic, rest.payload, delivery, stopped)
+                // The span by value: one that is empty takes no register.
+                self.not_taken(topic, rest.payload, delivery, stopped, span)
             }
         }
     }
 
     /// No mailbox has taken the original.
     #[inline(never)]
-    pub(crate) fn not_taken(
+    fn not_taken(
+        &self,
+        topic: &Topic,
+        payload: T,
+        delivery: Delivery,
+        stopped: Option<Stopped>,
+        span: Publishing,
+    ) -> Result<Delivery, PublishError<T>> {
+        let result = self.make_of_the_rest(topic, payload, delivery, stopped);
+        span.end(delivery.delivered(), delivery.dropped(), outcome(&result));
+        result
+    }
+
+    #[inline]
+    pub(crate) fn make_of_the_rest(
         &self,
         topic: &Topic,
         payload: T,
@@ -158,10 +191,10 @@ impl<T: Clone, R> Core<T, R> {
         Ok(delivery)
     }
 
-    /// What fire-and-forget makes of the outcome: a closed bus is one more loss.
+    /// What fire-and-forget makes of the outcome: a closed bus, or an invalid topic, is one more loss.
     pub(crate) fn fire(&self, outcome: Result<Delivery, PublishError<T>>) {
-        if outcome.is_err() {
-            self.losses.dropped.add(1);
+        if let Err(error) = outcome {
+            self.losses.dropped.add(if error.is_topic() { Loss::InvalidTopic } else { Loss::Closed });
         }
     }
 
@@ -179,8 +212,13 @@ impl<T: Clone, R> Core<T, R> {
         route: RouteGuard<T, R>,
         payload: T,
     ) -> Result<PendingReply<R>, RequestError<T>> {
-        let (responder, pending) = OneReply::pending(&self.lifecycle);
-        self.ask(topic, route, Parcel { payload, reply: Some(responder) }, &OneReply)?;
+        let (responder, pending) = OneReply::pending(&self.lifecycle, Requesting::one(topic));
+        let parcel = Parcel { payload, reply: Some(responder) };
+        let asked = pending.requesting().within(|| self.ask(topic, route, parcel, &OneReply));
+        if let Err(error) = asked {
+            pending.requesting().end(refusal(&error));
+            return Err(error);
+        }
         Ok(pending)
     }
 
@@ -190,9 +228,11 @@ impl<T: Clone, R> Core<T, R> {
         route: RouteGuard<T, R>,
         payload: T,
     ) -> Result<Replies<R>, RequestError<T>> {
-        let (each, replies) = EachReply::new(&self.lifecycle, route.len());
-        self.ask(topic, route, Parcel { payload, reply: Some(each.responder()) }, &each)?;
-        Ok(replies)
+        let (each, replies) = EachReply::new(&self.lifecycle, route.len(), Requesting::many(topic));
+        let parcel = Parcel { payload, reply: Some(each.responder()) };
+        let asked = each.requesting.within(|| self.ask(topic, route, parcel, &each));
+        each.requesting.end(asked.as_ref().map_or_else(refusal, |()| "asked"));
+        asked.map(|()| replies)
     }
 
     fn ask<S: ReplySource<R>>(
@@ -227,6 +267,7 @@ impl<T: Clone, R> Core<T, R> {
         replies: &S,
     ) -> Result<(), RequestError<T>> {
         let Delivered { delivery, stopped, rest } = delivered;
+        self.losses.traffic.published(delivery.delivered());
         let Some(Parcel { payload, reply }) = rest else { return Ok(()) };
         replies.unused(reply);
         if stopped.is_some() {
@@ -247,6 +288,22 @@ impl<T: Clone, R> Core<T, R> {
         let leftovers = self.map.write().unroute(overflowed);
         drop(leftovers);
     }
+}
+
+/// What the span of a publish says of one whose original no mailbox took.
+pub(crate) fn outcome<T>(result: &Result<Delivery, PublishError<T>>) -> &'static str {
+    match result {
+        Ok(delivery) if !delivery.is_unheard() => "delivered",
+        Ok(delivery) if delivery.dropped() > 0 => "dropped",
+        Ok(_) => "unheard",
+        Err(error) if error.is_timeout() => "timeout",
+        Err(_) => "closed",
+    }
+}
+
+/// What the span of a request says of one that was not sent.
+pub(crate) fn refusal<T>(error: &RequestError<T>) -> &'static str {
+    if error.is_no_responders() { "no_responders" } else { "closed" }
 }
 
 impl<T: Send + 'static, R: Send + 'static> Drain for Core<T, R> {

@@ -11,8 +11,10 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use parking_lot::Mutex;
 
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::loss::{Dropped, Loss};
 use crate::tally::Tally;
 use crate::topic::Topic;
+use crate::traffic::Traffic;
 
 /// The letters that a listener can have waiting; when one more comes, the oldest goes.
 pub(crate) const CAPACITY: usize = 1024;
@@ -54,6 +56,27 @@ pub enum DeadLetterReason {
     Failed(String),
     /// A handler panicked with this message.
     Panicked(String),
+}
+
+impl DeadLetterReason {
+    /// What a message that was dropped for this reason counts as; `None` if it was not dropped: then something else
+    /// counts it.
+    #[inline]
+    pub(crate) fn loss(&self) -> Option<Loss> {
+        match self {
+            Self::Full => Some(Loss::Full),
+            Self::Evicted => Some(Loss::Evicted),
+            Self::Overflowed => Some(Loss::Overflowed),
+            Self::SelfDeadlock => Some(Loss::SelfDeadlock),
+            Self::Cancelled => Some(Loss::Cancelled),
+            Self::Unheard | Self::Failed(_) | Self::Panicked(_) => None,
+        }
+    }
+
+    /// What the span of a handler says of a message that it gave up on.
+    pub(crate) fn outcome(&self) -> &'static str {
+        if matches!(self, Self::Panicked(_)) { "panicked" } else { "failed" }
+    }
 }
 
 impl fmt::Display for DeadLetterReason {
@@ -243,9 +266,11 @@ pub(crate) struct Losses<T> {
     listeners: Mutex<Option<Vec<Listener<T>>>>,
     /// The length of `listeners`, to be read without the lock on the path of a message.
     listening: AtomicUsize,
-    pub(crate) dropped: Tally,
+    pub(crate) dropped: Dropped,
     pub(crate) abandoned: AtomicU64,
     pub(crate) unheard: Tally,
+    /// What was not lost.
+    pub(crate) traffic: Traffic,
     pub(crate) dead_letters: AtomicU64,
     pub(crate) filter_panics: AtomicU64,
     pub(crate) handler_failures: AtomicU64,
@@ -257,9 +282,10 @@ impl<T> Losses<T> {
         Self {
             listeners: Mutex::new(Some(Vec::new())),
             listening: AtomicUsize::new(0),
-            dropped: Tally::default(),
+            dropped: Dropped::default(),
             abandoned: AtomicU64::new(0),
             unheard: Tally::default(),
+            traffic: Traffic::default(),
             dead_letters: AtomicU64::new(0),
             filter_panics: AtomicU64::new(0),
             handler_failures: AtomicU64::new(0),

@@ -15,20 +15,22 @@ use thiserror::Error;
 use crate::lifecycle::{EndsWithBus, Registration};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::reply::{Answer, Collector, ReplySlot, ReplySource, Responder};
+use crate::trace::Requesting;
 
 /// A gathered request: each copy has a slot of its own.
 pub(crate) struct EachReply<R> {
     sender: Sender<Answer<R>>,
     collector: Weak<Collector>,
     lifecycle: Arc<Lifecycle>,
+    pub(crate) requesting: Requesting,
 }
 
 impl<R> EachReply<R> {
     /// `responders` is the most copies that can be made.
-    pub(crate) fn new(lifecycle: &Arc<Lifecycle>, responders: usize) -> (Self, Replies<R>) {
+    pub(crate) fn new(lifecycle: &Arc<Lifecycle>, responders: usize, requesting: Requesting) -> (Self, Replies<R>) {
         let (sender, answers) = crossbeam_channel::bounded(responders.max(1));
         let collector = Arc::<Collector>::default();
-        let each = Self { sender, collector: Arc::downgrade(&collector), lifecycle: Arc::clone(lifecycle) };
+        let each = Self { sender, collector: Arc::downgrade(&collector), lifecycle: Arc::clone(lifecycle), requesting };
         let replies = Replies {
             answers,
             lifecycle: Arc::clone(lifecycle),
@@ -42,7 +44,7 @@ impl<R> EachReply<R> {
 
 impl<R> EachReply<R> {
     pub(crate) fn responder(&self) -> Responder<R> {
-        ReplySlot::for_channel(self.sender.clone(), self.collector.clone(), &self.lifecycle)
+        ReplySlot::for_channel(self.sender.clone(), self.collector.clone(), &self.lifecycle, self.requesting.part())
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 
-use crate::bus::Bus;
+use crate::bus::{Bus, default_name};
 use crate::core::Core;
 use crate::drain::{Drain, DrainReport, Queue, Unable, drain};
 use crate::error::{PublishError, RequestError};
@@ -92,11 +92,18 @@ struct Entry {
 /// What a hub does with a bus of whatever type.
 trait Member: Drain + Send + Sync {
     fn stats(&self) -> HubBusStats;
+    #[cfg(feature = "metrics")]
+    fn record_metrics(&self);
 }
 
 impl<T: Send + 'static, R: Send + 'static> Member for Core<T, R> {
     fn stats(&self) -> HubBusStats {
         HubBusStats { payload: type_name::<T>(), reply: type_name::<R>(), stats: self.stats() }
+    }
+
+    #[cfg(feature = "metrics")]
+    fn record_metrics(&self) {
+        crate::metrics::record(self);
     }
 }
 
@@ -182,7 +189,7 @@ impl Hub {
         if let Some(core) = buses.find() {
             return core;
         }
-        let core = Arc::new(Core::<T, R>::new(shared.capacity, shared.overflow, shared.family));
+        let core = Arc::new(Core::<T, R>::new(bus_name::<T, R>(), shared.capacity, shared.overflow, shared.family));
         let entry = Entry { bus: Arc::clone(&core) as _, member: Arc::clone(&core) as _ };
         buses.by_type.insert(TypeId::of::<(T, R)>(), entry);
         // It has nothing in it, so no code of the user runs here.
@@ -270,6 +277,28 @@ impl Hub {
         stats
     }
 
+    /// Records the metrics of every bus, see [`Bus::record_metrics`].
+    ///
+    /// The `bus` is the type of the messages, with ` -> ` and the type of the replies if that is another.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use metrics_util::debugging::DebuggingRecorder;
+    ///
+    /// let recorder = DebuggingRecorder::new();
+    /// let snapshotter = recorder.snapshotter();
+    /// let hub = tramline::Hub::new();
+    /// let _buses = (hub.bus::<u32>(), hub.bus::<String>());
+    /// metrics::with_local_recorder(&recorder, || hub.record_metrics());
+    /// let recorded = snapshotter.snapshot().into_vec();
+    /// assert_eq!(recorded.iter().filter(|(key, ..)| key.key().name() == "tramline_topics").count(), 2);
+    /// ```
+    #[cfg(feature = "metrics")]
+    pub fn record_metrics(&self) {
+        self.shared.members().iter().for_each(|member| member.record_metrics());
+    }
+
     /// Closes every bus, see [`Bus::close`]; those that are asked for later are closed from the beginning.
     ///
     /// # Examples
@@ -342,6 +371,15 @@ impl Hub {
     /// ```
     pub fn downgrade(&self) -> WeakHub {
         WeakHub { shared: Arc::downgrade(&self.shared) }
+    }
+}
+
+/// Buses of a hub may have the same type of message, and only the reply tells them apart.
+fn bus_name<T: 'static, R: 'static>() -> Arc<str> {
+    if TypeId::of::<T>() == TypeId::of::<R>() {
+        default_name::<T>()
+    } else {
+        format!("{} -> {}", type_name::<T>(), type_name::<R>()).into()
     }
 }
 
@@ -529,6 +567,23 @@ pub struct HubBusStats {
     pub payload: &'static str,
     /// The name of the type of its replies.
     pub reply: &'static str,
-    /// Its own numbers.
+    /// Its own numbers. Its name is the type of its messages, and ` -> ` and the type of its replies if that is
+    /// another.
     pub stats: BusStats,
+}
+
+/// The [table](BusStats) of the bus.
+///
+/// # Examples
+///
+/// ```
+/// let hub = tramline::Hub::new();
+/// let _bus = hub.bus_with_reply::<u32, bool>();
+/// let totals = "0 topics, 0 subscriptions, 0 groups, 0 unheard, 0 dropped, 0 abandoned, 0 dead letters";
+/// assert_eq!(hub.stats()[0].to_string(), format!("u32 -> bool: {totals}"));
+/// ```
+impl fmt::Display for HubBusStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.stats, f)
+    }
 }

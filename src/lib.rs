@@ -119,6 +119,57 @@
 //! work first. A bus also closes when its last [`Bus`] and [`Publisher`] are dropped. Subscribers, handlers and pending
 //! replies do not keep it open, but a closure that captures a [`Bus`] does: capture [`Bus::downgrade`] there.
 //!
+//! # Observing
+//!
+//! [`Bus::stats`] is a snapshot of everything that the bus counts. It displays as a [table](BusStats), with the
+//! subscription that is the furthest behind marked. Two features make a bus visible to what observes the whole program;
+//! one that is off costs nothing.
+//!
+//! ## Metrics
+//!
+//! With the feature `metrics`, `Bus::record_metrics` writes what the bus has counted, and how its queues are, to the
+//! recorder of the [`metrics`](https://docs.rs/metrics) crate, for which there are exporters to Prometheus and others.
+//! `Hub::record_metrics` does so for all its buses. Call it before each scrape, or on a timer: in between, counters and
+//! gauges stand still. Only the durations of handlers are recorded as they happen, by the recorder that was there when
+//! the handler was made.
+//!
+//! | name | labels | what it is |
+//! | --- | --- | --- |
+//! | `tramline_published_total` | `bus` | messages published, requests among them, whether anybody took them or not |
+//! | `tramline_delivered_total` | `bus` | messages put into mailboxes, once for each mailbox; without retained values that a new subscription began with |
+//! | `tramline_dropped_total` | `bus`, `reason` | messages lost at mailboxes, once for each mailbox: `full`, `evicted`, `overflowed`, `self_deadlock`; and fired in vain: `closed`, `invalid_topic` |
+//! | `tramline_unheard_total` | `bus` | messages that no mailbox took |
+//! | `tramline_abandoned_total` | `bus` | messages that were queued when the last reader of their mailbox left |
+//! | `tramline_dead_letters_total` | `bus` | dead letters posted; only while somebody listens for them |
+//! | `tramline_handled_total` | `bus`, `outcome` | messages that handlers have finished with: `ok`, `failed`, `panicked` |
+//! | `tramline_handler_duration_seconds` | `bus`, `handler` | histogram: what a handler took for a message, with all attempts and the pauses between them |
+//! | `tramline_subscriptions` | `bus` | mailboxes that have a member |
+//! | `tramline_topics` | `bus` | topics in use |
+//! | `tramline_queue_depth` | `bus`, `subscription` | messages waiting |
+//! | `tramline_queue_capacity` | `bus`, `subscription` | the most messages that can wait |
+//! | `tramline_oldest_message_age_seconds` | `bus`, `subscription` | how long the oldest message has been known to wait; too low by less than the time between two recordings |
+//!
+//! A `bus` is called what its [builder](BusBuilder::name) was told, or by the type of its messages. A `handler` is
+//! called by its [name](SubscriptionBuilder::name), or its first pattern; a `subscription` by its name, or its group,
+//! or its patterns with commas between them. Queues of the same name are added up, and the older message counts. So
+//! names are for a few subscriptions that stay, not for one made for each client.
+//!
+//! ## Spans
+//!
+//! With the feature `tracing` the bus makes spans for the subscriber of the [`tracing`](https://docs.rs/tracing) crate,
+//! with the target `tramline`:
+//!
+//! | span | level | fields | open |
+//! | --- | --- | --- | --- |
+//! | `publish` | trace | `topic`, `delivered`, `dropped`, `outcome`: `delivered`, `dropped`, `unheard`, `timeout`, `closed` | while a message is published |
+//! | `request` | debug | `topic`, `outcome`: `replied`, `failed`, `unanswered`, `closed`, `cancelled`, `no_responders` | until the caller has the outcome, and every copy of the request is gone |
+//! | `gather` | debug | `topic`, `outcome`: `asked`, `no_responders`, `closed` | until every copy of the request is gone |
+//! | `handle` | debug | `topic`, `pattern`, `group`, `name`, `outcome`: `ok`, `failed`, `panicked`, `attempts` | while a handler has a message in hand, with all attempts |
+//!
+//! While a message is published, or a handler's closure runs, the span is entered. The parent of a `handle` is the
+//! request that is handled, across threads; a message that is no request carries nothing, and its `handle` has no
+//! parent. A subscriber runs under no lock of the bus. A span that it does not want costs a look at a flag.
+//!
 //! # Your code and the bus's locks
 //!
 //! No lock of the bus is held while code of yours runs: `Clone` and `Drop` of payloads, filters, handlers, callbacks.
@@ -132,6 +183,8 @@
 //! | feature | what it adds | what it needs |
 //! | --- | --- | --- |
 //! | `async` | futures, streams and handlers that are tasks, on any runtime | futures-core, futures-timer |
+//! | `metrics` | [`record_metrics`](#metrics), for the recorder of the metrics crate | metrics |
+//! | `tracing` | [spans](#spans), for the subscriber of the tracing crate | tracing |
 //!
 //! # Errors
 //!
@@ -151,8 +204,11 @@ mod gather;
 mod handler;
 mod hub;
 mod lifecycle;
+mod loss;
 mod mailbox;
 mod message;
+#[cfg(feature = "metrics")]
+mod metrics;
 #[cfg(doctest)]
 mod must_not_compile;
 mod panic;
@@ -160,18 +216,23 @@ mod publisher;
 mod queue;
 #[cfg(doctest)]
 mod readme;
+#[cfg(feature = "metrics")]
+mod recordings;
 mod reply;
 mod request;
 mod retained;
 mod retry;
 mod route;
 mod stats;
+mod stopwatch;
 mod subscriber;
 mod subscription;
 mod tally;
 mod text;
 mod topic;
 mod topic_map;
+mod trace;
+mod traffic;
 #[cfg(feature = "async")]
 mod waiters;
 

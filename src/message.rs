@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::reply::{ReplyError, Responder};
 use crate::retained::Retained;
 use crate::topic::Topic;
+use crate::trace::Requesting;
 
 /// What waits in a queue. Kept small: whatever few messages have sits behind one pointer.
 pub(crate) enum Envelope<T, R> {
@@ -136,6 +137,11 @@ impl<T, R> Message<T, R> {
     pub(crate) fn add_lost(&mut self, lost: u64) {
         let new = || Box::new(Note { content: Content::Taken, lost_before: 0, reply: None });
         self.note.get_or_insert_with(new).lost_before += lost;
+    }
+
+    /// The span of the request that it is.
+    pub(crate) fn requesting(&self) -> Option<&Requesting> {
+        self.request().map(Responder::requesting)
     }
 
     #[inline]

@@ -17,6 +17,7 @@ use thiserror::Error;
 
 use crate::lifecycle::{EndsWithBus, Lifecycle, Phase, Registration};
 use crate::panic::catch;
+use crate::trace::Requesting;
 
 /// What became of one request at one responder, or at all of them.
 pub(crate) enum Answer<R> {
@@ -27,6 +28,18 @@ pub(crate) enum Answer<R> {
     Closed,
     /// It was taken before.
     Taken,
+}
+
+impl<R> Answer<R> {
+    /// What the request's span says of it.
+    pub(crate) fn outcome(&self) -> &'static str {
+        match self {
+            Self::Reply(_) => "replied",
+            Self::Failed(_) => "failed",
+            Self::Gone | Self::Taken => "unanswered",
+            Self::Closed => "closed",
+        }
+    }
 }
 
 pub(crate) type Callback<R> = Box<dyn FnOnce(Answer<R>) + Send>;
@@ -123,12 +136,13 @@ pub(crate) struct ReplySlot<R> {
     /// Why a handler that did not promise an answer failed; told if nobody answers.
     failure: Mutex<Option<String>>,
     lifecycle: Arc<Lifecycle>,
+    pub(crate) requesting: Requesting,
 }
 
 impl<R> ReplySlot<R> {
     /// A slot in which the answer waits.
-    pub(crate) fn new(lifecycle: &Arc<Lifecycle>) -> (Arc<Self>, Responder<R>) {
-        let slot = Self::with(SlotState::Waiting(None), lifecycle);
+    pub(crate) fn new(lifecycle: &Arc<Lifecycle>, requesting: Requesting) -> (Arc<Self>, Responder<R>) {
+        let slot = Self::with(SlotState::Waiting(None), lifecycle, requesting);
         (Arc::clone(&slot), Responder { slot })
     }
 
@@ -137,17 +151,19 @@ impl<R> ReplySlot<R> {
         answers: Sender<Answer<R>>,
         collector: Weak<Collector>,
         lifecycle: &Arc<Lifecycle>,
+        requesting: Requesting,
     ) -> Responder<R> {
-        Responder { slot: Self::with(SlotState::Channel(answers, collector), lifecycle) }
+        Responder { slot: Self::with(SlotState::Channel(answers, collector), lifecycle, requesting) }
     }
 
-    fn with(state: SlotState<R>, lifecycle: &Arc<Lifecycle>) -> Arc<Self> {
+    fn with(state: SlotState<R>, lifecycle: &Arc<Lifecycle>, requesting: Requesting) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(state),
             ended: AtomicBool::new(false),
             responders: AtomicUsize::new(1),
             failure: Mutex::new(None),
             lifecycle: Arc::clone(lifecycle),
+            requesting,
         })
     }
 
@@ -171,7 +187,13 @@ impl<R> ReplySlot<R> {
     }
 
     /// As `take`; if there may still be an answer, the sleeper is woken when there is something to take.
-    pub(crate) fn take_or_sleep(&self, mut sleeper: Option<Sleeper>) -> Option<Answer<R>> {
+    pub(crate) fn take_or_sleep(&self, sleeper: Option<Sleeper>) -> Option<Answer<R>> {
+        let answer = self.take_silently(sleeper)?;
+        self.requesting.end(answer.outcome());
+        Some(answer)
+    }
+
+    fn take_silently(&self, mut sleeper: Option<Sleeper>) -> Option<Answer<R>> {
         // The phase is read before the state: what was answered before the bus closed stays answered.
         let closed = self.lifecycle.phase() == Phase::Closed;
         let mut state = self.state.lock();
@@ -212,6 +234,7 @@ impl<R> ReplySlot<R> {
         self.ended.store(true, Ordering::Relaxed);
         drop(state);
         drop(before);
+        self.requesting.end("cancelled");
     }
 
     /// Answers, if that is still wanted.
@@ -241,6 +264,7 @@ impl<R> ReplySlot<R> {
             }
             SlotState::Callback(callback, _) => {
                 drop(state);
+                self.requesting.end(answer.outcome());
                 call(&self.lifecycle, callback, answer);
                 Ok(())
             }
@@ -341,7 +365,10 @@ impl<R: Send> EndsWithBus for ReplySlot<R> {
         self.ended.store(true, Ordering::Relaxed);
         drop(state);
         match before {
-            SlotState::Callback(callback, _) => call(&self.lifecycle, callback, Answer::Closed),
+            SlotState::Callback(callback, _) => {
+                self.requesting.end(Answer::<R>::Closed.outcome());
+                call(&self.lifecycle, callback, Answer::Closed);
+            }
             waiting => waiting.end(),
         }
     }
@@ -402,6 +429,10 @@ pub struct Responder<R> {
 }
 
 impl<R> Responder<R> {
+    pub(crate) fn requesting(&self) -> &Requesting {
+        &self.slot.requesting
+    }
+
     /// One more for the same request.
     pub(crate) fn another(&self) -> Self {
         // Relaxed: this one keeps the count above zero.

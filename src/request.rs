@@ -17,13 +17,14 @@ use thiserror::Error;
 use crate::lifecycle::EndsWithBus;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::reply::{Answer, Callback, ReplySlot, ReplySource, Responder, Sleeper, call};
+use crate::trace::Requesting;
 
 /// A request: all copies share one slot.
 pub(crate) struct OneReply;
 
 impl OneReply {
-    pub(crate) fn pending<R>(lifecycle: &Arc<Lifecycle>) -> (Responder<R>, PendingReply<R>) {
-        let (slot, responder) = ReplySlot::new(lifecycle);
+    pub(crate) fn pending<R>(lifecycle: &Arc<Lifecycle>, requesting: Requesting) -> (Responder<R>, PendingReply<R>) {
+        let (slot, responder) = ReplySlot::new(lifecycle, requesting);
         let pending = PendingReply {
             slot,
             done: AtomicBool::new(false),
@@ -74,6 +75,10 @@ pub struct PendingReply<R> {
 }
 
 impl<R> PendingReply<R> {
+    pub(crate) fn requesting(&self) -> &Requesting {
+        &self.slot.requesting
+    }
+
     /// Waits for the answer, however long it takes.
     ///
     /// A handler that waits here for an answer that only its own thread could give waits for ever; use
@@ -220,6 +225,7 @@ impl<R> PendingReply<R> {
         if let Some(callback) = self.slot.call_back(callback) {
             // The answer is here, or the bus is closed.
             let answer = self.slot.take().unwrap_or(Answer::Closed);
+            self.slot.requesting.end(answer.outcome());
             call(self.slot.lifecycle(), callback, answer);
         }
     }

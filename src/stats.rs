@@ -3,7 +3,11 @@
 use crate::mailbox::{Mailbox, Overflow};
 use crate::topic::Pattern;
 
+mod table;
+
 /// What one bus has done and holds, see [`Bus::stats`](crate::Bus::stats).
+///
+/// It displays as a table that a person can read in a terminal.
 ///
 /// A snapshot: while messages flow, its numbers need not be of one moment. When the bus is at rest they are exact.
 ///
@@ -23,6 +27,9 @@ use crate::topic::Pattern;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BusStats {
+    /// The name that was given to the bus, or the name of the type of its messages, see
+    /// [`BusBuilder::name`](crate::BusBuilder::name).
+    pub name: String,
     /// Topics in use: with a publisher, a subscription to just this topic, or a retained value.
     pub topics: usize,
     /// Every mailbox that has a member, oldest first.

@@ -17,6 +17,22 @@ thread_local! {
     static THREAD: Cell<u64> = const { Cell::new(NONE_YET) };
 }
 
+fn number_this_thread() {
+    if THREAD.get() == NONE_YET {
+        THREAD.set(NEXT_THREAD.fetch_add(1, Ordering::Relaxed));
+    }
+}
+
+/// The number of this thread.
+#[cfg(feature = "metrics")]
+#[inline]
+pub(crate) fn this_thread() -> u64 {
+    if THREAD.get() == NONE_YET {
+        number_this_thread();
+    }
+    THREAD.get()
+}
+
 /// Counts for any number of threads; the first to count is the one for which it is cheap.
 // Relaxed throughout: the count carries no other data.
 #[derive(Default)]
@@ -49,9 +65,7 @@ impl Tally {
 
     #[cold]
     fn add_as_another(&self, count: u64) -> u64 {
-        if THREAD.get() == NONE_YET {
-            THREAD.set(NEXT_THREAD.fetch_add(1, Ordering::Relaxed));
-        }
+        number_this_thread();
         match self.first.compare_exchange(0, THREAD.get(), Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => {
                 self.by_first.store(count, Ordering::Relaxed);

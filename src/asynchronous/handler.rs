@@ -18,6 +18,7 @@ use crate::panic::catch;
 use crate::reply::Responder;
 use crate::subscription::{ManyWorkers, OneWorker, SubscriptionBuilder};
 use crate::topic::Pattern;
+use crate::trace::HandlingTask;
 use crate::waiters::Place;
 
 /// So many messages a task handles in a row before it gives way to others.
@@ -131,11 +132,13 @@ impl<T: Clone, R> Task<T, R> {
         Fut: Future<Output = Result<(), String>>,
     {
         let worker = &self.worker;
+        let started = worker.stopwatch.start();
+        let span = HandlingTask::new(message.requesting(), message.topic(), &worker.mailbox);
         let mut attempts = 0;
         let reason = loop {
             attempts += 1;
-            let outcome = match catch(|| f(&message)) {
-                Ok(future) => caught(future).await,
+            let outcome = match catch(|| span.within(|| f(&message))) {
+                Ok(future) => caught(future, &span).await,
                 Err(panic) => Err(panic),
             };
             match outcome {
@@ -147,14 +150,19 @@ impl<T: Clone, R> Task<T, R> {
                 Err(panic) => break Some(DeadLetterReason::Panicked(panic)),
             }
         };
+        span.end(reason.as_ref().map_or("ok", DeadLetterReason::outcome), attempts);
         // The `Drop` of the payload may panic.
         let done = catch(|| match reason {
             Some(reason) => worker.give_up(message, reason, attempts),
-            None => drop(message),
+            None => {
+                worker.succeeded();
+                drop(message);
+            }
         });
         if done.is_err() {
             worker.panicked();
         }
+        worker.stopwatch.stop(started);
     }
 
     /// Waits between two attempts; `false` if there is to be no other.
@@ -176,9 +184,9 @@ impl<T: Clone, R> Task<T, R> {
 }
 
 /// Runs a future of the user, whose panic becomes its text. What the user has made is dropped in its last poll.
-async fn caught<A>(future: impl Future<Output = A>) -> Result<A, String> {
+async fn caught<A>(future: impl Future<Output = A>, span: &HandlingTask) -> Result<A, String> {
     let mut future = pin!(future);
-    let outcome = poll_fn(|context| match catch(|| future.as_mut().poll(context)) {
+    let outcome = poll_fn(|context| match catch(|| span.within(|| future.as_mut().poll(context))) {
         Ok(poll) => poll.map(Ok),
         Err(panic) => Poll::Ready(Err(panic)),
     });

@@ -1,11 +1,10 @@
 //! Publishing and asking by tasks.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use crate::bus::Bus;
-use crate::core::Core;
+use crate::core::{Core, outcome, refusal};
 use crate::error::{PublishError, RequestError, TopicError};
 use crate::gather::{EachReply, Replies};
 use crate::message::Parcel;
@@ -14,6 +13,10 @@ use crate::reply::{NoReply, ReplySource};
 use crate::request::{OneReply, PendingReply};
 use crate::route::{Delivered, Delivery, RouteGuard, Unfinished, deliver_at_once};
 use crate::topic::Topic;
+use crate::trace::{PublishingTask, Requesting};
+
+/// A part of a delivery, to be run within its span.
+type Part<'a, T, R> = &'a mut dyn FnMut() -> Poll<Delivered<T, R>>;
 
 /// Waits for room in the mailboxes that were full.
 struct Waiting<'a, T: Clone, R, S: ReplySource<R>> {
@@ -23,21 +26,18 @@ struct Waiting<'a, T: Clone, R, S: ReplySource<R>> {
     unfinished: Unfinished<T, R>,
 }
 
-// Nothing in it is pinned.
-impl<T: Clone, R, S: ReplySource<R>> Unpin for Waiting<'_, T, R, S> {}
-
-impl<T: Clone, R, S: ReplySource<R>> Future for Waiting<'_, T, R, S> {
-    type Output = Delivered<T, R>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { core, topic, replies, unfinished } = &mut *self;
+impl<T: Clone, R, S: ReplySource<R>> Waiting<'_, T, R, S> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Delivered<T, R>> {
+        let Self { core, topic, replies, unfinished } = self;
         unfinished.poll(context, topic, *replies, |mailbox| core.unroute(mailbox))
     }
 }
 
 impl<T: Clone, R, S: ReplySource<R>> Drop for Waiting<'_, T, R, S> {
     fn drop(&mut self) {
-        self.unfinished.cancel(self.topic, self.replies);
+        if let Some(delivery) = self.unfinished.cancel(self.topic, self.replies) {
+            self.core.losses.traffic.published(delivery.delivered());
+        }
     }
 }
 
@@ -48,15 +48,21 @@ impl<T: Clone, R> Core<T, R> {
         route: impl FnOnce() -> RouteGuard<T, R>,
         payload: T,
     ) -> Result<Delivery, PublishError<T>> {
+        let span = PublishingTask::new(topic);
         if !self.lifecycle.accepts() {
+            span.end(0, 0, "closed");
             return Err(PublishError::Closed(payload));
         }
-        let first = self.first_pass(topic, route(), Parcel { payload, reply: None }, &NoReply);
-        let Delivered { delivery, stopped, rest } = self.second_pass(topic, first, &NoReply).await;
-        match rest {
+        let first = span.within(|| self.first_pass(topic, route(), Parcel { payload, reply: None }, &NoReply));
+        let second = self.second_pass(topic, first, &NoReply, |part| span.within(part));
+        let Delivered { delivery, stopped, rest } = second.await;
+        self.losses.traffic.published(delivery.delivered());
+        let result = match rest {
             None => Ok(delivery),
-            Some(rest) => self.not_taken(topic, rest.payload, delivery, stopped),
-        }
+            Some(rest) => span.within(|| self.make_of_the_rest(topic, rest.payload, delivery, stopped)),
+        };
+        span.end(delivery.delivered(), delivery.dropped(), outcome(&result));
+        result
     }
 
     async fn request_async(
@@ -65,12 +71,16 @@ impl<T: Clone, R> Core<T, R> {
         route: impl FnOnce() -> RouteGuard<T, R>,
         payload: T,
     ) -> Result<PendingReply<R>, RequestError<T>> {
-        let (responder, pending) = OneReply::pending(&self.lifecycle);
-        let parcel = self.may_ask(Parcel { payload, reply: Some(responder) }, &OneReply)?;
-        let first = self.first_pass(topic, route(), parcel, &OneReply);
-        let delivered = self.second_pass(topic, first, &OneReply).await;
-        self.asked(delivered, &OneReply)?;
-        Ok(pending)
+        let (responder, pending) = OneReply::pending(&self.lifecycle, Requesting::one(topic));
+        let parcel = Parcel { payload, reply: Some(responder) };
+        let asked = self.ask_async(topic, route(), parcel, &OneReply, pending.requesting()).await;
+        match asked {
+            Ok(()) => Ok(pending),
+            Err(error) => {
+                pending.requesting().end(refusal(&error));
+                Err(error)
+            }
+        }
     }
 
     async fn gather_async(
@@ -79,16 +89,26 @@ impl<T: Clone, R> Core<T, R> {
         route: impl FnOnce() -> RouteGuard<T, R>,
         payload: T,
     ) -> Result<Replies<R>, RequestError<T>> {
-        let (each, replies, first) = {
-            let route = route();
-            let (each, replies) = EachReply::new(&self.lifecycle, route.len());
-            let parcel = self.may_ask(Parcel { payload, reply: Some(each.responder()) }, &each)?;
-            let first = self.first_pass(topic, route, parcel, &each);
-            (each, replies, first)
-        };
-        let delivered = self.second_pass(topic, first, &each).await;
-        self.asked(delivered, &each)?;
-        Ok(replies)
+        let route = route();
+        let (each, replies) = EachReply::new(&self.lifecycle, route.len(), Requesting::many(topic));
+        let parcel = Parcel { payload, reply: Some(each.responder()) };
+        let asked = self.ask_async(topic, route, parcel, &each, &each.requesting).await;
+        each.requesting.end(asked.as_ref().map_or_else(refusal, |()| "asked"));
+        asked.map(|()| replies)
+    }
+
+    async fn ask_async<S: ReplySource<R>>(
+        &self,
+        topic: &Topic,
+        route: RouteGuard<T, R>,
+        parcel: Parcel<T, R>,
+        replies: &S,
+        span: &Requesting,
+    ) -> Result<(), RequestError<T>> {
+        let parcel = self.may_ask(parcel, replies)?;
+        let first = span.within(|| self.first_pass(topic, route, parcel, replies));
+        let delivered = self.second_pass(topic, first, replies, |part| span.within(part)).await;
+        self.asked(delivered, replies)
     }
 
     /// Lets go of the route before anything can wait, see `deliver`.
@@ -107,10 +127,14 @@ impl<T: Clone, R> Core<T, R> {
         topic: &Topic,
         first: Result<Delivered<T, R>, Unfinished<T, R>>,
         replies: &S,
+        within: impl Fn(Part<'_, T, R>) -> Poll<Delivered<T, R>>,
     ) -> Delivered<T, R> {
         match first {
             Ok(delivered) => delivered,
-            Err(unfinished) => Waiting { core: self, topic, replies, unfinished }.await,
+            Err(unfinished) => {
+                let mut waiting = Waiting { core: self, topic, replies, unfinished };
+                poll_fn(|context| within(&mut || waiting.poll(context))).await
+            }
         }
     }
 }

@@ -20,6 +20,8 @@ use crate::mailbox::Mailbox;
 use crate::message::Message;
 use crate::panic::catch;
 use crate::retry::Retry;
+use crate::stopwatch::Stopwatch;
+use crate::trace::Handling;
 #[cfg(feature = "async")]
 use crate::waiters::{Mark, Place, Waiters};
 
@@ -157,6 +159,7 @@ where
             subscription: Arc::clone(&subscription),
             control: Arc::clone(&control),
             retry,
+            stopwatch: Stopwatch::new(&core.name, &name),
             serves,
             done,
         };
@@ -262,6 +265,7 @@ pub(crate) struct Worker<T, R> {
     subscription: Arc<dyn Attached>,
     pub(crate) control: Arc<Control>,
     pub(crate) retry: Retry,
+    pub(crate) stopwatch: Stopwatch,
     /// Whether it was made to answer requests: then its failure is the answer.
     serves: bool,
     done: Sender<Infallible>,
@@ -277,6 +281,7 @@ impl<T, R> Clone for Worker<T, R> {
             subscription: Arc::clone(&self.subscription),
             control: Arc::clone(&self.control),
             retry: self.retry,
+            stopwatch: self.stopwatch.clone(),
             serves: self.serves,
             done: self.done.clone(),
         }
@@ -294,7 +299,9 @@ impl<T: Clone, R> Worker<T, R> {
             // retained value.
             let went_on = catch(|| match self.next(&mut select) {
                 Some(message) => {
+                    let started = self.stopwatch.start();
                     self.process(message, &mut f);
+                    self.stopwatch.stop(started);
                     true
                 }
                 None => false,
@@ -353,11 +360,15 @@ impl<T: Clone, R> Worker<T, R> {
     }
 
     fn process(&self, message: Message<T, R>, f: &mut impl FnMut(&Message<T, R>) -> Result<(), String>) {
+        let span = Handling::enter(message.requesting(), message.topic(), &self.mailbox);
         let mut attempts = 0;
         let reason = loop {
             attempts += 1;
             match catch(|| f(&message)) {
-                Ok(Ok(())) => return,
+                Ok(Ok(())) => {
+                    self.succeeded();
+                    return span.end("ok", attempts);
+                }
                 Ok(Err(error)) => match self.retry.pause_after(attempts) {
                     Some(pause) if self.control.sleep(pause) => {}
                     _ => break DeadLetterReason::Failed(error),
@@ -365,7 +376,12 @@ impl<T: Clone, R> Worker<T, R> {
                 Err(panic) => break DeadLetterReason::Panicked(panic),
             }
         };
+        span.end(reason.outcome(), attempts);
         self.give_up(message, reason, attempts);
+    }
+
+    pub(crate) fn succeeded(&self) {
+        self.losses.traffic.handled();
     }
 
     pub(crate) fn give_up(&self, message: Message<T, R>, reason: DeadLetterReason, attempts: u32) {

@@ -10,6 +10,7 @@ use crossbeam_channel::Select;
 use super::{End, Filter, Mailbox, MailboxOptions, Overflow, attention};
 use crate::dead_letter::{DeadLetterReason, Losses};
 use crate::lifecycle::this_thread_serves;
+use crate::loss::Loss;
 use crate::message::{Envelope, Parcel};
 use crate::queue::{Addressed, QueueSender, queue};
 use crate::retained::Retained;
@@ -280,7 +281,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
     fn count_evicted(&self) {
         self.mailbox.lost_in_front.add(1);
         self.mailbox.evicted.add(1);
-        self.mailbox.losses.dropped.add(1);
+        self.mailbox.losses.dropped.add(Loss::Evicted);
     }
 
     /// What is left to do for a message that had to go: it was counted, unless it is a retained value, which only the
@@ -320,7 +321,9 @@ impl<T: Clone, R> Mailbox<T, R> {
     /// Counts a message that this mailbox will never have.
     pub(crate) fn lost(&self, topic: &Topic, payload: &T, reason: DeadLetterReason) {
         self.refused();
-        self.losses.dropped.add(1);
+        if let Some(loss) = reason.loss() {
+            self.losses.dropped.add(loss);
+        }
         if self.losses.is_listening() {
             self.losses.post(topic, payload.clone(), reason, 0);
         }

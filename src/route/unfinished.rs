@@ -111,14 +111,17 @@ impl<T: Clone, R> Unfinished<T, R> {
         Poll::Pending
     }
 
-    /// The rest of the delivery will not be: what the mailboxes do not have yet, they lose.
-    pub(crate) fn cancel(&mut self, topic: &Topic, replies: &impl ReplySource<R>) {
+    /// The rest of the delivery will not be, unless it has come to its end: what the mailboxes do not have yet, they lose.
+    /// Tells what was delivered until then.
+    pub(crate) fn cancel(&mut self, topic: &Topic, replies: &impl ReplySource<R>) -> Option<Delivery> {
+        let cancelled = self.original.is_some().then_some(self.delivery);
         if let Some(original) = &self.original {
             for full in self.full.drain(..).filter(|full| full.sender.strong_count() > 0) {
                 full.mailbox.lost(topic, &original.payload, DeadLetterReason::Cancelled);
             }
         }
         replies.unused(self.spare.take().and_then(|spare| spare.reply));
+        cancelled
     }
 }
 
