@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs all benchmarks, and writes what they print into benches/RESULTS.md and README.md, with a plot beside.
 
-    scripts/results.py          about 15 minutes; leave the machine alone meanwhile
+    scripts/results.py          about 20 minutes; leave the machine alone meanwhile
 
 Only what stands between a pair of markers, `<!-- NAME -->` and `<!-- end of NAME -->`, is replaced.
 """
@@ -95,11 +95,13 @@ def main():
     os.chdir(os.path.join(os.path.dirname(__file__), ".."))
     when = conditions()
     limits = output("cargo", "bench", "--locked")
+    tasks = output("cargo", "bench", "--locked", "--features", "async", "--bench", "tasks")
     peers = output("cargo", "bench", "--locked", "--manifest-path", PEERS)
     output("cargo", "run", "--locked", "--release", "--manifest-path", PEERS, "--bin", "plot", "--", PLOT)
     found = sections(peers)
     replace("benches/RESULTS.md", "conditions", when)
     replace("benches/RESULTS.md", "limits", table(limits, "workload"))
+    replace("benches/RESULTS.md", "tasks", table(tasks, "workload"))
     replace("benches/RESULTS.md", "heap", table(limits, "bytes for each"))
     replace("benches/RESULTS.md", "peers", "\n\n".join(f"### {section}" for section in found.values()))
     replace("README.md", "peers", comparison(found))
