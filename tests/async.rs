@@ -28,3 +28,5 @@ mod request;
 mod runtime;
 #[path = "async/stream.rs"]
 mod stream;
+#[path = "async/wakers.rs"]
+mod wakers;
