@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 
 use futures_lite::StreamExt;
@@ -286,6 +286,32 @@ fn a_waker_may_hold_the_last_handle_of_the_bus() {
         drop(waker);
         drop(receiving);
         assert!(subscriber.try_recv().unwrap_err().is_closed());
+    });
+}
+
+/// A waker that lets go of the replies sees that the other responders are told so.
+#[test]
+fn replies_that_a_waker_drops_are_cancelled() {
+    within_limit(|| {
+        let bus = Bus::<u32>::new();
+        let services = [bus.subscribe("bid").unwrap(), bus.subscribe("bid").unwrap()];
+        let replies = Arc::new(Mutex::new(Some(bus.gather("bid", 1).unwrap())));
+        let [one, two] = services.each_ref().map(|service| service.recv().unwrap());
+        let responder = two.responder().unwrap();
+        let was_cancelled = Arc::new(OnceLock::new());
+        let (held, seen) = (Arc::clone(&replies), Arc::clone(&was_cancelled));
+        let (waker, _) = meddler(move || {
+            let dropped = held.lock().unwrap().take();
+            if let Some(dropped) = dropped {
+                drop(dropped);
+                seen.set(responder.is_cancelled()).unwrap();
+            }
+        });
+        let pending =
+            replies.lock().unwrap().as_mut().unwrap().poll_next(&mut Context::from_waker(&waker)).is_pending();
+        assert!(pending);
+        one.reply(1).unwrap();
+        assert_eq!(was_cancelled.get(), Some(&true));
     });
 }
 
