@@ -18,6 +18,8 @@ mod cancelled;
 mod forgotten;
 #[path = "async/mixed.rs"]
 mod mixed;
+#[path = "async/model.rs"]
+mod model;
 #[path = "async/overflow.rs"]
 mod overflow;
 #[path = "async/pubsub.rs"]
@@ -28,5 +30,7 @@ mod request;
 mod runtime;
 #[path = "async/stream.rs"]
 mod stream;
+#[path = "async/stress.rs"]
+mod stress;
 #[path = "async/wakers.rs"]
 mod wakers;

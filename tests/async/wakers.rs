@@ -152,7 +152,8 @@ fn a_waker_may_use_the_bus_when_its_mailbox_ends() {
 #[test]
 fn a_waker_may_use_the_bus_when_room_comes_or_never_will() {
     within_limit(|| {
-        let happens: [fn(&Bus<u32>, Subscriber<u32>); 6] = [
+        type Happens = fn(&Bus<u32>, Subscriber<u32>);
+        let happens: [Happens; 6] = [
             |_, full| drop(full.recv().unwrap()),
             |_, full| assert!(full.try_iter().count() > 0),
             |_, full| drop(ByHand::new(full.recv_async()).ready().unwrap()),
