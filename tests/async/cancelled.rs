@@ -4,12 +4,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Poll;
+use std::thread;
+use std::time::Instant;
 
 use futures_lite::future::{or, poll_once, yield_now};
 use futures_lite::{FutureExt, StreamExt};
 use tramline::{Bus, Message, Subscriber};
 
 use crate::runtime::{ByHand, Chance, Runtime, Task, on_every_runtime};
+use crate::support::LONG;
 
 on_every_runtime![
     a02_a_receive_that_is_cancelled_ten_thousand_times_loses_nothing,
@@ -20,9 +23,12 @@ on_every_runtime![
 
 const CANCELLED: usize = 10_000;
 
-/// Gives way until the future has been woken.
+/// Gives way, to tasks and to threads, until the future has been woken.
 async fn until_woken<F: Future>(future: &ByHand<F>) {
+    let start = Instant::now();
     while future.wakes() == 0 {
+        assert!(start.elapsed() < LONG, "nothing wakes it");
+        thread::yield_now();
         yield_now().await;
     }
 }

@@ -17,7 +17,7 @@ const EACH: u32 = 300;
 
 /// Publishes numbers in every way that there is. Tells those that came into every mailbox, and those of which that is not
 /// certain; fewer than all if the bus was closed.
-fn publish(work: &Publisher<u32>, seed: u64, from: u32) -> (Vec<u32>, Vec<u32>) {
+fn publish(bus: &Bus<u32>, work: &Publisher<u32>, seed: u64, from: u32) -> (Vec<u32>, Vec<u32>) {
     let mut chance = Chance::new(seed);
     let (mut whole, mut unclear) = (Vec::new(), Vec::new());
     for number in from..from + EACH {
@@ -43,7 +43,8 @@ fn publish(work: &Publisher<u32>, seed: u64, from: u32) -> (Vec<u32>, Vec<u32>) 
                     unclear.push(number);
                     return (whole, unclear);
                 };
-                whole.push(number);
+                // A mailbox whose reader has seen the end and gone counts as one that left.
+                if bus.is_closed() { &mut unclear } else { &mut whole }.push(number);
                 // Answered by one, or dropped by all, or the end of the bus; or nobody looks.
                 if way == 4 {
                     assert!(block_on(pending).ok().is_none_or(|answer| answer == number));
@@ -129,12 +130,12 @@ fn round(seed: u64) {
         let latest = scope.spawn(move || receive(latest, seed + 7, usize::MAX));
         let publishers: Vec<_> = (0..PUBLISHERS)
             .map(|publisher| {
-                let work = &work;
-                scope.spawn(move || publish(work, seed + u64::from(publisher), publisher * EACH))
+                let (bus, work) = (&bus, &work);
+                scope.spawn(move || publish(bus, work, seed + u64::from(publisher), publisher * EACH))
             })
             .collect();
         if closes_early {
-            (0..chance.below(3000)).for_each(|_| thread::yield_now());
+            (0..chance.below(200_000)).for_each(|_| std::hint::spin_loop());
             bus.close();
         }
         let (mut whole, mut unclear) = (HashSet::new(), HashSet::new());
