@@ -353,7 +353,7 @@ impl<T, R> Drop for Core<T, R> {
 
 /// Takes a member off its mailbox, also after the bus is gone. `true` if it was the last.
 pub(crate) fn leave<T, R>(core: &Weak<Core<T, R>>, mailbox: &Mailbox<T, R>, readers: usize) -> bool {
-    match core.upgrade() {
+    let last = match core.upgrade() {
         Some(core) => {
             let (last, leftovers) = core.map.write().leave(mailbox, readers);
             drop(leftovers);
@@ -361,7 +361,10 @@ pub(crate) fn leave<T, R>(core: &Weak<Core<T, R>>, mailbox: &Mailbox<T, R>, read
         }
         // Nobody can join any more, so the count is all there is to keep.
         None => mailbox.leave(readers),
-    }
+    };
+    // Calls wakers, so not under the lock.
+    mailbox.tell_if_stuck();
+    last
 }
 
 /// A handler's thread has ended.
@@ -370,4 +373,5 @@ pub(crate) fn reader_left<T, R>(core: &Weak<Core<T, R>>, mailbox: &Mailbox<T, R>
         Some(core) => core.map.write().reader_left(mailbox),
         None => mailbox.readers_left(1),
     }
+    mailbox.tell_if_stuck();
 }

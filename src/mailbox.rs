@@ -251,10 +251,10 @@ impl<T, R> Mailbox<T, R> {
         self.members.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
-    /// So many threads will not take anything out any more.
+    /// So many threads will not take anything out any more. Whoever says so calls `tell_if_stuck` afterwards, when the
+    /// lock of the map is released.
     pub(crate) fn readers_left(&self, readers: usize) {
         self.readers.fetch_sub(readers, Ordering::SeqCst);
-        self.tell_if_stuck();
     }
 
     /// Whether nobody is left who could take anything out.
@@ -319,7 +319,7 @@ impl<T, R> Mailbox<T, R> {
     }
 
     /// A task that waits for room in its own mailbox must know.
-    fn tell_if_stuck(&self) {
+    pub(crate) fn tell_if_stuck(&self) {
         if self.is_stuck() {
             self.wake_publishers();
         }

@@ -112,19 +112,15 @@ impl Collector {
         drop(before);
     }
 
-    /// There is an answer, or there will be none.
-    fn wake(&self) {
-        let task = self.task.lock().take();
-        if let Some(waker) = task {
-            waker.wake();
-        }
+    fn task(&self) -> Option<Waker> {
+        self.task.lock().take()
     }
 }
 
 #[cfg(feature = "async")]
 impl EndsWithBus for Collector {
     fn bus_closed(&self) {
-        self.wake();
+        self.task().into_iter().for_each(Waker::wake);
     }
 }
 
@@ -375,10 +371,12 @@ impl<R: Send> EndsWithBus for ReplySlot<R> {
 }
 
 #[cfg(feature = "async")]
+/// There is an answer, or there will be none.
+#[cfg(feature = "async")]
 fn wake(collector: &Weak<Collector>) {
-    if let Some(collector) = collector.upgrade() {
-        collector.wake();
-    }
+    // Not kept alive while the waker runs, which may drop the replies: the other responders must see that.
+    let task = collector.upgrade().and_then(|collector| collector.task());
+    task.into_iter().for_each(Waker::wake);
 }
 
 #[cfg(not(feature = "async"))]
