@@ -114,7 +114,7 @@ impl<T: Clone, R> Unfinished<T, R> {
     /// The rest of the delivery will not be: what the mailboxes do not have yet, they lose.
     pub(crate) fn cancel(&mut self, topic: &Topic, replies: &impl ReplySource<R>) {
         if let Some(original) = &self.original {
-            for full in self.full.drain(..).filter(|full| full.sender.strong_count() > 0) {
+            for full in self.full.drain(..).filter(Full::is_open) {
                 full.mailbox.lost(topic, &original.payload, DeadLetterReason::Cancelled);
             }
         }
@@ -138,6 +138,11 @@ impl<T: Clone, R> Full<T, R> {
             }
             offer => offer,
         }
+    }
+
+    /// Neither closed nor left: a message that it does not get is a loss.
+    fn is_open(&self) -> bool {
+        self.sender.strong_count() > 0 && !self.mailbox.has_ended()
     }
 
     fn waits_for_itself(&mut self) -> bool {
