@@ -107,11 +107,6 @@ impl<T, R> MailboxSender<T, R> {
         self.mailbox.wake_receivers();
     }
 
-    fn is_open(&self) -> bool {
-        // SeqCst pairs with `Mailbox::finish`, for a task that has marked that it waits for room.
-        self.mailbox.attention.load(Ordering::SeqCst) & attention::ENDED == 0
-    }
-
     /// Hands the envelope back if the queue is full.
     ///
     /// The channel keeps the room that was made for retained values when they are gone, so it is looked after here.
@@ -185,7 +180,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
 
     /// Offers the message without waiting.
     pub(crate) fn offer(&self, topic: &Topic, parcel: Parcel<T, R>) -> Offer<T, R> {
-        if !self.is_open() {
+        if self.mailbox.has_ended() {
             return self.mailbox.ended(parcel);
         }
         if self.mailbox.overflow == Overflow::DropOldest {
@@ -306,6 +301,12 @@ impl<T: Clone, R> MailboxSender<T, R> {
 }
 
 impl<T, R> Mailbox<T, R> {
+    /// Whether it takes no messages any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        // SeqCst pairs with `finish`, for a task that has marked that it waits for room.
+        self.attention.load(Ordering::SeqCst) & attention::ENDED != 0
+    }
+
     /// What a mailbox that has ended makes of a message.
     pub(crate) fn ended(&self, parcel: Parcel<T, R>) -> Offer<T, R> {
         if self.end.load(Ordering::SeqCst) == End::Closed as u8 { Offer::Closed(parcel) } else { Offer::Gone(parcel) }

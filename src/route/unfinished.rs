@@ -116,7 +116,7 @@ impl<T: Clone, R> Unfinished<T, R> {
     pub(crate) fn cancel(&mut self, topic: &Topic, replies: &impl ReplySource<R>) -> Option<Delivery> {
         let cancelled = self.original.is_some().then_some(self.delivery);
         if let Some(original) = &self.original {
-            for full in self.full.drain(..).filter(|full| full.sender.strong_count() > 0) {
+            for full in self.full.drain(..).filter(Full::is_open) {
                 full.mailbox.lost(topic, &original.payload, DeadLetterReason::Cancelled);
             }
         }
@@ -141,6 +141,11 @@ impl<T: Clone, R> Full<T, R> {
             }
             offer => offer,
         }
+    }
+
+    /// Neither closed nor left: a message that it does not get is a loss.
+    fn is_open(&self) -> bool {
+        self.sender.strong_count() > 0 && !self.mailbox.has_ended()
     }
 
     fn waits_for_itself(&mut self) -> bool {

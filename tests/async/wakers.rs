@@ -14,6 +14,8 @@ use tramline::{Bus, Message, Overflow, Subscriber, WeakBus};
 use crate::runtime::{ByHand, block_on};
 use crate::support::{LONG, wait_until, within_limit};
 
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Does something when it is woken, and when it is dropped; counts how often it was woken.
 struct Meddler<F: Fn()> {
     meddle: F,
@@ -316,9 +318,35 @@ fn replies_that_a_waker_drops_are_cancelled() {
     });
 }
 
+/// Whatever ends the wait, a message that a mailbox cannot have any more is no loss: not even if its future is dropped in
+/// the middle of that.
+#[test]
+fn a_publish_that_its_waker_drops_at_the_end_is_not_lost() {
+    within_limit(|| {
+        let ends: [fn(&Bus<u32>, Subscriber<u32>); 2] = [|bus, _full| bus.close(), |_, full| drop(full)];
+        for end in ends {
+            let (bus, subscriber) = full();
+            let dead_letters = bus.dead_letters();
+            let work = bus.publisher("work").unwrap();
+            let publishing: Arc<Mutex<Option<Task>>> = Arc::default();
+            let held = Arc::clone(&publishing);
+            let (waker, wakes) = meddler(move || {
+                let dropped = held.lock().unwrap().take();
+                drop(dropped);
+            });
+            let mut task: Task = Box::pin(async move { assert!(work.publish_async(2).await.is_ok()) });
+            assert!(task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            *publishing.lock().unwrap() = Some(task);
+            end(&bus, subscriber);
+            assert!(wakes.load(Ordering::SeqCst) > 0 && publishing.lock().unwrap().is_none());
+            assert_eq!((bus.stats().dropped, dead_letters.len()), (0, 0));
+        }
+    });
+}
+
 /// Runs its task at once, wherever it is woken: in the middle of a publish, a receive or a reply of another.
 struct Inline {
-    task: Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>,
+    task: Mutex<Option<Task>>,
     again: AtomicBool,
 }
 
