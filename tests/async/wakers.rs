@@ -277,6 +277,37 @@ fn a_waker_may_use_the_bus_when_an_answer_comes_or_never_will() {
     });
 }
 
+/// It looks at the very request whose answer it is called for.
+#[test]
+fn a_waker_may_look_at_its_own_request() {
+    within_limit(|| {
+        type End = fn(&Bus<u32>, &Message<u32>);
+        let ends: [End; 3] =
+            [|_, request| drop(request.reply(2)), |_, request| request.fail("x"), |bus, _| bus.close()];
+        for end in ends {
+            let bus = Bus::<u32>::new();
+            let service = bus.subscribe("ask").unwrap();
+            let looking = |request: &Message<u32>| {
+                let responder = request.responder().unwrap();
+                meddler(move || assert!(responder.reply(3).is_err() || responder.is_cancelled()))
+            };
+
+            let mut pending = Box::pin(bus.request("ask", 1).unwrap());
+            let request = service.recv().unwrap();
+            let (waker, wakes) = looking(&request);
+            assert!(pending.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            let mut replies = bus.gather("ask", 1).unwrap();
+            let gathered = service.recv().unwrap();
+            let (gathering, woken) = looking(&gathered);
+            assert!(replies.poll_next(&mut Context::from_waker(&gathering)).is_pending());
+
+            end(&bus, &request);
+            end(&bus, &gathered);
+            assert_eq!((wakes.load(Ordering::SeqCst), woken.load(Ordering::SeqCst)), (1, 1));
+        }
+    });
+}
+
 /// The bus goes with the last handle, which a waker holds; and the waker goes with the wait.
 #[test]
 fn a_waker_may_hold_the_last_handle_of_the_bus() {
