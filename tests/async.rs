@@ -16,6 +16,8 @@ mod support;
 mod cancelled;
 #[path = "async/forgotten.rs"]
 mod forgotten;
+#[path = "async/looks.rs"]
+mod looks;
 #[path = "async/mixed.rs"]
 mod mixed;
 #[path = "async/model.rs"]

@@ -1,5 +1,9 @@
 //! A1: full mailboxes, see the section O.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 
 use futures_lite::StreamExt;
@@ -7,7 +11,7 @@ use futures_lite::future::{poll_once, yield_now};
 use tramline::{Bus, DeadLetterReason, DeadLetters, Delivery, Overflow, PublishError, Publisher, Subscriber};
 
 use crate::runtime::{ByHand, Runtime, Task, block_on, on_every_runtime};
-use crate::support::{LONG, within_limit};
+use crate::support::{LONG, wait_until, within_limit};
 
 fn counts(delivery: Delivery) -> (usize, usize) {
     (delivery.delivered(), delivery.dropped())
@@ -280,21 +284,21 @@ async fn a01_o06_a_blocked_publisher_wakes_when_the_bus_closes(runtime: impl Run
 /// The same, with a look at the wake-up alone: nothing but the waker says that it is worth another poll.
 #[test]
 fn a01_o06_each_end_of_the_wait_calls_the_waker() {
-    type End = fn(&Bus<u32>, Subscriber<u32>);
+    type End = fn(&Bus<u32>, &mut Option<Subscriber<u32>>);
     let ends: [(End, _); 4] = [
-        (|_, full| assert_eq!(taken(&full), [1]), Ok((0, 0))),
-        (|_, full| drop(full), Ok((0, 0))),
-        (|_, full| assert_eq!(full.unsubscribe(), 1), Ok((0, 0))),
-        (|bus, _full| bus.close(), Err(2)),
+        (|_, full| assert_eq!(taken(full.as_ref().unwrap()), [1]), Ok((1, 0))),
+        (|_, full| drop(full.take()), Ok((0, 0))),
+        (|_, full| assert_eq!(full.take().unwrap().unsubscribe(), 1), Ok((0, 0))),
+        (|bus, _| bus.close(), Err(2)),
     ];
     for (number, (end, expected)) in ends.into_iter().enumerate() {
         let bus = Bus::<u32>::builder().capacity(1).build();
-        let full = bus.subscribe("work").unwrap();
+        let mut full = Some(bus.subscribe("work").unwrap());
         let work = bus.publisher("work").unwrap();
         let _ = work.publish(1).unwrap();
         let waiting = ByHand::waiting(work.publish_async(2));
         assert_eq!(waiting.wakes(), 0);
-        end(&bus, full);
+        end(&bus, &mut full);
         assert!(waiting.wakes() > 0, "end {number}");
         assert_eq!(waiting.woken().map(counts).map_err(PublishError::into_inner), expected, "end {number}");
     }
@@ -435,6 +439,56 @@ fn a01_o09_workers_that_all_publish_to_their_own_full_mailbox_are_not_stuck() {
             assert!(bus.drain(LONG).is_complete());
             assert_eq!(10 + handled.try_iter().count() as u64, bus.stats().subscriptions[0].delivered);
         }
+    });
+}
+
+/// The other worker, who would make room, comes to wait for the end of all work: the future must hear of that.
+#[test]
+fn a01_o09_a_worker_whose_colleague_drains_the_bus_is_refused() {
+    within_limit(|| {
+        let bus = Bus::<u32>::new();
+        let weak = bus.downgrade();
+        let polls = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&polls);
+        let (go, gates): (Vec<_>, Vec<_>) = (0..2).map(|_| crossbeam_channel::bounded::<()>(1)).unzip();
+        let (seen, begins) = channel();
+        let (report, reports) = channel();
+        let _handler = bus
+            .subscription("work")
+            .capacity(1)
+            .workers(2)
+            .handle(move |message| {
+                seen.send(**message).unwrap();
+                let bus = weak.upgrade().unwrap();
+                match **message {
+                    1 => {
+                        gates[0].recv().unwrap();
+                        let mut publishing = pin!(bus.publish_async("work", 4));
+                        let delivery = block_on(poll_fn(|context| {
+                            counted.fetch_add(1, Ordering::SeqCst);
+                            publishing.as_mut().poll(context)
+                        }));
+                        assert_eq!(counts(delivery.unwrap()), (0, 1));
+                    }
+                    2 => {
+                        gates[1].recv().unwrap();
+                        report.send(bus.drain(LONG).is_complete()).unwrap();
+                    }
+                    _ => {}
+                }
+            })
+            .unwrap();
+        for number in 1..=2 {
+            let _ = bus.publish("work", number).unwrap();
+            assert_eq!(begins.recv_timeout(LONG), Ok(number));
+        }
+        let _ = bus.publish("work", 3).unwrap();
+        go[0].send(()).unwrap();
+        wait_until("it has looked", || polls.load(Ordering::SeqCst) > 0);
+        go[1].send(()).unwrap();
+        assert_eq!(begins.recv_timeout(LONG / 2), Ok(3));
+        assert!(reports.recv_timeout(LONG).unwrap());
+        assert_eq!((bus.stats().dropped, bus.stats().handler_panics), (1, 0));
     });
 }
 

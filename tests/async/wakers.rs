@@ -75,12 +75,12 @@ fn each_meddler(bus: &Bus<u32>) -> [(Waker, Arc<AtomicUsize>); 2] {
 }
 
 /// Polls the future with a waker that meddles, lets something happen that calls the waker, and polls again.
-fn meddle<F: Future>(bus: &Bus<u32>, waiting: F, happens: impl FnOnce()) {
+fn meddle<F: Future, K>(bus: &Bus<u32>, waiting: F, happens: impl FnOnce() -> K) {
     let mut waiting = pin!(waiting);
     let [(using, used), (closing, _)] = each_meddler(bus);
     assert!(waiting.as_mut().poll(&mut Context::from_waker(&using)).is_pending());
     drop(using);
-    happens();
+    let _kept = happens();
     assert!(used.load(Ordering::SeqCst) > 0, "the waker was not called");
     let _ = waiting.as_mut().poll(&mut Context::from_waker(&closing));
 }
@@ -92,6 +92,9 @@ fn give_up<F: Future>(bus: &Bus<u32>, waiting: F) {
         let _ = waiting.as_mut().poll(&mut Context::from_waker(&waker));
     }
 }
+
+/// What ends a wait for room; hands the subscriber back if it has not left.
+type EndOfWait = fn(&Bus<u32>, Subscriber<u32>) -> Option<Subscriber<u32>>;
 
 /// A bus with a subscriber of `work` whose mailbox is full.
 fn full() -> (Bus<u32>, Subscriber<u32>) {
@@ -154,22 +157,34 @@ fn a_waker_may_use_the_bus_when_its_mailbox_ends() {
 #[test]
 fn a_waker_may_use_the_bus_when_room_comes_or_never_will() {
     within_limit(|| {
-        type Happens = fn(&Bus<u32>, Subscriber<u32>);
-        let happens: [Happens; 6] = [
-            |_, full| drop(full.recv().unwrap()),
-            |_, full| assert!(full.try_iter().count() > 0),
-            |_, full| drop(ByHand::new(full.recv_async()).ready().unwrap()),
-            |_, full| drop(full),
-            |_, full| assert!(full.unsubscribe() > 0),
-            |bus, _full| bus.close(),
+        fn stays(took: bool, full: Subscriber<u32>) -> Option<Subscriber<u32>> {
+            assert!(took);
+            Some(full)
+        }
+        let ends: [EndOfWait; 6] = [
+            |_, full| stays(full.recv().is_ok(), full),
+            |_, full| stays(full.try_iter().count() > 0, full),
+            |_, full| stays(ByHand::new(full.recv_async()).ready().is_ok(), full),
+            |_, full| {
+                drop(full);
+                None
+            },
+            |_, full| {
+                assert!(full.unsubscribe() > 0);
+                None
+            },
+            |bus, full| {
+                bus.close();
+                Some(full)
+            },
         ];
-        for happens in happens {
+        for end in ends {
             let (bus, subscriber) = full();
             let work = bus.publisher("work").unwrap();
-            meddle(&bus, work.publish_async(2), || happens(&bus, subscriber));
+            meddle(&bus, work.publish_async(2), || end(&bus, subscriber));
             let (bus, subscriber) = full();
             let work = bus.publisher("work").unwrap();
-            meddle(&bus, work.gather_async(2), || happens(&bus, subscriber));
+            meddle(&bus, work.gather_async(2), || end(&bus, subscriber));
             let (bus, _subscriber) = full();
             let work = bus.publisher("work").unwrap();
             give_up(&bus, work.publish_async(2));
@@ -262,6 +277,37 @@ fn a_waker_may_use_the_bus_when_an_answer_comes_or_never_will() {
     });
 }
 
+/// It looks at the very request whose answer it is called for.
+#[test]
+fn a_waker_may_look_at_its_own_request() {
+    within_limit(|| {
+        type End = fn(&Bus<u32>, &Message<u32>);
+        let ends: [End; 3] =
+            [|_, request| drop(request.reply(2)), |_, request| request.fail("x"), |bus, _| bus.close()];
+        for end in ends {
+            let bus = Bus::<u32>::new();
+            let service = bus.subscribe("ask").unwrap();
+            let looking = |request: &Message<u32>| {
+                let responder = request.responder().unwrap();
+                meddler(move || assert!(responder.reply(3).is_err() || responder.is_cancelled()))
+            };
+
+            let mut pending = Box::pin(bus.request("ask", 1).unwrap());
+            let request = service.recv().unwrap();
+            let (waker, wakes) = looking(&request);
+            assert!(pending.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            let mut replies = bus.gather("ask", 1).unwrap();
+            let gathered = service.recv().unwrap();
+            let (gathering, woken) = looking(&gathered);
+            assert!(replies.poll_next(&mut Context::from_waker(&gathering)).is_pending());
+
+            end(&bus, &request);
+            end(&bus, &gathered);
+            assert_eq!((wakes.load(Ordering::SeqCst), woken.load(Ordering::SeqCst)), (1, 1));
+        }
+    });
+}
+
 /// The bus goes with the last handle, which a waker holds; and the waker goes with the wait.
 #[test]
 fn a_waker_may_hold_the_last_handle_of_the_bus() {
@@ -323,7 +369,16 @@ fn replies_that_a_waker_drops_are_cancelled() {
 #[test]
 fn a_publish_that_its_waker_drops_at_the_end_is_not_lost() {
     within_limit(|| {
-        let ends: [fn(&Bus<u32>, Subscriber<u32>); 2] = [|bus, _full| bus.close(), |_, full| drop(full)];
+        let ends: [EndOfWait; 2] = [
+            |bus, full| {
+                bus.close();
+                Some(full)
+            },
+            |_, full| {
+                drop(full);
+                None
+            },
+        ];
         for end in ends {
             let (bus, subscriber) = full();
             let dead_letters = bus.dead_letters();
@@ -337,7 +392,7 @@ fn a_publish_that_its_waker_drops_at_the_end_is_not_lost() {
             let mut task: Task = Box::pin(async move { assert!(work.publish_async(2).await.is_ok()) });
             assert!(task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
             *publishing.lock().unwrap() = Some(task);
-            end(&bus, subscriber);
+            let _stays = end(&bus, subscriber);
             assert!(wakes.load(Ordering::SeqCst) > 0 && publishing.lock().unwrap().is_none());
             assert_eq!((bus.stats().dropped, dead_letters.len()), (0, 0));
         }
