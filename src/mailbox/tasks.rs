@@ -92,6 +92,9 @@ impl<T: Clone, R> Mailbox<T, R> {
         context: &mut Context<'_>,
     ) -> Poll<Result<Message<T, R>, RecvError>> {
         let mut received = self.try_recv();
+        if matches!(received, Err(TryRecvError::Empty)) && self.let_some_gather() {
+            received = self.try_recv();
+        }
         if matches!(received, Err(TryRecvError::Empty)) {
             self.tasks.receivers.enter(place, context.waker(), self.receivers_wait());
             received = self.try_recv();
