@@ -531,6 +531,35 @@ fn who_waits_is_woken_by_what_concerns_it_alone() {
     assert_eq!(wakes(), [1; 5]);
 }
 
+/// A future that moves to another task is woken there.
+#[test]
+fn the_waker_of_the_last_poll_is_the_one_that_is_called() {
+    /// Polls with two wakers; the second alone must be called.
+    fn moves<F: Future>(waiting: F, happens: impl FnOnce()) {
+        let mut waiting = pin!(waiting);
+        let [(first, before), (second, after)] = [(); 2].map(|()| meddler(|| ()));
+        for waker in [&first, &second] {
+            assert!(waiting.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
+        }
+        happens();
+        assert_eq!((before.load(Ordering::SeqCst), after.load(Ordering::SeqCst)), (0, 1));
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(&second)).is_ready());
+    }
+
+    let (bus, subscriber) = full();
+    let work = bus.publisher("work").unwrap();
+    moves(work.publish_async(2), || assert_eq!(*subscriber.recv().unwrap(), 1));
+    assert_eq!(*subscriber.recv().unwrap(), 2);
+    moves(subscriber.recv_async(), || bus.fire("work", 3));
+    let mut subscriber = subscriber;
+    moves(subscriber.next(), || bus.fire("work", 4));
+    let service = bus.subscribe("ask").unwrap();
+    let answer = |subscriber: &Subscriber<u32>| subscriber.recv().unwrap().reply(5).unwrap();
+    moves(bus.request("ask", 5).unwrap(), || answer(&service));
+    let mut replies = bus.gather("ask", 6).unwrap();
+    moves(replies.next(), || answer(&service));
+}
+
 /// Each message wakes those who wait for one; a burst wakes them once.
 #[test]
 fn a_burst_wakes_a_receiver_once() {
