@@ -18,6 +18,8 @@ use thiserror::Error;
 use crate::lifecycle::{EndsWithBus, Lifecycle, Phase, Registration};
 use crate::panic::catch;
 use crate::trace::Requesting;
+#[cfg(feature = "async")]
+use crate::waiters;
 
 /// What became of one request at one responder, or at all of them.
 pub(crate) enum Answer<R> {
@@ -90,7 +92,7 @@ impl Sleeper {
         match self {
             Self::Thread(_) => {}
             #[cfg(feature = "async")]
-            Self::Task(waker) => waker.wake(),
+            Self::Task(waker) => waiters::wake(waker),
         }
     }
 }
@@ -120,7 +122,7 @@ impl Collector {
 #[cfg(feature = "async")]
 impl EndsWithBus for Collector {
     fn bus_closed(&self) {
-        self.task().into_iter().for_each(Waker::wake);
+        self.task().into_iter().for_each(waiters::wake);
     }
 }
 
@@ -376,7 +378,7 @@ impl<R: Send> EndsWithBus for ReplySlot<R> {
 fn wake(collector: &Weak<Collector>) {
     // Not kept alive while the waker runs, which may drop the replies: the other responders must see that.
     let task = collector.upgrade().and_then(|collector| collector.task());
-    task.into_iter().for_each(Waker::wake);
+    task.into_iter().for_each(waiters::wake);
 }
 
 #[cfg(not(feature = "async"))]

@@ -8,6 +8,8 @@ use std::task::Waker;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::panic::catch;
+
 /// Those who wait, in the order in which they came.
 #[derive(Default)]
 pub(crate) struct Waiters {
@@ -99,7 +101,7 @@ impl Waiters {
     pub(crate) fn wake_one(&self, mark: Mark<'_>) {
         let list = self.list.lock();
         if let Some(waker) = pop(list, mark) {
-            waker.wake();
+            wake(waker);
         }
     }
 
@@ -110,13 +112,18 @@ impl Waiters {
         while list.entries.front().is_some_and(|(key, _)| *key < end) {
             let was_last = list.entries.len() == 1;
             let Some(waker) = pop(list, mark) else { return };
-            waker.wake();
+            wake(waker);
             if was_last {
                 return;
             }
             list = self.list.lock();
         }
     }
+}
+
+/// Calls a waker. What it throws is left alone: whoever wakes has others to wake, and work of its own to finish.
+pub(crate) fn wake(waker: Waker) {
+    let _ = catch(|| waker.wake());
 }
 
 /// Takes the first out and releases the lock.
@@ -195,6 +202,23 @@ mod tests {
         assert!(waiters.leave(&mut two.place, mark), "it has been woken");
         assert!(!waiters.leave(&mut two.place, mark), "and left");
         assert_eq!(byte.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_waker_that_panics_keeps_nobody_asleep() {
+        struct Panics;
+        impl Wake for Panics {
+            fn wake(self: Arc<Self>) {
+                panic!("a waker panics");
+            }
+        }
+        let (waiters, byte) = (Waiters::default(), AtomicU8::new(0));
+        let mark = Mark { byte: &byte, bit: 1 };
+        let mut task = task();
+        waiters.enter(&mut Place::default(), &Waker::from(Arc::new(Panics)), mark);
+        waiters.enter(&mut task.place, &task.waker, mark);
+        waiters.wake_all(mark);
+        assert_eq!(task.wakes(), 1);
     }
 
     /// Woken by `wake_all`, it enters again at once: it must not be woken for ever.

@@ -15,7 +15,7 @@ use crate::request::{PendingReply, ReplyRecvError};
 /// # Cancel safety
 ///
 /// Dropping a pending reply cancels the request, whether it is being awaited or not. One that is awaited by reference can
-/// be awaited again. After it was ready it has no other answer than `Unanswered`.
+/// be awaited again. After it was ready it has no answer any more: it says `Unanswered`, or again `Closed`.
 ///
 /// # Examples
 ///

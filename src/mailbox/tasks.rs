@@ -78,6 +78,11 @@ impl<T, R> Mailbox<T, R> {
         }
     }
 
+    /// The task has used the room that it waited for.
+    pub(crate) fn used_room(&self, place: &mut Place) {
+        self.tasks.publishers.leave(place, self.publishers_wait());
+    }
+
     /// The task waits for no message any more.
     pub(crate) fn needs_no_message(&self, place: &mut Place) {
         self.tasks.receivers.leave(place, self.receivers_wait());

@@ -91,7 +91,13 @@ impl<T: Clone, R> Unfinished<T, R> {
                     pass.copies.put_back(parcel);
                     index += 1;
                 }
-                offer => pass.settle(&self.full.remove(index).mailbox, offer),
+                offer => {
+                    let mut full = self.full.remove(index);
+                    if matches!(offer, Offer::Taken { .. }) {
+                        full.mailbox.used_room(&mut full.place);
+                    }
+                    pass.settle(&full.mailbox, offer);
+                }
             }
         }
         // No reader of its own mailbox will ever make room.
