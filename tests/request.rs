@@ -677,7 +677,7 @@ fn r13_on_reply_that_races_with_the_end_of_the_bus_is_told_of_it() {
     const CALLERS: usize = 4;
 
     within_limit(|| {
-        for round in 0..400_u64 {
+        for round in 0..200_u64 {
             let bus = Bus::<u32>::new();
             let service = bus.subscribe("ask").unwrap();
             let running = AtomicUsize::new(0);
