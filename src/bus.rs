@@ -540,7 +540,7 @@ impl<T, R> Bus<T, R> {
         Guard::from_inner(route)
     }
 
-    #[cfg(any(feature = "async", feature = "metrics"))]
+    #[cfg(any(feature = "async", feature = "metrics", feature = "testkit"))]
     pub(crate) fn core(&self) -> &Core<T, R> {
         &self.core
     }

@@ -16,6 +16,12 @@ use crate::tally::Tally;
 use crate::topic::Topic;
 use crate::traffic::Traffic;
 
+#[cfg(feature = "testkit")]
+mod watch;
+
+#[cfg(feature = "testkit")]
+pub(crate) use watch::Watching;
+
 /// The letters that a listener can have waiting; when one more comes, the oldest goes.
 pub(crate) const CAPACITY: usize = 1024;
 
@@ -226,18 +232,48 @@ struct Letters<T> {
     dropped: AtomicU64,
 }
 
-struct Listener<T> {
-    sender: Sender<DeadLetter<T>>,
-    letters: Weak<Letters<T>>,
+enum Listener<T> {
+    Reader(ReaderQueue<T>),
+    #[cfg(feature = "testkit")]
+    Watch(Arc<watch::Watch<T>>),
 }
 
 impl<T> Clone for Listener<T> {
     fn clone(&self) -> Self {
-        Self { sender: self.sender.clone(), letters: Weak::clone(&self.letters) }
+        match self {
+            Self::Reader(ReaderQueue { sender, letters }) => {
+                Self::Reader(ReaderQueue { sender: sender.clone(), letters: Weak::clone(letters) })
+            }
+            #[cfg(feature = "testkit")]
+            Self::Watch(watch) => Self::Watch(Arc::clone(watch)),
+        }
     }
 }
 
 impl<T> Listener<T> {
+    fn deliver(&self, letter: DeadLetter<T>) {
+        match self {
+            Self::Reader(queue) => queue.deliver(letter),
+            #[cfg(feature = "testkit")]
+            Self::Watch(watch) => watch(letter),
+        }
+    }
+
+    fn is_of(&self, letters: &Arc<Letters<T>>) -> bool {
+        match self {
+            Self::Reader(queue) => queue.letters.as_ptr() == Arc::as_ptr(letters),
+            #[cfg(feature = "testkit")]
+            Self::Watch(_) => false,
+        }
+    }
+}
+
+struct ReaderQueue<T> {
+    sender: Sender<DeadLetter<T>>,
+    letters: Weak<Letters<T>>,
+}
+
+impl<T> ReaderQueue<T> {
     /// Puts the letter in, for which the oldest may have to go. Never waits.
     fn deliver(&self, mut letter: DeadLetter<T>) {
         let mut evicted = VecDeque::new();
@@ -302,15 +338,16 @@ impl<T> Losses<T> {
     pub(crate) fn listen(self: &Arc<Self>) -> DeadLetters<T> {
         let (sender, queue) = bounded(CAPACITY);
         let letters = Arc::new(Letters { queue, dropped: AtomicU64::new(0) });
-        let listener = Listener { sender, letters: Arc::downgrade(&letters) };
-        let mut listeners = self.listeners.lock();
-        // After the end the sender is dropped here, and the new listener sees the end at once.
-        if let Some(listeners) = listeners.as_mut() {
-            listeners.push(listener);
-            self.listening.store(listeners.len(), Ordering::Relaxed);
-        }
-        drop(listeners);
+        self.add(Listener::Reader(ReaderQueue { sender, letters: Arc::downgrade(&letters) }));
         DeadLetters { letters, losses: Arc::downgrade(self), alive: Arc::new(()) }
+    }
+
+    fn add(&self, listener: Listener<T>) {
+        let mut listeners = self.listeners.lock();
+        // After the end the listener is dropped, and a reader sees the end at once.
+        let Some(listeners) = listeners.as_mut() else { return };
+        listeners.push(listener);
+        self.listening.store(listeners.len(), Ordering::Relaxed);
     }
 
     /// A bus is told apart by the address of its losses.
@@ -318,12 +355,11 @@ impl<T> Losses<T> {
         std::ptr::from_ref(self).addr()
     }
 
-    fn remove(&self, letters: &Arc<Letters<T>>) {
+    fn remove(&self, is_it: impl Fn(&Listener<T>) -> bool) {
         let mut listeners = self.listeners.lock();
         let mut removed = None;
         if let Some(listeners) = listeners.as_mut() {
-            if let Some(index) = listeners.iter().position(|listener| listener.letters.as_ptr() == Arc::as_ptr(letters))
-            {
+            if let Some(index) = listeners.iter().position(is_it) {
                 removed = Some(listeners.swap_remove(index));
             }
             self.listening.store(listeners.len(), Ordering::Relaxed);
@@ -596,7 +632,7 @@ impl<T> Drop for DeadLetters<T> {
     fn drop(&mut self) {
         self.asks();
         if let Some(losses) = self.losses.upgrade() {
-            losses.remove(&self.letters);
+            losses.remove(|listener| listener.is_of(&self.letters));
         }
     }
 }

@@ -35,22 +35,37 @@ pub(crate) fn drain(bus: &impl Drain, within: Duration) -> DrainReport {
     // A handler that drains its own bus cannot wait for itself, nor for another that does the same.
     let _unable = bus.unable();
     bus.refuse();
-    // Handlers may still publish for one another while they finish, also into queues that were just looked at. So two
-    // looks in a row have to find every queue empty and every worker idle, and no worker may have become busy from
-    // before the first until after the second: then nobody published during the second.
-    loop {
-        let activity = bus.activity();
-        let at_rest = bus.is_at_rest() && bus.is_at_rest() && bus.activity() == activity;
-        if at_rest || !pause.wait() {
-            break;
-        }
-    }
+    rest(bus, &mut pause);
     let queues = bus.queues();
     bus.close();
     // What came from publishers that were on their way is handled too: the threads end when their queues are empty.
     while bus.workers() > 0 && pause.wait() {}
     let left = queues.iter().map(|queue| queue()).sum();
     DrainReport { left, busy: bus.workers(), waited: started.elapsed() }
+}
+
+/// Waits until the queues are empty and the handlers idle; `false` if they are not in time. Nothing is refused meanwhile, so
+/// that this lasts only if nobody else publishes.
+#[cfg(feature = "testkit")]
+pub(crate) fn is_idle(bus: &impl Drain, within: Duration) -> bool {
+    let mut pause = Pause::new(Instant::now().checked_add(within));
+    let _unable = bus.unable();
+    rest(bus, &mut pause)
+}
+
+/// Handlers may still publish for one another while they finish, also into queues that were just looked at. So two looks in
+/// a row have to find every queue empty and every worker idle, and no worker may have become busy from before the first
+/// until after the second: then no handler published during the second. `false` if the time is over before that.
+fn rest(bus: &impl Drain, pause: &mut Pause) -> bool {
+    loop {
+        let activity = bus.activity();
+        if bus.is_at_rest() && bus.is_at_rest() && bus.activity() == activity {
+            return true;
+        }
+        if !pause.wait() {
+            return false;
+        }
+    }
 }
 
 /// Waits between looks: first very short, then longer, never past the deadline.

@@ -358,6 +358,12 @@ impl Hub {
         drain(&*self.shared, within)
     }
 
+    /// Whether every queue is empty and every handler idle, waited for at most this long.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn is_idle(&self, within: Duration) -> bool {
+        crate::drain::is_idle(&*self.shared, within)
+    }
+
     /// A handle that does not keep the hub alive, for closures that would keep their own bus open.
     ///
     /// # Examples

@@ -170,6 +170,19 @@
 //! request that is handled, across threads; a message that is no request carries nothing, and its `handle` has no
 //! parent. A subscriber runs under no lock of the bus. A span that it does not want costs a look at a flag.
 //!
+//! # Testing
+//!
+//! With the feature `testkit`, in `[dev-dependencies]`, the module `testkit` has what the tests of a program's own modules
+//! need. A module under test is given a bus, as in the program; around it are:
+//!
+//! | what | made by | it |
+//! | --- | --- | --- |
+//! | `Recorder` | `kit.record("order.>")?` | writes down messages, requests, losses and dead letters in order; `wait_for`, `assert_published`, `assert_nothing_more` fail with the list |
+//! | `Script` | `kit.reply_to("price.*")?.with(350).then_fail("out of stock")` | answers in place of another module |
+//! | faults | `kit.panic_on("order.*", 3)?`, `kit.always_full("order.*", Overflow::Block)?` | a handler that panics, a mailbox that is full |
+//!
+//! `kit.wait_until_idle(within)` waits until everything is handled. A complete test is in the documentation of the module.
+//!
 //! # Your code and the bus's locks
 //!
 //! No lock of the bus is held while code of yours runs: `Clone` and `Drop` of payloads, filters, handlers, callbacks.
@@ -184,6 +197,7 @@
 //! | --- | --- | --- |
 //! | `async` | futures, streams and handlers that are tasks, on any runtime | futures-core, futures-timer |
 //! | `metrics` | [`record_metrics`](#metrics), for the recorder of the metrics crate | metrics |
+//! | `testkit` | the module [`testkit`](#testing), for the tests of your modules | nothing |
 //! | `tracing` | [spans](#spans), for the subscriber of the tracing crate | tracing |
 //!
 //! # Errors
@@ -228,6 +242,8 @@ mod stopwatch;
 mod subscriber;
 mod subscription;
 mod tally;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 mod text;
 mod topic;
 mod topic_map;

@@ -21,7 +21,7 @@ use crate::message::Message;
 use crate::panic::catch;
 use crate::queue::{Addressed, QueueReceiver};
 use crate::tally::Tally;
-use crate::topic::Pattern;
+use crate::topic::{Pattern, Topic};
 
 #[cfg(not(feature = "async"))]
 mod no_tasks;
@@ -86,8 +86,11 @@ pub(crate) struct Filter<T> {
     /// Its type, if that says all there is to say: a closure that captures nothing is the same as any other of its
     /// type.
     pub(crate) id: Option<TypeId>,
-    pub(crate) accepts: Box<dyn Fn(&T) -> bool + Send + Sync>,
+    pub(crate) accepts: Box<Accepts<T>>,
 }
+
+/// Told the topic, the payload, and whether it is a request. The user's closures look at the payload alone.
+pub(crate) type Accepts<T> = dyn Fn(&Topic, &T, bool) -> bool + Send + Sync;
 
 /// Whether a mailbox takes messages.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -266,11 +269,11 @@ impl<T, R> Mailbox<T, R> {
         self.members.load(Ordering::Relaxed)
     }
 
-    /// Whether the filter lets the payload through. A filter that panics does not.
+    /// Whether the filter lets the message through. A filter that panics does not.
     #[inline]
-    pub(crate) fn accepts(&self, payload: &T) -> bool {
+    pub(crate) fn accepts(&self, topic: &Topic, payload: &T, is_request: bool) -> bool {
         let Some(filter) = &self.filter else { return true };
-        catch(|| (filter.accepts)(payload)).unwrap_or_else(|_| {
+        catch(|| (filter.accepts)(topic, payload, is_request)).unwrap_or_else(|_| {
             self.losses.filter_panics.fetch_add(1, Ordering::Relaxed);
             false
         })
@@ -577,7 +580,7 @@ impl<T: Clone, R> Mailbox<T, R> {
         self.message_left();
         let retained = envelope.is_retained();
         let mut message = envelope.into_message(topic);
-        if retained && !self.accepts(message.payload()) {
+        if retained && !self.accepts(message.topic(), message.payload(), false) {
             return None;
         }
         self.look_behind();

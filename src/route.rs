@@ -374,7 +374,7 @@ impl<'a, T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S
         let mailboxes = held.as_ref().map_or(&[][..], |route| &route.mailboxes[..]);
         for (index, sender) in mailboxes.iter().enumerate().skip(next) {
             let Some(original) = &self.copies.original else { break };
-            if sender.mailbox.accepts(&original.payload) {
+            if sender.mailbox.accepts(self.topic, &original.payload, original.reply.is_some()) {
                 if let Some((index, sender)) = previous.replace((index, sender)) {
                     self.offer(index, sender, false);
                 }

@@ -13,6 +13,8 @@ use crate::message::Message;
 use crate::retry::Retry;
 use crate::subscriber::Subscriber;
 use crate::topic::Pattern;
+#[cfg(feature = "testkit")]
+use crate::topic::Topic;
 
 /// A handler with one thread: its closure may change what it captures. See [`SubscriptionBuilder::handle`].
 ///
@@ -130,6 +132,31 @@ where
         let core = Arc::downgrade(&self.core);
         let mailbox = self.attach()?;
         Ok(Subscriber::new(mailbox, core))
+    }
+
+    /// Takes no message, but has `watch` look at each that is offered: its topic, its payload, whether it is a request. It
+    /// looks on the publishing thread, before any mailbox that was made later has the message.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn watch(
+        mut self,
+        watch: impl Fn(&Topic, &T, bool) + Send + Sync + 'static,
+    ) -> Result<Subscriber<T, R>, SubscribeError> {
+        let accepts = move |topic: &Topic, payload: &T, is_request: bool| {
+            watch(topic, payload, is_request);
+            false
+        };
+        self.filter = Some(Filter { id: None, accepts: Box::new(accepts) });
+        self.open()
+    }
+
+    /// A mailbox that nobody will ever read, until the result is dropped; no drain waits for it. Unlike all others it may
+    /// have a capacity of 0: then it is full from the beginning.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn open_unread(self) -> Result<impl Send + Sync + 'static, SubscribeError> {
+        let core = Arc::downgrade(&self.core);
+        let mailbox = self.attach_with_any_capacity()?;
+        let unread = mailbox.is_not_read();
+        Ok((Subscriber::new(mailbox, core), unread))
     }
 
     /// Calls `f` with every message, on a thread of its own.
@@ -427,7 +454,7 @@ where
         F: Fn(&T) -> bool + Send + Sync + 'static,
     {
         let id = (size_of::<F>() == 0).then(TypeId::of::<F>);
-        self.filter = Some(Filter { id, accepts: Box::new(f) });
+        self.filter = Some(Filter { id, accepts: Box::new(move |_, payload, _| f(payload)) });
         self
     }
 
@@ -499,6 +526,10 @@ where
         if !(1..=MAX_CAPACITY).contains(&self.capacity) {
             return Err(SubscribeError::Capacity { capacity: self.capacity, limit: MAX_CAPACITY });
         }
+        self.attach_with_any_capacity()
+    }
+
+    fn attach_with_any_capacity(self) -> Result<Arc<Mailbox<T, R>>, SubscribeError> {
         let mut patterns = self.patterns?;
         patterns.sort_unstable();
         patterns.dedup();

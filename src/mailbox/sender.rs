@@ -288,7 +288,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
         let payload = envelope.into_parcel().payload;
         if retained {
             // One that the filter would have rejected is nobody's loss.
-            if !mailbox.accepts(&payload) {
+            if !mailbox.accepts(&topic, &payload, false) {
                 return 0;
             }
             self.count_evicted();

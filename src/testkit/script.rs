@@ -1,0 +1,240 @@
+//! Responders that answer as a script says.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::RecvTimeoutError;
+use parking_lot::Mutex;
+
+use super::recorded::What;
+use super::recorder::Tapes;
+use crate::lifecycle::EndSignal;
+use crate::message::Message;
+
+/// What a scripted responder answers, one request after the other. Made by [`TestKit::reply_to`](super::TestKit::reply_to).
+///
+/// Each of [`with`](Self::with), [`by`](Self::by), [`then_fail`](Self::then_fail) and [`then_ignore`](Self::then_ignore)
+/// is one answer, for one request, in the order in which they are written down; the last one is for all requests that come
+/// after it too. A script without an answer fails every request.
+///
+/// The responder is a handler with one thread: it answers requests in turn, and ignores messages that are no requests.
+/// **Dropping the script** changes nothing; the responder goes on until the kit is dropped.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tramline::Bus;
+/// use tramline::testkit::TestKit;
+///
+/// let bus = Bus::<&str, u32>::builder().build();
+/// let kit = TestKit::new(&bus);
+/// kit.reply_to("price.*")?.with(350).with(360).after(Duration::from_millis(5)).then_fail("out of stock");
+///
+/// assert_eq!(bus.request("price.tea", "a pound")?.wait()?, 350);
+/// assert_eq!(bus.request("price.tea", "a pound")?.wait()?, 360); // 5 ms later
+/// for _ in 0..2 {
+///     let error = bus.request("price.tea", "a pound")?.wait().unwrap_err();
+///     assert_eq!(error.to_string(), "the request failed: out of stock");
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Script<T, R> {
+    shared: Arc<Shared<T, R>>,
+}
+
+/// What the script shares with its responder.
+pub(super) struct Shared<T, R> {
+    tapes: Arc<Tapes<T>>,
+    /// Ends with the kit.
+    end: EndSignal,
+    steps: Mutex<Steps<T, R>>,
+}
+
+struct Steps<T, R> {
+    list: Vec<Step<T, R>>,
+    /// The one for the next request, unless that is beyond the last.
+    next: usize,
+}
+
+struct Step<T, R> {
+    answer: Answer<T, R>,
+    pause: Duration,
+}
+
+/// Makes the reply to a payload, and its text.
+type Make<T, R> = dyn FnMut(&T) -> (R, String) + Send;
+
+enum Answer<T, R> {
+    Reply(Box<Make<T, R>>),
+    Fail(String),
+    Ignore,
+}
+
+impl<T: 'static, R: 'static> Script<T, R> {
+    pub(super) fn new(tapes: &Arc<Tapes<T>>, end: &EndSignal) -> Self {
+        let steps = Mutex::new(Steps { list: Vec::new(), next: 0 });
+        Self { shared: Arc::new(Shared { tapes: Arc::clone(tapes), end: end.clone(), steps }) }
+    }
+
+    pub(super) fn shared(&self) -> Arc<Shared<T, R>> {
+        Arc::clone(&self.shared)
+    }
+
+    fn step(self, answer: Answer<T, R>) -> Self {
+        self.shared.steps.lock().list.push(Step { answer, pause: Duration::ZERO });
+        self
+    }
+
+    /// One answer: this reply.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let kit = tramline::testkit::TestKit::new(&bus);
+    /// kit.reply_to("double")?.with(42);
+    /// assert_eq!(bus.request("double", 21)?.wait()?, 42);
+    /// assert_eq!(bus.request("double", 8)?.wait()?, 42); // the last answer is for all that follow
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with(self, reply: R) -> Self
+    where
+        R: Clone + fmt::Debug + Send + 'static,
+    {
+        self.by(move |_| reply.clone())
+    }
+
+    /// One answer: what `f` makes of the request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let kit = tramline::testkit::TestKit::new(&bus);
+    /// kit.reply_to("double")?.by(|n| 2 * n);
+    /// assert_eq!(bus.request("double", 21)?.wait()?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn by(self, mut f: impl FnMut(&T) -> R + Send + 'static) -> Self
+    where
+        R: fmt::Debug,
+    {
+        self.step(Answer::Reply(Box::new(move |payload: &T| {
+            let reply = f(payload);
+            let text = format!("{reply:?}");
+            (reply, text)
+        })))
+    }
+
+    /// One answer: there will be no reply, and why. Its caller gets `Failed`. It may be the first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let kit = tramline::testkit::TestKit::new(&bus);
+    /// kit.reply_to("divide")?.then_fail("by zero");
+    /// assert_eq!(bus.request("divide", 0)?.wait().unwrap_err().to_string(), "the request failed: by zero");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn then_fail(self, why: impl Into<String>) -> Self {
+        self.step(Answer::Fail(why.into()))
+    }
+
+    /// One request is dropped without an answer. Its caller gets `Unanswered`, if nobody else answers. It may be the first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let kit = tramline::testkit::TestKit::new(&bus);
+    /// kit.reply_to("double")?.then_ignore().with(42);
+    /// assert!(bus.request("double", 21)?.wait().unwrap_err().is_unanswered());
+    /// assert_eq!(bus.request("double", 21)?.wait()?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn then_ignore(self) -> Self {
+        self.step(Answer::Ignore)
+    }
+
+    /// The answer before this comes so long after its request was taken. Other requests wait meanwhile; the end of the kit
+    /// cuts it short, and leaves the request unanswered.
+    ///
+    /// # Panics
+    ///
+    /// If there is no answer before this.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let kit = tramline::testkit::TestKit::new(&bus);
+    /// kit.reply_to("double")?.with(42).after(Duration::from_secs(60));
+    /// let error = bus.request("double", 21)?.wait_timeout(Duration::from_millis(1)).unwrap_err();
+    /// assert!(error.is_timeout());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn after(self, pause: Duration) -> Self {
+        let mut steps = self.shared.steps.lock();
+        match steps.list.last_mut() {
+            Some(step) => step.pause = pause,
+            None => panic!("`after` has no answer before it to delay"),
+        }
+        drop(steps);
+        self
+    }
+}
+
+impl<T, R> Shared<T, R> {
+    /// Answers one request. Runs on the one thread of the responder.
+    pub(super) fn answer(&self, message: &Message<T, R>) {
+        if !message.is_request() {
+            return;
+        }
+        let Some((index, mut step)) = self.take() else {
+            return self.fail(message, "the script has no answer");
+        };
+        // Nothing is ever sent: it ends in time, or with the kit.
+        if !step.pause.is_zero() && self.end.recv_timeout(step.pause) != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
+        // Written down before it is given, so that what the caller makes of it comes behind it.
+        match &mut step.answer {
+            Answer::Reply(make) => {
+                let (reply, text) = make(message.payload());
+                self.tapes.write(message.topic(), || What::Replied(text.clone()));
+                // The caller may have gone, or another responder been first.
+                let _ = message.reply(reply);
+            }
+            Answer::Fail(why) => self.fail(message, why),
+            Answer::Ignore => self.tapes.write(message.topic(), || What::Ignored),
+        }
+        self.steps.lock().list[index] = step;
+    }
+
+    fn fail(&self, message: &Message<T, R>, why: &str) {
+        self.tapes.write(message.topic(), || What::Refused(why.to_owned()));
+        message.fail(why);
+    }
+
+    /// The step for the next request, out of its place while its closure runs; if that panics, the place stays as it is left
+    /// here.
+    fn take(&self) -> Option<(usize, Step<T, R>)> {
+        let mut steps = self.steps.lock();
+        let index = steps.next.min(steps.list.len().checked_sub(1)?);
+        steps.next = index + 1;
+        let empty = Step { answer: Answer::Fail("its closure has panicked".to_owned()), pause: Duration::ZERO };
+        Some((index, std::mem::replace(&mut steps.list[index], empty)))
+    }
+}
+
+impl<T, R> fmt::Debug for Script<T, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Script").field("answers", &self.shared.steps.lock().list.len()).finish_non_exhaustive()
+    }
+}
