@@ -868,6 +868,23 @@ fn panic_poison_and_shutdown() {
             works("a panic in Drop at the end of a subscription");
         }
         {
+            // Of several that are left behind, one that panics keeps none of the others.
+            let letters = bus.dead_letters();
+            let (kept, before) = (alive.load(Ordering::SeqCst), bus.stats().abandoned);
+            let full = bus.subscription("broken").capacity(8).open().unwrap();
+            for n in 0..8 {
+                let _ = bus.publish("broken", fragile(false, n % 3 == 0)).unwrap();
+                let _ = bus.publish("unheard", fragile(false, n % 3 == 0)).unwrap();
+            }
+            let mut leaving = Some(full);
+            panics(&mut || drop(leaving.take()));
+            assert_eq!(bus.stats().abandoned - before, 8, "all are counted");
+            let mut leaving = Some(letters);
+            panics(&mut || drop(leaving.take()));
+            assert_eq!(alive.load(Ordering::SeqCst), kept, "what is left behind is dropped, or leaked");
+            works("panics in Drop of several");
+        }
+        {
             let broken = bus.subscription("broken").filter(|_| panic!("a filter")).open().unwrap();
             assert!(bus.publish("broken", fragile(false, false)).unwrap().is_unheard());
             drop(broken);
