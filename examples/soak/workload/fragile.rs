@@ -9,7 +9,7 @@ use std::time::Duration;
 use tramline::{Bus, Handler, Overflow, Subscriber};
 
 use super::ledger::{Checks, Sum};
-use super::{Chance, Crew, LONG, Token, panic_on_purpose};
+use super::{Chance, Crew, LONG, Token, panic_on_purpose, wait_for_threads_of};
 
 struct Glass {
     sound: bool,
@@ -165,8 +165,11 @@ fn churn(post: &Post, mut chance: Chance) {
         let builder =
             bus.subscription("glass.*").also("kept").overflow(overflow).capacity(1 + chance.below(4) as usize);
         let leaves = if chance.one_in(3) {
-            let handler = builder.handle(|_| {}).expect("it is open");
+            let closure = Arc::new(());
+            let of_closure = Arc::clone(&closure);
+            let handler = builder.handle(move |_| drop(Arc::clone(&of_closure))).expect("it is open");
             let _ = catch_unwind(AssertUnwindSafe(|| handler.stop(Duration::from_micros(200))));
+            wait_for_threads_of(&closure);
             continue;
         } else {
             builder.retained().open().expect("it is open")

@@ -148,6 +148,15 @@ impl Drop for Token {
     }
 }
 
+/// Waits until the threads of a handler have let go of its closure, which has the other of the two.
+fn wait_for_threads_of(closure: &Arc<()>) {
+    let patience = Instant::now() + LONG;
+    while Arc::strong_count(closure) > 1 {
+        assert!(Instant::now() < patience, "the threads of a handler do not end");
+        thread::yield_now();
+    }
+}
+
 /// A fault that is meant. It does not pass the panic hook, which would print it.
 fn panic_on_purpose() -> ! {
     std::panic::resume_unwind(Box::new("on purpose"))
@@ -165,9 +174,8 @@ fn threads() -> u64 {
     0
 }
 
-/// More threads than the work ever has: 60 of its own, and those of handlers that come and go, of which some finish what
-/// is in their hands when the next have begun.
-const MOST_THREADS: u64 = 150;
+/// More threads than the work ever has: 60 of its own, and 13 of handlers that come and go.
+const MOST_THREADS: u64 = 90;
 
 /// More than that is not left of the first use of anything.
 const SLACK: usize = 512 * 1024;

@@ -8,7 +8,7 @@ use crossbeam_channel::Select;
 use tramline::{Bus, Handler, Message, Overflow, Publisher, Retry, Subscriber, SubscriptionBuilder};
 
 use super::ledger::{Account, Checks, Lane, Sum};
-use super::{Chance, Crew, LONG, Token, panic_on_purpose};
+use super::{Chance, Crew, LONG, Token, panic_on_purpose, wait_for_threads_of};
 
 /// The lanes, and what their mailboxes do when they are full.
 const LANES: [(&str, Overflow); 4] = [
@@ -396,7 +396,10 @@ fn churn(post: &Post, mut chance: Chance) {
 fn churn_handler(post: &Post, lane: usize, builder: SubscriptionBuilder<Load, Load>, chance: &mut Chance) {
     let ledger = Arc::clone(&post.ledger);
     let workers = 1 + chance.below(3) as usize;
+    let closure = Arc::new(());
+    let of_closure = Arc::clone(&closure);
     let handler = builder.workers(workers).handle(move |load| {
+        let _ = &of_closure;
         ledger.lanes[lane].received.one();
         match load.fate {
             Fate::Panics => {
@@ -420,6 +423,8 @@ fn churn_handler(post: &Post, lane: usize, builder: SubscriptionBuilder<Load, Lo
         1 => drop(handler.stop(Duration::ZERO)),
         _ => drop(handler.stop(LONG)),
     }
+    // Who drops a handler does not wait for its threads. There would be ever more of them.
+    wait_for_threads_of(&closure);
 }
 
 fn read_for_a_while(subscriber: &Subscriber<Load>, chance: &mut Chance, received: impl Fn(u64)) {
