@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::loss::{Dropped, Loss};
+use crate::panic::drop_each;
 use crate::tally::Tally;
 use crate::topic::Topic;
 use crate::traffic::Traffic;
@@ -230,6 +231,13 @@ impl<T> fmt::Debug for DeadLetter<T> {
 struct Letters<T> {
     queue: Receiver<DeadLetter<T>>,
     dropped: AtomicU64,
+}
+
+impl<T> Drop for Letters<T> {
+    fn drop(&mut self) {
+        // One by one: the channel would leak the rest when the payload of one panics.
+        drop_each(self.queue.try_iter(), |_| {});
+    }
 }
 
 enum Listener<T> {

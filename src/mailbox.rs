@@ -18,7 +18,7 @@ use crate::dead_letter::Losses;
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::lifecycle::{Counted, EndSignal, EndTrigger};
 use crate::message::Message;
-use crate::panic::catch;
+use crate::panic::{catch, drop_each};
 use crate::queue::{Addressed, QueueReceiver};
 use crate::tally::Tally;
 use crate::topic::{Pattern, Topic};
@@ -290,11 +290,12 @@ impl<T, R> Mailbox<T, R> {
     }
 
     fn discard(&self) -> usize {
-        let count = std::iter::from_fn(|| self.queue.try_recv().ok()).count();
-        if count > 0 {
-            self.losses.abandoned.fetch_add(count as u64, Ordering::Relaxed);
-        }
-        count
+        // One by one: the channel would leave the rest where it is when one of them panics, and nobody would count it.
+        drop_each(std::iter::from_fn(|| self.queue.try_recv().ok()), |count| {
+            if count > 0 {
+                self.losses.abandoned.fetch_add(count as u64, Ordering::Relaxed);
+            }
+        })
     }
 
     pub(crate) fn is_overflowed(&self) -> bool {

@@ -1,0 +1,594 @@
+//! Publishing, in every way, to mailboxes of every kind.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Select;
+use tramline::{Bus, Handler, Message, Overflow, Publisher, Retry, Subscriber, SubscriptionBuilder};
+
+use super::ledger::{Account, Checks, Lane, Sum};
+use super::{Chance, Crew, LONG, Token, panic_on_purpose, wait_for_threads_of};
+
+/// The lanes, and what their mailboxes do when they are full.
+const LANES: [(&str, Overflow); 4] = [
+    ("block", Overflow::Block),
+    ("newest", Overflow::DropNewest),
+    ("oldest", Overflow::DropOldest),
+    ("strict", Overflow::Disconnect),
+];
+const OLDEST: usize = 2;
+const STRICT: usize = 3;
+
+/// Topics with a retained value.
+const KEPT: u64 = 4;
+
+/// What a handler does with a message.
+#[derive(Clone, Copy)]
+enum Fate {
+    Fine,
+    Fails,
+    FailsOnce,
+    Panics,
+}
+
+struct Load {
+    number: u64,
+    fate: Fate,
+    /// Published by a handler, which publishes nothing for it.
+    derived: bool,
+    attempts: AtomicU32,
+    alive: Token,
+}
+
+impl Clone for Load {
+    fn clone(&self) -> Self {
+        Self { attempts: AtomicU32::new(0), alive: self.alive.clone(), ..*self }
+    }
+}
+
+#[derive(Default)]
+struct Ledger {
+    lanes: [Lane; 4],
+    /// A publish waits so long at most.
+    timed: Lane,
+    timeouts: Sum,
+    kept: Lane,
+    began_with: Sum,
+    work: Lane,
+    fired: Sum,
+    cancelled: Sum,
+    /// The mailboxes that stay: one a lane but the last, one for all lanes, and four for what is fired.
+    stays: [Account; 3],
+    audit: Account,
+    of_fired: [Account; 4],
+    letters: Sum,
+    letters_lost: Sum,
+    handler_failures: Sum,
+    handler_panics: Sum,
+    /// Subscriptions and handlers that came and went, and how many of them left messages behind.
+    came: Sum,
+    left_early: Sum,
+    overflowed: Sum,
+}
+
+pub(crate) struct Traffic {
+    bus: Bus<Load>,
+    ledger: Arc<Ledger>,
+    handler: Option<Handler>,
+}
+
+/// What each of the threads has.
+#[derive(Clone)]
+struct Post {
+    bus: Bus<Load>,
+    ledger: Arc<Ledger>,
+    stop: Arc<AtomicBool>,
+    alive: Arc<AtomicI64>,
+}
+
+impl Post {
+    fn load(&self, number: u64, fate: Fate) -> Load {
+        Load { number, fate, derived: false, attempts: AtomicU32::new(0), alive: Token::new(&self.alive) }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+pub(crate) fn start(seed: u64, stop: &Arc<AtomicBool>, alive: &Arc<AtomicI64>, crew: &mut Crew) -> Traffic {
+    let bus = Bus::<Load>::builder().name("traffic").capacity(8).build();
+    let ledger = Arc::<Ledger>::default();
+    let post = Post { bus: bus.clone(), ledger: Arc::clone(&ledger), stop: Arc::clone(stop), alive: Arc::clone(alive) };
+    let mut threads = 100;
+    let mut chance = || {
+        threads += 1;
+        Chance::new(seed, threads)
+    };
+
+    // Before anything is published: all that stays.
+    let letters = bus.dead_letters();
+    let counts = Arc::clone(&ledger);
+    crew.reads(move || {
+        counts.letters.add(letters.iter().count() as u64);
+        counts.letters_lost.add(letters.dropped());
+    });
+    for (lane, (name, overflow)) in LANES.into_iter().enumerate().take(STRICT) {
+        let subscriber =
+            bus.subscription(format!("{name}.>")).capacity(16).overflow(overflow).open().expect("it is open");
+        let (ledger, chance) = (Arc::clone(&ledger), chance());
+        crew.reads(move || {
+            read_to_the_end(&subscriber, chance, &ledger.stays[lane], || ledger.lanes[lane].received.one());
+        });
+    }
+    for _ in 0..2 {
+        let (member, ledger, chance) = (audit(&bus).open().expect("it is open"), Arc::clone(&ledger), chance());
+        // Counted to one of the lanes: what counts is the sum of all.
+        crew.reads(move || read_to_the_end(&member, chance, &ledger.audit, || ledger.lanes[0].received.one()));
+    }
+    {
+        // Ends again and again, and begins anew.
+        let (weak, ledger, mut chance) = (bus.downgrade(), Arc::clone(&ledger), chance());
+        let open =
+            move |bus: &Bus<Load>| bus.subscription("strict.>").capacity(32).overflow(Overflow::Disconnect).open();
+        let first = open(&bus).expect("it is open");
+        crew.reads(move || {
+            let mut reader = Some(first);
+            while let Some(subscriber) = reader.take() {
+                let error = loop {
+                    match subscriber.recv() {
+                        Ok(_) => ledger.lanes[STRICT].received.one(),
+                        Err(error) => break error,
+                    }
+                    chance.dawdle();
+                };
+                if error.is_overflowed() {
+                    ledger.overflowed.one();
+                    reader = weak.upgrade().and_then(|bus| open(&bus).ok());
+                }
+            }
+        });
+    }
+    for index in 0..4 {
+        let overflow = [Overflow::Block, Overflow::DropNewest, Overflow::DropOldest, Overflow::Block][index];
+        let builder = bus.subscription("fired").capacity(4).overflow(overflow);
+        let counts = Arc::clone(&ledger);
+        let rejects = move |load: &Load| {
+            let rejected = load.number % 2 == 1;
+            counts.of_fired[3].filtered.add(u64::from(rejected));
+            !rejected
+        };
+        let builder = if index == 3 { builder.filter(rejects) } else { builder };
+        let (subscriber, ledger, chance) = (builder.open().expect("it is open"), Arc::clone(&ledger), chance());
+        crew.reads(move || read_to_the_end(&subscriber, chance, &ledger.of_fired[index], || {}));
+    }
+    for _ in 0..2 {
+        let member = bus.subscription("timed").group("timed").capacity(2).open().expect("it is open");
+        let (ledger, mut chance) = (Arc::clone(&ledger), chance());
+        crew.reads(move || {
+            member.iter().for_each(|_| {
+                ledger.timed.received.one();
+                chance.dawdle();
+            });
+        });
+    }
+    let handler = work(&post);
+    for topic in 0..KEPT {
+        let delivery = bus.retain(format!("kept.{topic}"), post.load(topic, Fate::Fine));
+        ledger.kept.count(1, delivery.unwrap_or_else(|_| unreachable!("it is open")));
+    }
+
+    for thread in 0..3 {
+        let (post, chance) = (post.clone(), chance());
+        crew.active(move || publish_to_lanes(&post, chance, thread));
+    }
+    let roles: [fn(&Post, Chance); 9] =
+        [churn, churn, churn, churn, publish_timed, publish_kept, churn_kept, publish_work, fire];
+    for role in roles {
+        let (post, chance) = (post.clone(), chance());
+        crew.active(move || role(&post, chance));
+    }
+    Traffic { bus, ledger, handler: Some(handler) }
+}
+
+/// The group that gets everything of all lanes.
+fn audit(bus: &Bus<Load>) -> SubscriptionBuilder<Load, Load> {
+    let builder = bus.subscription("block.>").group("audit").capacity(64);
+    LANES[1..].iter().fold(builder, |builder, (name, _)| builder.also(format!("{name}.>")))
+}
+
+/// Receives in every way that there is.
+fn read_to_the_end(subscriber: &Subscriber<Load>, mut chance: Chance, account: &Account, each: impl Fn()) {
+    let mut messages = Vec::new();
+    let mut is_open = true;
+    while is_open {
+        is_open = match chance.below(6) {
+            0 => subscriber.recv_many(&mut messages, 3).is_ok(),
+            1 => {
+                let mut select = Select::new();
+                subscriber.register(&mut select);
+                let operation = select.select();
+                subscriber.complete(operation).map(|message| messages.push(message)).is_ok()
+            }
+            2 => subscriber.recv_timeout(LONG).map(|message| messages.push(message)).is_ok(),
+            3 => receive_in_a_task(subscriber, &mut messages),
+            4 => {
+                messages.extend(subscriber.try_iter().take(2));
+                true
+            }
+            _ => subscriber.recv().map(|message| messages.push(message)).is_ok(),
+        };
+        for message in messages.drain(..) {
+            account.received.one();
+            account.told.add(message.lost_before());
+            each();
+            chance.dawdle();
+        }
+    }
+    // The same for all members of a group: nobody publishes any more.
+    account.dropped.set(subscriber.dropped());
+    account.left.set(subscriber.len() as u64);
+}
+
+/// Some futures are dropped before they are ready, and must take nothing with them.
+#[cfg(feature = "async")]
+fn receive_in_a_task(subscriber: &Subscriber<Load>, messages: &mut Vec<Message<Load>>) -> bool {
+    use futures_lite::future::{block_on, poll_once};
+
+    if let Some(received) = block_on(poll_once(subscriber.recv_async())) {
+        return received.map(|message| messages.push(message)).is_ok();
+    }
+    block_on(subscriber.recv_async()).map(|message| messages.push(message)).is_ok()
+}
+
+#[cfg(not(feature = "async"))]
+fn receive_in_a_task(subscriber: &Subscriber<Load>, messages: &mut Vec<Message<Load>>) -> bool {
+    subscriber.recv().map(|message| messages.push(message)).is_ok()
+}
+
+/// A handler with workers and retries that fails, panics, and publishes, also into its own mailbox.
+fn work(post: &Post) -> Handler {
+    let (weak, ledger) = (post.bus.downgrade(), Arc::clone(&post.ledger));
+    let handler = post.bus.subscription("work").workers(3).retry(Retry::fixed(1, Duration::ZERO)).name("work");
+    let handler = handler.handle(move |message| {
+        let first = message.attempts.fetch_add(1, Ordering::Relaxed) == 0;
+        if first {
+            ledger.work.received.one();
+        }
+        match message.fate {
+            Fate::Fails => {
+                ledger.handler_failures.add(u64::from(first));
+                return Err("it always fails");
+            }
+            Fate::FailsOnce if first => return Err("it fails once"),
+            Fate::Panics => {
+                ledger.handler_panics.one();
+                panic_on_purpose();
+            }
+            Fate::Fine | Fate::FailsOnce => {}
+        }
+        if let (false, Some(bus)) = (message.derived, weak.upgrade()) {
+            let derived = || Load { derived: true, fate: Fate::Fine, ..message.payload().clone() };
+            if message.number % 7 == 0 {
+                if let Ok(delivery) = bus.publish("work", derived()) {
+                    ledger.work.count(1, delivery);
+                }
+            }
+            if message.number % 5 == 0 {
+                ledger.fired.one();
+                bus.fire("fired", derived());
+            }
+        }
+        Ok(())
+    });
+    handler.expect("it is open")
+}
+
+fn topic(lane: usize, chance: &mut Chance) -> String {
+    format!("{}.{}.{}", LANES[lane].0, chance.below(3), chance.below(3))
+}
+
+fn pattern(lane: usize, chance: &mut Chance) -> String {
+    let name = LANES[lane].0;
+    match chance.below(4) {
+        0 => topic(lane, chance),
+        1 => format!("{name}.*.{}", chance.below(3)),
+        2 => format!("{name}.{}.>", chance.below(3)),
+        _ => format!("{name}.>"),
+    }
+}
+
+fn publish_to_lanes(post: &Post, mut chance: Chance, thread: u64) {
+    let mut publishers: Vec<Publisher<Load>> = Vec::new();
+    let mut number = thread << 48;
+    while !post.is_over() {
+        let lane = chance.below(4) as usize;
+        number += 1;
+        let load = post.load(number, fate(&mut chance));
+        let topic = topic(lane, &mut chance);
+        let counts = &post.ledger.lanes[lane];
+        let delivery = match chance.below(6) {
+            // Never where it could not be told what is dropped.
+            0 if lane < OLDEST => post.bus.try_publish(topic, load),
+            1 | 2 => {
+                // Handles that are kept for a while.
+                if publishers.len() > 8 {
+                    publishers.swap_remove(chance.below(8) as usize);
+                }
+                let publisher = post.bus.publisher(topic).expect("a valid topic");
+                publishers.push(publisher.clone());
+                publisher.publish(load)
+            }
+            3 => {
+                let publisher = post.bus.publisher(topic).expect("a valid topic");
+                let more = (number + 1..=number + 4).map(|number| post.load(number, Fate::Fine));
+                number += 4;
+                match publisher.publish_all(more) {
+                    Ok(delivery) => counts.count(4, delivery),
+                    Err(_) => unreachable!("it is open"),
+                }
+                publisher.publish(load)
+            }
+            _ => post.bus.publish(topic, load),
+        };
+        match delivery {
+            Ok(delivery) => counts.count(1, delivery),
+            Err(_) => unreachable!("it is open"),
+        }
+    }
+}
+
+fn fate(chance: &mut Chance) -> Fate {
+    match chance.below(40) {
+        0 => Fate::Panics,
+        1 => Fate::Fails,
+        2 => Fate::FailsOnce,
+        _ => Fate::Fine,
+    }
+}
+
+/// Subscriptions and handlers of the lanes that come and go, and leave in mid-stream.
+fn churn(post: &Post, mut chance: Chance) {
+    while !post.is_over() {
+        let lane = chance.below(4) as usize;
+        let Post { bus, ledger, .. } = post;
+        ledger.came.one();
+        let first = pattern(lane, &mut chance);
+        let mut builder = bus.subscription(first.as_str()).overflow(LANES[lane].1);
+        builder = match chance.below(6) {
+            // All that join have the same of everything else.
+            0 | 1 => builder.group("churn").capacity(4),
+            2 => builder.filter(|load| load.number % 3 > 0).capacity(1 + chance.below(8) as usize),
+            3 => builder.also(pattern(lane, &mut chance)).capacity(1 + chance.below(8) as usize),
+            _ => builder.capacity(1 + chance.below(8) as usize),
+        };
+        match chance.below(8) {
+            0 | 1 => churn_handler(post, lane, builder, &mut chance),
+            2 => {
+                // One more who reads the letters for a while.
+                let letters = bus.dead_letters();
+                letters.try_iter().take(5).for_each(drop);
+                drop(letters);
+                let member = audit(bus).open().expect("it is open");
+                read_for_a_while(&member, &mut chance, |told| {
+                    ledger.lanes[0].received.one();
+                    ledger.audit.received.one();
+                    ledger.audit.told.add(told);
+                });
+            }
+            _ => {
+                let subscriber = builder.open().expect("it is open");
+                read_for_a_while(&subscriber, &mut chance, |_| ledger.lanes[lane].received.one());
+                if !subscriber.is_empty() {
+                    ledger.left_early.one();
+                }
+                if chance.one_in(2) {
+                    drop(subscriber);
+                } else {
+                    subscriber.unsubscribe();
+                }
+            }
+        }
+    }
+}
+
+fn churn_handler(post: &Post, lane: usize, builder: SubscriptionBuilder<Load, Load>, chance: &mut Chance) {
+    let ledger = Arc::clone(&post.ledger);
+    let workers = 1 + chance.below(3) as usize;
+    let closure = Arc::new(());
+    let of_closure = Arc::clone(&closure);
+    let handler = builder.workers(workers).handle(move |load| {
+        let _ = &of_closure;
+        ledger.lanes[lane].received.one();
+        match load.fate {
+            Fate::Panics => {
+                ledger.handler_panics.one();
+                panic_on_purpose();
+            }
+            Fate::Fails | Fate::FailsOnce => {
+                ledger.handler_failures.one();
+                Err("it fails")
+            }
+            Fate::Fine => Ok(()),
+        }
+    });
+    let handler = handler.expect("it is open");
+    let until = Instant::now() + Duration::from_micros(chance.below(3_000));
+    while Instant::now() < until {
+        std::thread::yield_now();
+    }
+    match chance.below(3) {
+        0 => drop(handler),
+        1 => drop(handler.stop(Duration::ZERO)),
+        _ => drop(handler.stop(LONG)),
+    }
+    // Who drops a handler does not wait for its threads. There would be ever more of them.
+    wait_for_threads_of(&closure);
+}
+
+fn read_for_a_while(subscriber: &Subscriber<Load>, chance: &mut Chance, received: impl Fn(u64)) {
+    let received = |message: Message<Load>| received(message.lost_before());
+    for _ in 0..chance.below(100) {
+        let is_open = match chance.below(4) {
+            0 => subscriber.try_recv().map(received).map_or_else(|error| error.is_empty(), |()| true),
+            1 => {
+                subscriber.try_iter().take(3).for_each(received);
+                true
+            }
+            _ => {
+                let timeout = Duration::from_micros(chance.below(1_000));
+                subscriber.recv_timeout(timeout).map(received).map_or_else(|error| error.is_timeout(), |()| true)
+            }
+        };
+        if !is_open {
+            return;
+        }
+        chance.dawdle();
+    }
+}
+
+fn publish_timed(post: &Post, mut chance: Chance) {
+    let publisher = post.bus.publisher("timed").expect("a valid topic");
+    while !post.is_over() {
+        let timeout = Duration::from_micros(chance.below(200));
+        match publisher.publish_timeout(post.load(0, Fate::Fine), timeout) {
+            Ok(delivery) => post.ledger.timed.count(1, delivery),
+            Err(error) if error.is_timeout() => post.ledger.timeouts.one(),
+            Err(_) => unreachable!("it is open"),
+        }
+        chance.dawdle();
+    }
+}
+
+fn publish_kept(post: &Post, mut chance: Chance) {
+    while !post.is_over() {
+        let topic = format!("kept.{}", chance.below(KEPT));
+        match post.bus.retain(topic, post.load(0, Fate::Fine)) {
+            Ok(delivery) => post.ledger.kept.count(1, delivery),
+            Err(_) => unreachable!("it is open"),
+        }
+        chance.dawdle();
+    }
+}
+
+fn churn_kept(post: &Post, mut chance: Chance) {
+    while !post.is_over() {
+        let subscriber = post.bus.subscription("kept.*").retained().open().expect("it is open");
+        post.ledger.began_with.add(KEPT);
+        read_for_a_while(&subscriber, &mut chance, |_| post.ledger.kept.received.one());
+    }
+}
+
+fn publish_work(post: &Post, mut chance: Chance) {
+    let publisher = post.bus.publisher("work").expect("a valid topic");
+    let mut number = 0;
+    while !post.is_over() {
+        number += 1;
+        match publisher.publish(post.load(number, fate(&mut chance))) {
+            Ok(delivery) => post.ledger.work.count(1, delivery),
+            Err(_) => unreachable!("it is open"),
+        }
+        chance.dawdle();
+    }
+}
+
+/// What has no delivery to count: it is accounted at the mailboxes, which stay.
+fn fire(post: &Post, mut chance: Chance) {
+    let publisher = post.bus.publisher("fired").expect("a valid topic");
+    let mut number = 0;
+    while !post.is_over() {
+        number += 1;
+        post.ledger.fired.one();
+        let load = post.load(number, Fate::Fine);
+        if chance.one_in(2) {
+            publisher.fire(load);
+        } else {
+            fire_in_a_task(post, &publisher, load);
+        }
+        chance.dawdle();
+    }
+}
+
+/// Half of the futures are dropped before they are ready: what they owe a mailbox is a loss, and counted there.
+#[cfg(feature = "async")]
+fn fire_in_a_task(post: &Post, publisher: &Publisher<Load>, load: Load) {
+    use futures_lite::future::{block_on, poll_once};
+
+    if load.number % 2 == 0 {
+        drop(block_on(publisher.publish_async(load)));
+    } else if block_on(poll_once(publisher.publish_async(load))).is_none() {
+        post.ledger.cancelled.one();
+    }
+}
+
+#[cfg(not(feature = "async"))]
+fn fire_in_a_task(post: &Post, _: &Publisher<Load>, load: Load) {
+    post.bus.fire("fired", load);
+}
+
+impl Traffic {
+    /// When nobody publishes any more.
+    pub(crate) fn close(&mut self, checks: &mut Checks) {
+        checks.holds("the traffic is drained", self.bus.drain(LONG).is_complete());
+        let stopped = self.handler.take().map(|handler| handler.stop(LONG).is_complete());
+        checks.equal("the handler has ended", stopped, Some(true));
+    }
+
+    /// When nobody reads any more.
+    pub(crate) fn settle(&self, checks: &mut Checks) -> Vec<(&'static str, String)> {
+        let ledger = &*self.ledger;
+        let stats = self.bus.stats();
+        let sum = |of: fn(&Lane) -> &Sum| -> u64 {
+            let others = [&ledger.timed, &ledger.kept, &ledger.work];
+            ledger.lanes.iter().chain(others).map(|lane| of(lane).get()).sum()
+        };
+        let published_to_lanes: u64 = ledger.lanes.iter().map(|lane| lane.published.get()).sum();
+        for (lane, account) in ledger.stays.iter().enumerate() {
+            checks.accounted(LANES[lane].0, ledger.lanes[lane].published.get(), account);
+        }
+        checks.accounted("audit", published_to_lanes, &ledger.audit);
+        for (account, name) in ledger.of_fired.iter().zip(["block", "newest", "oldest", "filtered"]) {
+            checks.accounted(&format!("fired, {name}"), ledger.fired.get(), account);
+        }
+
+        let (delivered, received) = (sum(|lane| &lane.delivered), sum(|lane| &lane.received));
+        let (began_with, evicted) = (ledger.began_with.get(), ledger.lanes[OLDEST].dropped.get());
+        let left = ledger.stays.iter().chain([&ledger.audit]).map(|account| account.left.get()).sum::<u64>();
+        checks.equal(
+            "delivered and retained, and received, evicted, abandoned and left",
+            delivered + began_with,
+            received + evicted + stats.abandoned + left,
+        );
+        let fired_lost: u64 = ledger.of_fired.iter().map(|account| account.dropped.get()).sum();
+        let dropped = sum(|lane| &lane.dropped);
+        checks.equal("losses that publishers were told of, and those of the bus", dropped + fired_lost, stats.dropped);
+        checks.equal("timed: delivered, and received", ledger.timed.published.get(), ledger.timed.received.get());
+        checks.equal("work: delivered, and handled", ledger.work.delivered.get(), ledger.work.received.get());
+        checks.equal("handlers that failed", ledger.handler_failures.get(), stats.handler_failures);
+        checks.equal("handlers that panicked", ledger.handler_panics.get(), stats.handler_panics);
+        checks.equal("dead letters", ledger.letters.get() + ledger.letters_lost.get(), stats.dead_letters);
+        checks.equal("filters and callbacks that panicked", stats.filter_panics + stats.callback_panics, 0);
+        let unheard = sum(|lane| &lane.unheard);
+        checks.at_most("unheard", unheard, stats.unheard);
+
+        let messages = sum(|lane| &lane.published) + ledger.fired.get();
+        let refused = ledger.lanes[..OLDEST].iter().map(|lane| lane.dropped.get()).sum::<u64>();
+        vec![
+            ("messages", format!("{messages}, {} of them fired", ledger.fired.get())),
+            ("deliveries", format!("{delivered}, and {began_with} retained values")),
+            ("received", received.to_string()),
+            ("evicted", evicted.to_string()),
+            ("refused", format!("{refused}, and {fired_lost} lost of the fired")),
+            ("overflowed", format!("{}", ledger.lanes[STRICT].dropped.get())),
+            ("self-deadlocks refused", ledger.work.dropped.get().to_string()),
+            ("abandoned", stats.abandoned.to_string()),
+            ("unheard", stats.unheard.to_string()),
+            ("timed out", ledger.timeouts.get().to_string()),
+            ("dead letters", format!("{}, {} of them not read in time", stats.dead_letters, ledger.letters_lost.get())),
+            ("came and went", format!("{}, {} in mid-stream", ledger.came.get(), ledger.left_early.get())),
+            ("handler faults", format!("{} panics, {} failures", stats.handler_panics, stats.handler_failures)),
+            ("futures dropped", ledger.cancelled.get().to_string()),
+        ]
+    }
+}
