@@ -107,7 +107,7 @@ impl<T, R> MailboxSender<T, R> {
         self.mailbox.wake_receivers();
     }
 
-    fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         // SeqCst pairs with `Mailbox::finish`, for a task that has marked that it waits for room.
         self.mailbox.attention.load(Ordering::SeqCst) & attention::ENDED == 0
     }
