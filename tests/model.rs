@@ -3,7 +3,8 @@
 //!
 //! - `model/reference.rs` is the model: what a bus is to do.
 //! - `model/operations.rs` has the operations, and how they are made of bytes.
-//! - `model/world.rs` does them to both and compares.
+//! - `model/world.rs` does them to both and compares; `model/terms.rs` has the words for that, and `model/translation.rs`
+//!   puts what a bus gives into those.
 //! - `model/topics.rs` does the same for the texts of topics and patterns.
 //!
 //! The operations are those of one thread, and of handlers, which are waited for after each. What would wait for ever is
@@ -12,7 +13,7 @@
 //! ```console
 //! cargo test --test model                                   # 10,000 sequences of up to 40 operations
 //! PROPTEST_CASES=1000000 PROPTEST_RNG_SEED=7 MODEL_OPERATIONS=200 \
-//!     cargo test --release --test model operations          # a long run with another seed, and long sequences
+//!     cargo test --release --test model random              # a long run with another seed, and long sequences
 //! ```
 //!
 //! Without a seed the sequences are always the same. One that fails is made shorter and printed, an operation a line.
@@ -24,8 +25,12 @@ mod operations;
 #[path = "model/reference.rs"]
 mod reference;
 mod support;
+#[path = "model/terms.rs"]
+mod terms;
 #[path = "model/topics.rs"]
 mod topics;
+#[path = "model/translation.rs"]
+mod translation;
 #[path = "model/world.rs"]
 mod world;
 
