@@ -127,7 +127,7 @@ pub enum By {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub enum Publish {
+pub enum Kind {
     /// Without a limit if it need not wait, with a time-out of zero if it had to.
     Publish,
     Timeout,
@@ -202,7 +202,7 @@ pub enum Operation {
         workers: usize,
         retries: u32,
     },
-    Publish(By, Publish),
+    Publish(By, Kind),
     PublishAll {
         publisher: usize,
         count: usize,
@@ -367,11 +367,11 @@ impl Operation {
             }
             66..=109 => {
                 let how = match c % 12 {
-                    0..=3 => Publish::Publish,
-                    4 => Publish::Timeout,
-                    5..=6 => Publish::Try,
-                    7..=8 => Publish::Fire,
-                    _ => Publish::Retain,
+                    0..=3 => Kind::Publish,
+                    4 => Kind::Timeout,
+                    5..=6 => Kind::Try,
+                    7..=8 => Kind::Fire,
+                    _ => Kind::Retain,
                 };
                 Self::Publish(by(b, a), how)
             }

@@ -3,6 +3,7 @@
 //! Payloads are numbers here. What stands in parallel in a bus, one handler beside the other, has no order in the model
 //! either: see [`Parallel`].
 
+use std::any::type_name;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tramline::{DeadLetterReason, Overflow};
@@ -1007,11 +1008,7 @@ impl Model {
     pub fn stats(&self) -> Stats {
         let counters = self.counters.clone();
         Stats {
-            name: self
-                .setup
-                .name
-                .map_or_else(std::any::type_name::<super::translation::Payload>, |name| name)
-                .to_owned(),
+            name: self.setup.name.unwrap_or_else(type_name::<super::translation::Payload>).to_owned(),
             topics: self.topics(),
             subscriptions: self.mailboxes.values().map(mailbox_stats).collect(),
             unheard: counters.unheard,

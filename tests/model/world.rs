@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Select;
 use tramline::{DeadLetters, Handler, PendingReply, PublishAllError, Replies, Responder, Retry, WeakBus};
 
-use super::operations::{Await, By, Collect, Later, Operation, Options, Publish, Receive, Setup, Then};
+use super::operations::{Await, By, Collect, Kind, Later, Operation, Options, Receive, Setup, Then};
 use super::reference::{Model, Queued};
 use super::terms::{Answer, Behaviour, Call, Id, NoMessage, ON_PURPOSE, Wait, behaviour, served};
 use super::translation::{
@@ -89,6 +89,9 @@ fn compare<A: PartialEq + std::fmt::Debug>(what: &str, model: A, bus: A) -> Comp
     if model == bus { Ok(()) } else { Err(format!("{what}: the model says {model:?}, the bus {bus:?}")) }
 }
 
+/// What a callback was called with, of which request.
+type Fired = (Id, Answer);
+
 /// An index that goes round.
 fn pick<A>(things: &[A], index: usize) -> Option<usize> {
     index.checked_rem(things.len())
@@ -114,7 +117,7 @@ pub struct World {
     replies: Vec<(Replies<u32>, Id)>,
     listeners: Vec<(DeadLetters<Payload>, Id)>,
     calls: (Sender<Call>, Receiver<Call>),
-    fired: (Sender<(Id, Answer)>, Receiver<(Id, Answer)>),
+    fired: (Sender<Fired>, Receiver<Fired>),
     /// What was seen and should not have been.
     surprise: Option<String>,
     /// How long handlers may take for what they have to do.
@@ -430,42 +433,40 @@ impl World {
         }
     }
 
-    fn publish(&mut self, by: By, how: Publish) -> Compared {
+    fn publish(&mut self, by: By, how: Kind) -> Compared {
         let (which, topic) = self.by(by);
         let Some(bus) = self.reach() else { return Ok(()) };
         let would_wait = self.model.would_wait(topic, self.next + 1);
-        if would_wait && matches!(how, Publish::Retain) {
+        if would_wait && matches!(how, Kind::Retain) {
             return Ok(());
         }
         let payload = self.payload();
         let number = payload.number;
         let publisher = which.map(|which| &self.publishers[which].0);
         let outcome = match (how, publisher) {
-            (Publish::Fire, None) => {
+            (Kind::Fire, None) => {
                 bus.fire(topic, payload);
                 self.model.fire(topic, number);
                 return Ok(());
             }
-            (Publish::Fire, Some(publisher)) => {
+            (Kind::Fire, Some(publisher)) => {
                 publisher.fire(payload);
                 self.model.fire(topic, number);
                 return Ok(());
             }
-            (Publish::Publish, None) if !would_wait => bus.publish(topic, payload),
-            (Publish::Publish, Some(publisher)) if !would_wait => publisher.publish(payload),
-            (Publish::Publish | Publish::Timeout, None) => bus.publish_timeout(topic, payload, Duration::ZERO),
-            (Publish::Publish | Publish::Timeout, Some(publisher)) => {
-                publisher.publish_timeout(payload, Duration::ZERO)
-            }
-            (Publish::Try, None) => bus.try_publish(topic, payload),
-            (Publish::Try, Some(publisher)) => publisher.try_publish(payload),
-            (Publish::Retain, None) => bus.retain(topic, payload),
-            (Publish::Retain, Some(publisher)) => publisher.retain(payload),
+            (Kind::Publish, None) if !would_wait => bus.publish(topic, payload),
+            (Kind::Publish, Some(publisher)) if !would_wait => publisher.publish(payload),
+            (Kind::Publish | Kind::Timeout, None) => bus.publish_timeout(topic, payload, Duration::ZERO),
+            (Kind::Publish | Kind::Timeout, Some(publisher)) => publisher.publish_timeout(payload, Duration::ZERO),
+            (Kind::Try, None) => bus.try_publish(topic, payload),
+            (Kind::Try, Some(publisher)) => publisher.try_publish(payload),
+            (Kind::Retain, None) => bus.retain(topic, payload),
+            (Kind::Retain, Some(publisher)) => publisher.retain(payload),
         };
         let expected = match how {
-            Publish::Publish | Publish::Timeout => self.model.publish(topic, number, Wait::Zero),
-            Publish::Try | Publish::Fire => self.model.publish(topic, number, Wait::Never),
-            Publish::Retain => self.model.retain(topic, number),
+            Kind::Publish | Kind::Timeout => self.model.publish(topic, number, Wait::Zero),
+            Kind::Try | Kind::Fire => self.model.publish(topic, number, Wait::Never),
+            Kind::Retain => self.model.retain(topic, number),
         };
         compare("delivery", expected, published(outcome))
     }
