@@ -94,6 +94,7 @@ fn random_operations_agree_with_the_model() {
             rng_seed: if env::var_os("PROPTEST_RNG_SEED").is_some() { config.rng_seed } else { RngSeed::Fixed(20) },
             failure_persistence: None,
             max_shrink_iters: 20_000,
+            max_shrink_time: 60_000,
             ..config
         };
         let most = from_environment("MODEL_OPERATIONS", 40);
