@@ -48,7 +48,7 @@ pub(crate) type Callback<R> = Box<dyn FnOnce(Answer<R>) + Send>;
 
 /// Where the answer goes.
 ///
-/// | state       | answer             | last copy dropped  | caller dropped | answer after the bus closed |
+/// | state       | answer             | last copy dropped  | caller dropped | either after the bus closed |
 /// |-------------|--------------------|--------------------|----------------|-----------------------------|
 /// | `Waiting`   | kept, `Here`       | `Gone` kept        | `Cancelled`    | `Cancelled`                 |
 /// | `Channel`   | sent, `Answered`   | `Gone` sent        | `Cancelled`    | `Cancelled`                 |
@@ -235,8 +235,11 @@ impl<R> ReplySlot<R> {
         self.requesting.end("cancelled");
     }
 
-    /// Answers, if that is still wanted.
+    /// Answers, if that is still wanted: the end of the bus was the end of what was pending.
     fn answer(&self, answer: Answer<R>) -> Result<(), Refused<R>> {
+        if self.lifecycle.phase() == Phase::Closed {
+            self.notice_the_end();
+        }
         let mut state = self.state.lock();
         self.ended.store(true, Ordering::Relaxed);
         match std::mem::replace(&mut *state, SlotState::Answered) {
@@ -278,9 +281,6 @@ impl<R> ReplySlot<R> {
     }
 
     fn reply(&self, reply: R) -> Result<(), ReplyError<R>> {
-        if self.lifecycle.phase() == Phase::Closed {
-            self.notice_the_end();
-        }
         match self.answer(Answer::Reply(reply)) {
             Err(Refused::AlreadyAnswered(Answer::Reply(reply))) => Err(ReplyError::AlreadyAnswered(reply)),
             Err(Refused::Cancelled(Answer::Reply(reply))) => Err(ReplyError::Cancelled(reply)),

@@ -374,7 +374,9 @@ impl<'a, T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S
         let mailboxes = held.as_ref().map_or(&[][..], |route| &route.mailboxes[..]);
         for (index, sender) in mailboxes.iter().enumerate().skip(next) {
             let Some(original) = &self.copies.original else { break };
-            if sender.mailbox.accepts(self.topic, &original.payload, original.reply.is_some()) {
+            // A batch may come with a route that still has mailboxes which have ended: their filters are not asked any more.
+            let is_request = original.reply.is_some();
+            if sender.mailbox.has_ended() || sender.mailbox.accepts(self.topic, &original.payload, is_request) {
                 if let Some((index, sender)) = previous.replace((index, sender)) {
                     self.offer(index, sender, false);
                 }

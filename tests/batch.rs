@@ -184,3 +184,20 @@ fn an_iterator_may_use_the_bus() {
         assert_eq!((rest, delivery.delivered()), (vec![6], 2));
     });
 }
+
+#[test]
+fn a_subscription_that_ran_over_is_not_asked_any_more_whether_it_wants_a_message() {
+    within_limit(|| {
+        let bus = Bus::<u32>::new();
+        let work = bus.publisher("work").unwrap();
+        let (asks, asked) = channel();
+        let ask = move |n: &u32| asks.send(*n).is_ok();
+        let strict = bus.subscription("work").capacity(1).overflow(Overflow::Disconnect);
+        let strict = strict.filter(ask).open().unwrap();
+        let all = bus.subscribe("work").unwrap();
+        let delivery = work.publish_all(1..=4).unwrap();
+        assert_eq!((delivery.delivered(), delivery.dropped()), (5, 1));
+        assert_eq!(asked.try_iter().collect::<Vec<_>>(), [1, 2]);
+        assert_eq!((drained(&strict), drained(&all)), (vec![1], vec![1, 2, 3, 4]));
+    });
+}

@@ -343,6 +343,28 @@ fn r09_closing_the_bus_ends_requests_in_flight() {
 }
 
 #[test]
+fn r09_what_becomes_of_a_request_after_the_close_does_not_change_its_end() {
+    within_limit(|| {
+        let bus = Bus::<u32>::new();
+        let service = bus.subscribe("ask").unwrap();
+        let [failed, dropped] = [1, 2].map(|n| bus.request("ask", n).unwrap());
+        let [failed_by_one, dropped_by_one] = [3, 4].map(|n| bus.gather("ask", n).unwrap());
+        let [fails, drops, fails_one, drops_one] = [0; 4].map(|_| service.recv().unwrap());
+        bus.close();
+        fails.fail("too late");
+        fails_one.fail("too late");
+        drop((drops, drops_one));
+        for pending in [failed, dropped] {
+            let end = pending.wait_timeout(LONG);
+            assert!(matches!(end, Err(ReplyRecvError::Closed)), "{end:?}");
+        }
+        for replies in [failed_by_one, dropped_by_one] {
+            assert_eq!(replies.next_timeout(LONG), Err(GatherError::Closed));
+        }
+    });
+}
+
+#[test]
 fn r09_an_answer_that_came_before_the_close_is_still_there() {
     within_limit(|| {
         let bus = Bus::<u32>::new();

@@ -9,6 +9,7 @@ use std::thread;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::RngSeed;
+use support::naive;
 use tramline::{Bus, InvalidToken, Pattern, Publisher, SubscribeError, Subscriber, Topic, TopicError};
 
 /// Whether the pattern matches the topic: asked of the pattern, and of a bus in all ways to publish.
@@ -191,21 +192,6 @@ fn s08_overlaps() {
     assert!(!overlap("foo.*", "foo.*.bar.>"));
 }
 
-/// The rules of matching, as they would be told.
-fn naive_match(pattern: &[&str], topic: &[&str]) -> bool {
-    match (pattern, topic) {
-        ([">"], [_, ..]) => true,
-        (["*", pattern @ ..], [_, topic @ ..]) => naive_match(pattern, topic),
-        ([expected, pattern @ ..], [found, topic @ ..]) => expected == found && naive_match(pattern, topic),
-        ([], []) => true,
-        _ => false,
-    }
-}
-
-fn naive_matches(pattern: &str, topic: &str) -> bool {
-    naive_match(&pattern.split('.').collect::<Vec<_>>(), &topic.split('.').collect::<Vec<_>>())
-}
-
 /// Few tokens, so that matches are frequent; some hold wildcard characters without being wildcards.
 fn any_topic() -> impl Strategy<Value = String> {
     prop::collection::vec(select(vec!["a", "b", "a*", ">>"]), 1..=4).prop_map(|tokens| tokens.join("."))
@@ -281,9 +267,9 @@ impl Model {
         for (patterns, subscriber) in &self.subscriptions {
             for pattern in patterns {
                 let matches = Pattern::new(pattern).unwrap().matches(&parsed);
-                prop_assert_eq!(matches, naive_matches(pattern, &topic), "{} ~ {}", pattern, topic);
+                prop_assert_eq!(matches, naive::matches(pattern, &topic), "{} ~ {}", pattern, topic);
             }
-            let wanted = patterns.iter().any(|pattern| naive_matches(pattern, &topic));
+            let wanted = patterns.iter().any(|pattern| naive::matches(pattern, &topic));
             let received: Vec<_> = subscriber.try_iter().map(|message| (*message, message.topic().clone())).collect();
             let expected =
                 if wanted { vec![(by_bus, parsed.clone()), (by_publisher, parsed.clone())] } else { Vec::new() };
@@ -322,14 +308,6 @@ fn any_text() -> impl Strategy<Value = String> {
     prop_oneof![any::<String>(), "[ab*>é.]{0,12}", "[a*>. \n]{0,8}"]
 }
 
-fn is_valid_pattern(text: &str) -> bool {
-    let tokens: Vec<_> = text.split('.').collect();
-    let (_, others) = tokens.split_last().unwrap();
-    !text.chars().any(|character| character.is_whitespace() || character.is_control())
-        && tokens.iter().all(|token| !token.is_empty())
-        && others.iter().all(|token| *token != ">")
-}
-
 proptest! {
     // The same cases every time, and no files.
     #![proptest_config(ProptestConfig {
@@ -356,7 +334,7 @@ proptest! {
     fn s09_subset_and_overlap_agree_with_enumeration(a in small_pattern(), b in small_pattern()) {
         let (pattern_a, pattern_b) = (Pattern::new(&a).unwrap(), Pattern::new(&b).unwrap());
         let found: Vec<_> =
-            small_universe().iter().map(|topic| (naive_matches(&a, topic), naive_matches(&b, topic))).collect();
+            small_universe().iter().map(|topic| (naive::matches(&a, topic), naive::matches(&b, topic))).collect();
         let is_subset = found.iter().all(|(in_a, in_b)| !in_a || *in_b);
         let overlap = found.iter().any(|(in_a, in_b)| *in_a && *in_b);
         prop_assert_eq!(pattern_a.is_subset_of(&pattern_b), is_subset, "{} within {}", a, b);
@@ -366,7 +344,7 @@ proptest! {
     #[test]
     fn s09_a_text_is_refused_or_round_trips(text in any_text()) {
         let pattern = Pattern::new(&text);
-        prop_assert_eq!(pattern.is_ok(), is_valid_pattern(&text));
+        prop_assert_eq!(pattern.is_ok(), naive::is_pattern(&text));
         if let Ok(pattern) = &pattern {
             prop_assert_eq!(pattern.as_str(), &text);
             prop_assert_eq!(&pattern.to_string().parse::<Pattern>().unwrap(), pattern);

@@ -1,6 +1,8 @@
 //! What the tests of several sections need.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
+pub mod naive;
+
 use std::panic::resume_unwind;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
