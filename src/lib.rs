@@ -227,6 +227,7 @@ mod stats;
 mod stopwatch;
 mod subscriber;
 mod subscription;
+mod sync;
 mod tally;
 mod text;
 mod topic;
