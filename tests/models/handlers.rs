@@ -103,6 +103,21 @@ pub fn order_while_others_come_and_go() {
     others.join().unwrap();
 }
 
+/// A message tells of as many losses as there are numbers missing in front of it.
+pub fn losses_are_told_where_they_were() {
+    let bus = bus(1);
+    let subscriber = bus.subscription(TOPIC).overflow(Overflow::DropOldest).open().unwrap();
+    let publisher = bus.publisher(TOPIC).unwrap();
+    let publishing = meanwhile(move || (0..4).for_each(|n| assert_eq!(publisher.publish(n).unwrap().delivered(), 1)));
+    let mut next = 0;
+    while next < 4 {
+        let message = subscriber.recv().unwrap();
+        assert_eq!(message.lost_before(), u64::from(*message - next));
+        next = *message + 1;
+    }
+    publishing.join().unwrap();
+}
+
 /// Every loss makes one dead letter, and the reader of those ends with the bus.
 pub fn dead_letters_against_losses() {
     let bus = Bus::<u32>::builder().capacity(1).overflow(Overflow::DropOldest).build();
