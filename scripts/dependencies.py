@@ -9,6 +9,8 @@ import subprocess
 import sys
 
 PERMISSIVE = {"MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Unicode-3.0", "Unlicense", "Zlib"}
+# Of builds that nobody but `scripts/models` makes.
+MODELS = {"cfg(loom)", "cfg(shuttle)"}
 RUNTIMES = {"tokio", "smol", "async-std", "async-executor", "async-io"}
 
 
@@ -20,6 +22,10 @@ def allows(licence):
     """Whether some choice of the licence expression is permissive. Good enough for the expressions in use."""
     choices = licence.replace("/", " OR ").replace("(", " ").replace(")", " ").split(" AND ")
     return all(any(term.strip() in PERMISSIVE for term in choice.split(" OR ")) for choice in choices)
+
+
+def is_needed(kind):
+    return kind["kind"] is None and kind["target"] not in MODELS
 
 
 def dependencies(*flags):
@@ -34,7 +40,7 @@ def dependencies(*flags):
         node = todo.pop()
         if node not in needed:
             needed.add(node)
-            normal = [d for d in nodes[node]["deps"] if any(kind["kind"] is None for kind in d["dep_kinds"])]
+            normal = [d for d in nodes[node]["deps"] if any(is_needed(kind) for kind in d["dep_kinds"])]
             todo += [dependency["pkg"] for dependency in normal]
     return packages[root], {node: packages[node] for node in needed - {root}}
 

@@ -6,8 +6,6 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use arc_swap::Guard;
-
 use crate::core::Core;
 use crate::dead_letter::DeadLetters;
 use crate::drain::{DrainReport, drain};
@@ -23,6 +21,7 @@ use crate::route::{Delivery, RouteGuard, Wait};
 use crate::stats::BusStats;
 use crate::subscriber::Subscriber;
 use crate::subscription::SubscriptionBuilder;
+use crate::sync::Guard;
 use crate::topic::{Pattern, Topic};
 
 /// Of a mailbox, in messages, unless somebody chooses another.

@@ -1,10 +1,7 @@
 //! What all handles of one bus share, and the operations that more than one of them offers.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-
-use parking_lot::RwLock;
 
 use crate::dead_letter::{DeadLetterReason, Losses};
 use crate::drain::{Drain, Queue, Unable};
@@ -18,6 +15,8 @@ use crate::reply::{NoReply, ReplySource};
 use crate::request::{OneReply, PendingReply};
 use crate::route::{Delivered, Delivery, HeldRoute, RouteGuard, Stopped, Wait, deliver};
 use crate::stats::{BusStats, SubscriptionStats};
+use crate::sync::RwLock;
+use crate::sync::atomic::Ordering;
 use crate::topic::Topic;
 use crate::topic_map::{Leftovers, TopicEntry, TopicMap};
 use crate::trace::{Publishing, Requesting};
@@ -32,7 +31,7 @@ pub(crate) struct Core<T, R> {
     pub(crate) capacity: usize,
     pub(crate) overflow: Overflow,
     #[cfg(feature = "metrics")]
-    pub(crate) recordings: parking_lot::Mutex<crate::recordings::Recordings>,
+    pub(crate) recordings: crate::sync::Mutex<crate::recordings::Recordings>,
 }
 
 impl<T, R> Core<T, R> {
@@ -46,7 +45,7 @@ impl<T, R> Core<T, R> {
             capacity,
             overflow,
             #[cfg(feature = "metrics")]
-            recordings: parking_lot::Mutex::default(),
+            recordings: crate::sync::Mutex::default(),
         }
     }
 

@@ -3,16 +3,15 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
-
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use parking_lot::Mutex;
+use std::time::Duration;
 
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::loss::{Dropped, Loss};
 use crate::panic::drop_each;
+use crate::sync::channel::{self, Receiver, Sender, TrySendError, bounded};
+use crate::sync::counters::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Instant, Mutex, thread_local};
 use crate::tally::Tally;
 use crate::topic::Topic;
 use crate::traffic::Traffic;
@@ -505,8 +504,8 @@ impl<T> DeadLetters<T> {
     pub fn try_recv(&self) -> Result<DeadLetter<T>, TryRecvError> {
         self.asks();
         self.taken(self.letters.queue.try_recv().map_err(|error| match error {
-            crossbeam_channel::TryRecvError::Empty => TryRecvError::Empty,
-            crossbeam_channel::TryRecvError::Disconnected => TryRecvError::Closed,
+            channel::TryRecvError::Empty => TryRecvError::Empty,
+            channel::TryRecvError::Disconnected => TryRecvError::Closed,
         }))
     }
 
@@ -534,8 +533,8 @@ impl<T> DeadLetters<T> {
         let Some(deadline) = Instant::now().checked_add(timeout) else { return Ok(self.recv()?) };
         self.asks();
         self.taken(self.letters.queue.recv_deadline(deadline).map_err(|error| match error {
-            crossbeam_channel::RecvTimeoutError::Timeout => RecvTimeoutError::Timeout,
-            crossbeam_channel::RecvTimeoutError::Disconnected => RecvTimeoutError::Closed,
+            channel::RecvTimeoutError::Timeout => RecvTimeoutError::Timeout,
+            channel::RecvTimeoutError::Disconnected => RecvTimeoutError::Closed,
         }))
     }
 

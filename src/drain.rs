@@ -1,6 +1,8 @@
 //! Draining: refusing new work, and waiting until what is there is done.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::sync::{Instant, thread};
 
 /// What can be drained: one bus, or all of a hub.
 pub(crate) trait Drain {
@@ -85,7 +87,7 @@ impl Pause {
         if left == Some(Duration::ZERO) {
             return false;
         }
-        std::thread::sleep(left.map_or(self.next, |left| left.min(self.next)));
+        thread::sleep(left.map_or(self.next, |left| left.min(self.next)));
         self.next = (self.next * 2).min(Duration::from_millis(5));
         true
     }

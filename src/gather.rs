@@ -4,17 +4,16 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 #[cfg(feature = "async")]
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
-use crossbeam_utils::Backoff;
-use parking_lot::Mutex;
 use thiserror::Error;
 
 #[cfg(feature = "async")]
 use crate::lifecycle::{EndsWithBus, Registration};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::reply::{Answer, Collector, ReplySlot, ReplySource, Responder};
+use crate::sync::channel::{Receiver, Sender, TryRecvError, bounded};
+use crate::sync::{Backoff, Instant, Mutex, recv_before};
 use crate::trace::Requesting;
 
 /// A gathered request: each copy has a slot of its own.
@@ -28,7 +27,7 @@ pub(crate) struct EachReply<R> {
 impl<R> EachReply<R> {
     /// `responders` is the most copies that can be made.
     pub(crate) fn new(lifecycle: &Arc<Lifecycle>, responders: usize, requesting: Requesting) -> (Self, Replies<R>) {
-        let (sender, answers) = crossbeam_channel::bounded(responders.max(1));
+        let (sender, answers) = bounded(responders.max(1));
         let collector = Arc::<Collector>::default();
         let each = Self { sender, collector: Arc::downgrade(&collector), lifecycle: Arc::clone(lifecycle), requesting };
         let replies = Replies {
@@ -210,17 +209,9 @@ impl<R> Replies<R> {
                 backoff.snooze();
                 continue;
             }
-            // Whatever ends this wait, the top of the loop says what it was.
-            match deadline {
-                None => select! {
-                    recv(self.answers) -> answer => if let Ok(answer) = answer { return Received::Answer(answer) },
-                    recv(self.lifecycle.closed()) -> _ => {},
-                },
-                Some(deadline) => select! {
-                    recv(self.answers) -> answer => if let Ok(answer) = answer { return Received::Answer(answer) },
-                    recv(self.lifecycle.closed()) -> _ => {},
-                    default(deadline.saturating_duration_since(Instant::now())) => {},
-                },
+            // Whatever else ends this wait, the top of the loop says what it was.
+            if let Some(answer) = recv_before(&self.answers, self.lifecycle.closed(), deadline) {
+                return Received::Answer(answer);
             }
         }
     }

@@ -2,16 +2,16 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
-
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 use crate::core::{Core, leave};
 use crate::error::SubscribeError;
 use crate::mailbox::Mailbox;
+use crate::sync::Instant;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::channel::{Receiver, RecvTimeoutError};
+use crate::sync::thread::JoinHandle;
 
 mod worker;
 

@@ -6,8 +6,6 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::RwLock;
-
 use crate::bus::{Bus, default_name};
 use crate::core::Core;
 use crate::drain::{Drain, DrainReport, Queue, Unable, drain};
@@ -17,6 +15,7 @@ use crate::mailbox::Overflow;
 use crate::request::PendingReply;
 use crate::route::Delivery;
 use crate::stats::BusStats;
+use crate::sync::RwLock;
 
 /// A bus for every type of message that a program has, made when it is first asked for. A handle: clone it into every
 /// module.

@@ -241,6 +241,7 @@ mod stats;
 mod stopwatch;
 mod subscriber;
 mod subscription;
+mod sync;
 mod tally;
 #[cfg(feature = "testkit")]
 pub mod testkit;

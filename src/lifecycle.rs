@@ -4,12 +4,13 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
 use crossbeam_utils::CachePadded;
-use parking_lot::Mutex;
+
+use crate::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::channel::{Receiver, Sender, bounded};
+use crate::sync::{Mutex, counters, thread_local};
 
 /// A channel that never carries anything: it ends, and that wakes whoever waits for it.
 pub(crate) type EndSignal = Receiver<Infallible>;
@@ -59,7 +60,7 @@ pub(crate) struct Family(u64);
 
 impl Family {
     pub(crate) fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+        static NEXT: counters::AtomicU64 = counters::AtomicU64::new(1);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
@@ -73,7 +74,7 @@ pub(crate) struct Lifecycle {
     closer: EndTrigger,
     waiting: Mutex<Waiting>,
     workers: CachePadded<Workers>,
-    pub(crate) callback_panics: AtomicU64,
+    pub(crate) callback_panics: counters::AtomicU64,
 }
 
 /// Handler threads, in numbers.
@@ -99,7 +100,7 @@ impl Lifecycle {
             closer,
             waiting: Mutex::default(),
             workers: CachePadded::default(),
-            callback_panics: AtomicU64::new(0),
+            callback_panics: counters::AtomicU64::new(0),
         }
     }
 
@@ -214,7 +215,7 @@ impl Lifecycle {
     /// Counts this thread, until the result is dropped, as one that drains the bus, if it is a handler's. Tells the
     /// mailbox that it serves.
     pub(crate) fn drains(self: &Arc<Self>) -> Option<(u64, Counted<Self>)> {
-        let serving = SERVING.get().filter(|serving| serving.bus == self.id())?;
+        let serving = serving().filter(|serving| serving.bus == self.id())?;
         Some((serving.mailbox, Counted::one(self, |lifecycle| &lifecycle.workers.draining)))
     }
 
@@ -232,7 +233,7 @@ impl Lifecycle {
     }
 
     pub(crate) fn is_served_by_this_thread(&self) -> bool {
-        SERVING.get().is_some_and(|serving| serving.family == self.family)
+        serving().is_some_and(|serving| serving.family == self.family)
     }
 }
 
@@ -292,7 +293,7 @@ impl Serving {
 
     /// Marks this thread, for the rest of its life.
     pub(crate) fn on_this_thread(self) {
-        SERVING.set(Some(self));
+        SERVING.with(|serving| serving.set(Some(self)));
     }
 
     /// Marks this thread while it runs a part of a task.
@@ -301,10 +302,10 @@ impl Serving {
         struct Before(Option<Serving>);
         impl Drop for Before {
             fn drop(&mut self) {
-                SERVING.set(self.0);
+                SERVING.with(|serving| serving.set(self.0));
             }
         }
-        let _before = Before(SERVING.replace(Some(self)));
+        let _before = Before(SERVING.with(|serving| serving.replace(Some(self))));
         part()
     }
 }
@@ -313,12 +314,17 @@ thread_local! {
     static SERVING: Cell<Option<Serving>> = const { Cell::new(None) };
 }
 
+/// What this thread serves.
+fn serving() -> Option<Serving> {
+    SERVING.with(Cell::get)
+}
+
 /// Whether this thread runs this handler.
 pub(crate) fn this_thread_runs(handler: usize) -> bool {
-    SERVING.get().is_some_and(|serving| serving.handler == handler)
+    serving().is_some_and(|serving| serving.handler == handler)
 }
 
 /// Whether this thread runs a handler of the mailbox of this number.
 pub(crate) fn this_thread_serves(mailbox: u64) -> bool {
-    SERVING.get().is_some_and(|serving| serving.mailbox == mailbox)
+    serving().is_some_and(|serving| serving.mailbox == mailbox)
 }

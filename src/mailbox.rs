@@ -7,12 +7,8 @@
 
 use std::any::TypeId;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
 
-use crossbeam_channel::{Select, SelectedOperation};
 use crossbeam_utils::CachePadded;
-use parking_lot::Mutex;
 
 use crate::dead_letter::Losses;
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
@@ -20,6 +16,9 @@ use crate::lifecycle::{Counted, EndSignal, EndTrigger};
 use crate::message::Message;
 use crate::panic::{catch, drop_each};
 use crate::queue::{Addressed, QueueReceiver};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use crate::sync::channel::{self, Select, SelectedOperation};
+use crate::sync::{Instant, Mutex, counters};
 use crate::tally::Tally;
 use crate::topic::{Pattern, Topic};
 
@@ -37,7 +36,7 @@ use tasks::{RoomWanted, Tasks};
 pub(crate) const MAX_CAPACITY: usize = 1 << 24;
 
 /// Mailboxes of all buses are told apart by number; a later one has a higher number.
-static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+static NEXT_ID: counters::AtomicU64 = counters::AtomicU64::new(1);
 
 /// What happens to a message for a mailbox that is full.
 ///
@@ -129,15 +128,15 @@ mod reading {
 struct Reading {
     received: Tally,
     /// 0 if the next message needs no closer look.
-    attention: AtomicU8,
+    attention: counters::AtomicU8,
     /// How often `recv` found it empty.
-    empty: AtomicU64,
+    empty: counters::AtomicU64,
     /// `received`, when it last did.
-    received_when_empty: AtomicU64,
+    received_when_empty: counters::AtomicU64,
     /// It let some time pass then, see `Mailbox::let_some_gather`.
-    paused: AtomicBool,
+    paused: counters::AtomicBool,
     /// How much of `Mailbox::lost_in_front` messages have told.
-    told_in_front: AtomicU64,
+    told_in_front: counters::AtomicU64,
     #[cfg(feature = "async")]
     room_wanted: RoomWanted,
 }
@@ -171,9 +170,9 @@ pub(crate) struct Mailbox<T, R> {
     /// Messages that did not get in. The next one that does has to tell of them.
     refused: Tally,
     /// How much of `refused` messages have told.
-    told_behind: AtomicU64,
+    told_behind: counters::AtomicU64,
     evicted: Tally,
-    high_water: AtomicUsize,
+    high_water: counters::AtomicUsize,
     /// Room beyond the capacity, for the retained values that the queue began with. Each message that leaves takes some
     /// with it, until none is left.
     extra_room: AtomicUsize,
@@ -219,15 +218,18 @@ impl<T, R> Mailbox<T, R> {
             eviction: Mutex::new(()),
             was_evicting: AtomicBool::new(false),
             refused: Tally::default(),
-            told_behind: AtomicU64::new(0),
+            told_behind: counters::AtomicU64::new(0),
             evicted: Tally::default(),
-            high_water: AtomicUsize::new(0),
+            high_water: counters::AtomicUsize::new(0),
             extra_room: AtomicUsize::new(kept),
             was_roomy: kept > 0,
             lost_in_front: Tally::default(),
             #[cfg(feature = "async")]
             tasks: Tasks::default(),
-            reading: CachePadded::new(Reading { attention: AtomicU8::new(reading_attention), ..Reading::default() }),
+            reading: CachePadded::new(Reading {
+                attention: counters::AtomicU8::new(reading_attention),
+                ..Reading::default()
+            }),
         }
     }
 
@@ -425,7 +427,7 @@ impl<T, R> Mailbox<T, R> {
 }
 
 /// What was lost and nobody has told of yet. Of several who take it at once, each tells what those before it have not.
-fn untold(lost: u64, told: &AtomicU64) -> u64 {
+fn untold(lost: u64, told: &counters::AtomicU64) -> u64 {
     lost.saturating_sub(told.fetch_max(lost, Ordering::Relaxed))
 }
 
@@ -507,15 +509,12 @@ impl<T: Clone, R> Mailbox<T, R> {
     }
 
     #[inline(never)]
-    fn recv_other(
-        &self,
-        mut item: Result<Addressed<T, R>, crossbeam_channel::TryRecvError>,
-    ) -> Result<Message<T, R>, RecvError> {
+    fn recv_other(&self, mut item: Result<Addressed<T, R>, channel::TryRecvError>) -> Result<Message<T, R>, RecvError> {
         loop {
-            if matches!(item, Err(crossbeam_channel::TryRecvError::Empty)) {
+            if matches!(item, Err(channel::TryRecvError::Empty)) {
                 self.was_empty();
                 self.let_some_gather();
-                item = self.queue.recv().map_err(|_| crossbeam_channel::TryRecvError::Disconnected);
+                item = self.queue.recv().map_err(|_| channel::TryRecvError::Disconnected);
             }
             match item.map(|item| self.open(item)) {
                 Ok(Some(message)) => return Ok(message),
@@ -528,17 +527,17 @@ impl<T: Clone, R> Mailbox<T, R> {
     #[inline(never)]
     fn try_recv_other(
         &self,
-        mut item: Result<Addressed<T, R>, crossbeam_channel::TryRecvError>,
+        mut item: Result<Addressed<T, R>, channel::TryRecvError>,
     ) -> Result<Message<T, R>, TryRecvError> {
         loop {
             match item.map(|item| self.open(item)) {
                 Ok(Some(message)) => return Ok(message),
                 Ok(None) => item = self.queue.try_recv(),
-                Err(crossbeam_channel::TryRecvError::Empty) => {
+                Err(channel::TryRecvError::Empty) => {
                     self.was_empty();
                     return Err(TryRecvError::Empty);
                 }
-                Err(crossbeam_channel::TryRecvError::Disconnected) => return Err(self.recv_error().into()),
+                Err(channel::TryRecvError::Disconnected) => return Err(self.recv_error().into()),
             }
         }
     }
@@ -555,11 +554,11 @@ impl<T: Clone, R> Mailbox<T, R> {
             match self.queue.recv_deadline(deadline).map(|item| self.open(item)) {
                 Ok(Some(message)) => return Ok(message),
                 Ok(None) => {}
-                Err(crossbeam_channel::RecvTimeoutError::Timeout) => {
+                Err(channel::RecvTimeoutError::Timeout) => {
                     self.was_empty();
                     return Err(RecvTimeoutError::Timeout);
                 }
-                Err(crossbeam_channel::RecvTimeoutError::Disconnected) => return Err(self.recv_error().into()),
+                Err(channel::RecvTimeoutError::Disconnected) => return Err(self.recv_error().into()),
             }
         }
     }

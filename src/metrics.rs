@@ -5,7 +5,6 @@
 //! [`Stopwatch`](crate::stopwatch::Stopwatch).
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use ::metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
@@ -16,6 +15,7 @@ use crate::loss::Loss;
 use crate::mailbox::Mailbox;
 use crate::recordings::Sample;
 use crate::stopwatch::HANDLER_DURATION;
+use crate::sync::counters::Ordering;
 
 const PUBLISHED: &str = "tramline_published_total";
 const DELIVERED: &str = "tramline_delivered_total";

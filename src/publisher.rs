@@ -2,10 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
-
-use arc_swap::Guard;
+use std::time::Duration;
 
 use crate::batch::{PublishAllError, publish_all};
 use crate::core::Core;
@@ -13,6 +10,8 @@ use crate::error::{PublishError, RequestError};
 use crate::gather::Replies;
 use crate::request::PendingReply;
 use crate::route::{Delivery, RouteGuard, Wait};
+use crate::sync::atomic::Ordering;
+use crate::sync::{Guard, Instant};
 use crate::topic::Topic;
 use crate::topic_map::TopicEntry;
 

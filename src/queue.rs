@@ -3,13 +3,11 @@
 //! A subscription to one topic knows the topic of all it receives, so its queue carries envelopes alone. A subscription
 //! to a pattern, or to several topics, needs the topic with every message.
 
-use std::time::Instant;
-
-use crossbeam_channel::{
+use crate::message::Envelope;
+use crate::sync::Instant;
+use crate::sync::channel::{
     Receiver, RecvTimeoutError, Select, SelectedOperation, SendError, Sender, TryRecvError, TrySendError, bounded,
 };
-
-use crate::message::Envelope;
 use crate::topic::Topic;
 
 pub(crate) type Addressed<T, R> = (Topic, Envelope<T, R>);

@@ -6,17 +6,17 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 #[cfg(feature = "async")]
 use std::task::Waker;
 
-use crossbeam_channel::Sender;
-use parking_lot::Mutex;
 use thiserror::Error;
 
 use crate::lifecycle::{EndsWithBus, Lifecycle, Phase, Registration};
 use crate::panic::catch;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::channel::Sender;
 use crate::trace::Requesting;
 #[cfg(feature = "async")]
 use crate::waiters;

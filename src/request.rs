@@ -4,19 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 #[cfg(feature = "async")]
 use std::sync::Weak;
-use std::sync::atomic::{AtomicBool, Ordering};
 #[cfg(feature = "async")]
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{bounded, select};
-use crossbeam_utils::Backoff;
 use thiserror::Error;
 
 #[cfg(feature = "async")]
 use crate::lifecycle::EndsWithBus;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::reply::{Answer, Callback, ReplySlot, ReplySource, Responder, Sleeper, call};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::channel::bounded;
+use crate::sync::{Backoff, Instant, recv_before};
 use crate::trace::Requesting;
 
 /// A request: all copies share one slot.
@@ -262,19 +262,8 @@ impl<R> PendingReply<R> {
         if answer.is_some() {
             return answer;
         }
-        let closed = self.slot.lifecycle().closed();
-        match deadline {
-            None => select! {
-                recv(woken) -> _ => {},
-                recv(closed) -> _ => {},
-            },
-            Some(deadline) => select! {
-                recv(woken) -> _ => {},
-                recv(closed) -> _ => {},
-                default(deadline.saturating_duration_since(Instant::now())) => {},
-            },
-        }
-        None
+        // Nothing is sent: whoever answers lets go of the sleeper.
+        recv_before(&woken, self.slot.lifecycle().closed(), deadline).map(|never| match never {})
     }
 }
 

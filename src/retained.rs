@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use parking_lot::ReentrantMutex;
+use crate::sync::ReentrantMutex;
 
 /// One kept value. Whoever needs it clones it, on his own thread and when he needs it.
 ///

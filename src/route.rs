@@ -1,15 +1,13 @@
 //! The immutable list of mailboxes of one topic, and the delivery of a message to all of them.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use arc_swap::Guard;
-use crossbeam_utils::Backoff;
+use std::time::Duration;
 
 use crate::dead_letter::DeadLetterReason;
 use crate::mailbox::{Mailbox, MailboxSender, Offer, Way, wait_for_any};
 use crate::message::Parcel;
 use crate::reply::ReplySource;
+use crate::sync::{Backoff, Guard, Instant};
 use crate::topic::Topic;
 
 #[cfg(feature = "async")]

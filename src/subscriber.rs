@@ -4,14 +4,14 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 #[cfg(feature = "async")]
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
-
-use crossbeam_channel::{Select, SelectedOperation};
+use std::time::Duration;
 
 use crate::core::{Core, leave};
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::mailbox::Mailbox;
 use crate::message::Message;
+use crate::sync::Instant;
+use crate::sync::channel::{Select, SelectedOperation};
 use crate::topic::Pattern;
 #[cfg(feature = "async")]
 use crate::waiters::Place;

@@ -5,7 +5,8 @@
 //! thread that knows that nobody else writes needs no atomic addition: a load and a store do.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::sync::counters::{AtomicU64, Ordering};
 
 /// Numbers of threads, never used again; 0 is no thread.
 static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);

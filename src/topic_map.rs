@@ -7,16 +7,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-
-use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 
 use crate::dead_letter::Losses;
 use crate::error::SubscribeError;
 use crate::mailbox::{Filter, Mailbox, MailboxOptions, MailboxSender};
 use crate::retained::Retained;
 use crate::route::Route;
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{ArcSwap, Mutex};
 use crate::topic::{Pattern, Token, Topic};
 
 /// One topic in use.

@@ -15,13 +15,13 @@ pub(crate) use telling::{HandlingTask, PublishingTask};
 #[cfg(feature = "tracing")]
 mod telling {
     use std::fmt;
-    use std::sync::atomic::{AtomicBool, Ordering};
 
     use ::tracing::field::Empty;
     use ::tracing::span::EnteredSpan;
     use ::tracing::{Span, debug_span, dispatcher, trace_span};
 
     use crate::mailbox::Mailbox;
+    use crate::sync::counters::{AtomicBool, Ordering};
     use crate::topic::{Pattern, Topic};
 
     const TARGET: &str = "tramline";

@@ -3,10 +3,10 @@
 //! A waker is code of the user: it is cloned, called and dropped after the lock is released.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Waker;
 
-use parking_lot::{Mutex, MutexGuard};
+use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
 use crate::panic::catch;
 
@@ -138,10 +138,10 @@ fn pop(mut list: MutexGuard<'_, List>, mark: Mark<'_>) -> Option<Waker> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
     use std::task::{Wake, Waker};
 
     use super::{Mark, Place, Waiters};
+    use crate::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
     #[derive(Default)]
     struct Count(AtomicUsize);

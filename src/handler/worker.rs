@@ -1,15 +1,10 @@
 //! The workers of a handler: what they share, and those that are threads.
 
 use std::convert::Infallible;
-#[cfg(feature = "async")]
-use std::sync::atomic::AtomicU8;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 #[cfg(feature = "async")]
 use std::task::Waker;
 use std::time::Duration;
-
-use crossbeam_channel::{RecvTimeoutError, Select, Sender, bounded};
 
 use super::{Attached, Attachment, Handler};
 use crate::core::{Core, reader_left};
@@ -21,6 +16,11 @@ use crate::message::Message;
 use crate::panic::catch;
 use crate::retry::Retry;
 use crate::stopwatch::Stopwatch;
+#[cfg(feature = "async")]
+use crate::sync::atomic::AtomicU8;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::channel::{RecvTimeoutError, Select, Sender, bounded};
+use crate::sync::thread;
 use crate::trace::Handling;
 #[cfg(feature = "async")]
 use crate::waiters::{Mark, Place, Waiters};
@@ -114,7 +114,7 @@ impl Control {
     }
 
     pub(crate) fn is_abandoned(&self) -> bool {
-        matches!(self.abandoned.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected))
+        matches!(self.abandoned.try_recv(), Err(crate::sync::channel::TryRecvError::Disconnected))
     }
 
     fn tasks_wait(&self) -> Mark<'_> {
@@ -188,7 +188,7 @@ where
         // A zero byte would make the thread's name invalid.
         let name = format!("{}-{index}", self.handler.name.replace('\0', ""));
         let (worker, begun) = self.begin();
-        let thread = std::thread::Builder::new().name(name).spawn(move || {
+        let thread = thread::Builder::new().name(name).spawn(move || {
             worker.run(f);
             drop(begun);
         });

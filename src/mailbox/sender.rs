@@ -2,10 +2,6 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
-
-use crossbeam_channel::Select;
 
 use super::{End, Filter, Mailbox, MailboxOptions, Overflow, attention};
 use crate::dead_letter::{DeadLetterReason, Losses};
@@ -14,6 +10,9 @@ use crate::loss::Loss;
 use crate::message::{Envelope, Parcel};
 use crate::queue::{Addressed, QueueSender, queue};
 use crate::retained::Retained;
+use crate::sync::Instant;
+use crate::sync::atomic::Ordering;
+use crate::sync::channel::Select;
 use crate::topic::Topic;
 
 /// The right to put messages into a mailbox.

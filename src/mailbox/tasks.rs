@@ -3,12 +3,12 @@
 //! A thread sleeps in the channel, which wakes it. A task cannot, so whoever puts a message in looks whether a task waits
 //! for one, and whoever takes one out looks whether a task waits for room.
 
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use super::{Mailbox, attention};
 use crate::error::{RecvError, TryRecvError};
 use crate::message::Message;
+use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::waiters::{Mark, Place, Waiters};
 
 #[derive(Default)]

@@ -1,0 +1,154 @@
+//! Threads that handle messages, and buses with more than one thing going on: too much for every order of steps.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tramline::{Bus, Overflow};
+
+use super::{TOPIC, bus, meanwhile};
+
+/// No limit.
+const EVER: Duration = Duration::MAX;
+
+/// Everything that was delivered is handled before a drain ends, also by several workers.
+pub fn drain_against_publishers_and_workers() {
+    let bus = bus(1);
+    let handled = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&handled);
+    let handler = bus
+        .subscription(TOPIC)
+        .workers(2)
+        .handle(move |number: &tramline::Message<u32>| {
+            counter.fetch_add(u64::from(**number), Ordering::Relaxed);
+        })
+        .unwrap();
+    let publishing = [1, 10].map(|number| {
+        let publisher = bus.publisher(TOPIC).unwrap();
+        meanwhile(move || (0..2).filter(|_| publisher.publish(number).is_ok()).count() as u64 * u64::from(number))
+    });
+    let report = bus.drain(EVER);
+    let delivered: u64 = publishing.into_iter().map(|publishing| publishing.join().unwrap()).sum();
+    assert!(report.is_complete(), "{report:?}");
+    assert_eq!(handled.load(Ordering::Relaxed), delivered);
+    drop(handler);
+}
+
+/// What handlers publish for each other while the bus is drained is handled too.
+pub fn drain_of_handlers_that_publish() {
+    let bus = bus(1);
+    let handled = Arc::new(AtomicU64::new(0));
+    let (weak, counter) = (bus.downgrade(), Arc::clone(&handled));
+    let first =
+        bus.on("first", move |number| _ = weak.upgrade().unwrap().publish("second", **number).unwrap()).unwrap();
+    let second = bus.on("second", move |_| _ = counter.fetch_add(1, Ordering::Relaxed)).unwrap();
+    let publisher = bus.publisher("first").unwrap();
+    let publishing = meanwhile(move || (0..2).filter(|n| publisher.publish(*n).is_ok()).count() as u64);
+    let report = bus.drain(EVER);
+    let published = publishing.join().unwrap();
+    assert!(report.is_complete(), "{report:?}");
+    assert_eq!(handled.load(Ordering::Relaxed), published);
+    drop((first, second));
+}
+
+/// A handler that stops has handled everything that was delivered, or tells what it has left.
+pub fn stop_against_publish() {
+    let bus = bus(1);
+    let handled = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&handled);
+    let handler = bus.on(TOPIC, move |_| _ = counter.fetch_add(1, Ordering::Relaxed)).unwrap();
+    let publisher = bus.publisher(TOPIC).unwrap();
+    let publishing = meanwhile(move || (0..3).map(|n| publisher.publish(n).unwrap().delivered()).sum::<usize>());
+    let report = handler.stop(EVER);
+    let delivered = publishing.join().unwrap();
+    assert_eq!(report.busy(), 0);
+    assert_eq!(handled.load(Ordering::Relaxed) + bus.stats().abandoned, delivered as u64);
+}
+
+/// Dropping a handler ends every request that it has not answered.
+pub fn drop_of_a_server_against_requests() {
+    let bus = bus(1);
+    let server = bus.serve(TOPIC, |number| **number + 1).unwrap();
+    let asking = [1, 10].map(|number| {
+        let bus = bus.clone();
+        meanwhile(move || match bus.request(TOPIC, number).map(|pending| pending.wait()) {
+            Ok(Ok(reply)) => assert_eq!(reply, number + 1),
+            Ok(Err(error)) => assert!(error.is_unanswered()),
+            Err(error) => assert!(error.is_no_responders()),
+        })
+    });
+    drop(server);
+    asking.into_iter().for_each(|asking| asking.join().unwrap());
+}
+
+/// One publisher's messages come in order, and none is missing, while other subscribers come and go.
+pub fn order_while_others_come_and_go() {
+    let bus = bus(1);
+    let subscriber = bus.subscribe(TOPIC).unwrap();
+    let publisher = bus.publisher(TOPIC).unwrap();
+    let publishing = meanwhile(move || (0..4).for_each(|n| assert!(publisher.publish(n).unwrap().delivered() >= 1)));
+    let others = meanwhile({
+        let bus = bus.clone();
+        move || {
+            let other = bus.subscribe("*").unwrap();
+            let received: Vec<u32> = other.try_iter().map(|message| *message).collect();
+            assert!(received.is_sorted());
+            drop(other);
+            bus.subscribe(">").unwrap().unsubscribe()
+        }
+    });
+    let received: Vec<u32> = subscriber.iter().take(4).map(|message| *message).collect();
+    assert_eq!(received, [0, 1, 2, 3]);
+    publishing.join().unwrap();
+    others.join().unwrap();
+}
+
+/// A message tells of as many losses as there are numbers missing in front of it.
+pub fn losses_are_told_where_they_were() {
+    let bus = bus(1);
+    let subscriber = bus.subscription(TOPIC).overflow(Overflow::DropOldest).open().unwrap();
+    let publisher = bus.publisher(TOPIC).unwrap();
+    let publishing = meanwhile(move || (0..4).for_each(|n| assert_eq!(publisher.publish(n).unwrap().delivered(), 1)));
+    let mut next = 0;
+    while next < 4 {
+        let message = subscriber.recv().unwrap();
+        assert_eq!(message.lost_before(), u64::from(*message - next));
+        next = *message + 1;
+    }
+    publishing.join().unwrap();
+}
+
+/// Every loss makes one dead letter, and the reader of those ends with the bus.
+pub fn dead_letters_against_losses() {
+    let bus = Bus::<u32>::builder().capacity(1).overflow(Overflow::DropOldest).build();
+    let letters = bus.dead_letters();
+    let subscriber = bus.subscribe(TOPIC).unwrap();
+    let publishing = [1, 2].map(|number| {
+        let publisher = bus.publisher(TOPIC).unwrap();
+        meanwhile(move || (0..2).map(|_| publisher.publish(number).unwrap().dropped()).sum::<usize>())
+    });
+    let reading = meanwhile(move || letters.iter().count());
+    let mut received = subscriber.try_iter().count();
+    let dropped: usize = publishing.into_iter().map(|publishing| publishing.join().unwrap()).sum();
+    received += subscriber.try_iter().count();
+    bus.close();
+    assert_eq!(received + dropped, 4);
+    assert_eq!(reading.join().unwrap(), dropped);
+}
+
+/// A member of a group that leaves takes nothing with it, however many leave and join.
+pub fn group_while_members_come_and_go() {
+    let bus = bus(1);
+    let member = |bus: &Bus<u32>| bus.subscription(TOPIC).group("group").open().unwrap();
+    let stays = member(&bus);
+    let publisher = bus.publisher(TOPIC).unwrap();
+    let publishing = meanwhile(move || (0..3).for_each(|n| assert_eq!(publisher.publish(n).unwrap().delivered(), 1)));
+    let coming_and_going = [(); 2].map(|()| {
+        let bus = bus.clone();
+        meanwhile(move || member(&bus).try_recv().into_iter().count())
+    });
+    let taken: usize = coming_and_going.into_iter().map(|member| member.join().unwrap()).sum();
+    assert_eq!(stays.iter().take(3 - taken).count(), 3 - taken);
+    publishing.join().unwrap();
+    assert!(stays.is_empty());
+}

@@ -1,0 +1,184 @@
+//! Tasks: a waker is set before the last look, so none is forgotten.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+use futures_core::Stream;
+
+use super::checker::sync::{Condvar, Mutex};
+use super::{TOPIC, bus, full, meanwhile};
+
+/// Wakes a thread that runs a future.
+struct Alarm {
+    rings: Mutex<bool>,
+    rang: Condvar,
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        *self.rings.lock().unwrap() = true;
+        self.rang.notify_one();
+    }
+}
+
+/// Polls only when woken: a wake-up that is lost is a wait for ever, which the checker finds.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let alarm = Arc::new(Alarm { rings: Mutex::new(false), rang: Condvar::new() });
+    let waker = Waker::from(Arc::clone(&alarm));
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        let mut rings = alarm.rings.lock().unwrap();
+        while !*rings {
+            rings = alarm.rang.wait(rings).unwrap();
+        }
+        *rings = false;
+    }
+}
+
+/// Polls once, for nobody.
+async fn once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    poll_fn(|context| {
+        Poll::Ready(match Pin::new(&mut *future).poll(context) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+pub fn receiving_task_against_publish() {
+    let bus = bus(1);
+    let (publisher, subscriber) = (bus.publisher(TOPIC).unwrap(), bus.subscribe(TOPIC).unwrap());
+    let publishing = meanwhile(move || assert_eq!(publisher.publish(1).unwrap().delivered(), 1));
+    assert_eq!(*block_on(subscriber.recv_async()).unwrap(), 1);
+    publishing.join().unwrap();
+}
+
+pub fn receiving_task_against_close() {
+    let bus = bus(1);
+    let subscriber = bus.subscribe(TOPIC).unwrap();
+    let closing = meanwhile(move || bus.close());
+    assert!(block_on(subscriber.recv_async()).unwrap_err().is_closed());
+    closing.join().unwrap();
+}
+
+pub fn publishing_task_against_room() {
+    let (_bus, publisher, subscriber) = full();
+    let publishing = meanwhile(move || block_on(publisher.publish_async(1)).unwrap().delivered());
+    assert_eq!(*subscriber.recv().unwrap(), 0);
+    // The reader does nothing more until the task has used the room.
+    assert_eq!(publishing.join().unwrap(), 1);
+    assert_eq!(*subscriber.recv().unwrap(), 1);
+}
+
+pub fn publishing_task_against_unsubscribe() {
+    let (bus, publisher, subscriber) = full();
+    let publishing = meanwhile(move || block_on(publisher.publish_async(1)).unwrap().delivered());
+    drop(subscriber);
+    let delivered = publishing.join().unwrap();
+    assert_eq!(bus.stats().abandoned, 1 + delivered as u64);
+}
+
+pub fn publishing_task_against_close() {
+    let (bus, publisher, subscriber) = full();
+    let publishing = meanwhile(move || match block_on(publisher.publish_async(1)) {
+        Ok(delivery) => delivery.delivered(),
+        Err(error) => {
+            assert!(error.is_closed());
+            0
+        }
+    });
+    bus.close();
+    // Nobody has made room for it.
+    assert_eq!(publishing.join().unwrap(), 0);
+    assert_eq!(subscriber.iter().count(), 1);
+}
+
+pub fn waiting_task_against_reply() {
+    let bus = bus(1);
+    let responder = bus.subscribe(TOPIC).unwrap();
+    let pending = bus.request(TOPIC, 0).unwrap();
+    let message = responder.recv().unwrap();
+    let replying = meanwhile(move || message.reply(1).unwrap());
+    assert_eq!(block_on(pending).unwrap(), 1);
+    replying.join().unwrap();
+}
+
+pub fn waiting_task_against_a_dropped_request() {
+    let bus = bus(1);
+    let responder = bus.subscribe(TOPIC).unwrap();
+    let pending = bus.request(TOPIC, 0).unwrap();
+    let message = responder.recv().unwrap();
+    let dropping = meanwhile(move || drop(message));
+    assert!(block_on(pending).unwrap_err().is_unanswered());
+    dropping.join().unwrap();
+}
+
+pub fn waiting_task_against_close() {
+    let bus = bus(1);
+    let _responder = bus.subscribe(TOPIC).unwrap();
+    let pending = bus.request(TOPIC, 0).unwrap();
+    let closing = meanwhile(move || bus.close());
+    assert!(block_on(pending).unwrap_err().is_closed());
+    closing.join().unwrap();
+}
+
+pub fn waiting_task_against_gathered_replies() {
+    let bus = bus(1);
+    let (one, other) = (bus.subscribe(TOPIC).unwrap(), bus.subscribe(TOPIC).unwrap());
+    let mut replies = bus.gather(TOPIC, 0).unwrap();
+    let (answers, leaves) = (one.recv().unwrap(), other.recv().unwrap());
+    let replying = meanwhile(move || answers.reply(1).unwrap());
+    let leaving = meanwhile(move || drop(leaves));
+    let mut received = Vec::new();
+    while let Some(reply) = block_on(poll_fn(|context| Pin::new(&mut replies).poll_next(context))) {
+        received.extend(reply);
+    }
+    assert_eq!(received, [1]);
+    replying.join().unwrap();
+    leaving.join().unwrap();
+}
+
+/// A future that nobody polls any more is told of the message, and keeps it from nobody.
+pub fn forgotten_task_beside_one_that_receives() {
+    let bus = bus(1);
+    let (publisher, subscriber) = (bus.publisher(TOPIC).unwrap(), bus.subscribe(TOPIC).unwrap());
+    let mut forgotten = Box::pin(subscriber.recv_async());
+    assert!(block_on(once(&mut forgotten)).is_none());
+    let publishing = meanwhile(move || assert_eq!(publisher.publish(1).unwrap().delivered(), 1));
+    assert_eq!(*block_on(subscriber.recv_async()).unwrap(), 1);
+    publishing.join().unwrap();
+}
+
+/// It comes first, is told of the room, and does not use it. A reader that finds nothing then tells the other.
+pub fn forgotten_task_beside_one_that_publishes() {
+    let (bus, publisher, subscriber) = full();
+    let mut forgotten = Box::pin(publisher.publish_async(9));
+    assert!(block_on(once(&mut forgotten)).is_none());
+    let publishing = meanwhile(move || block_on(bus.publish_async(TOPIC, 1)).unwrap().delivered());
+    assert_eq!(*subscriber.recv().unwrap(), 0);
+    assert_eq!(*subscriber.recv().unwrap(), 1);
+    assert_eq!(publishing.join().unwrap(), 1);
+}
+
+/// Something still holds the mailbox of a responder that is gone. A request that got in at the last moment ends all the
+/// same: whoever comes second, the one who leaves or the one who asks, empties the mailbox.
+pub fn request_against_unsubscribe_from_a_mailbox_that_stays() {
+    let (bus, publisher, responder) = full();
+    let asks = bus.publisher(TOPIC).unwrap();
+    let mut holds = Box::pin(publisher.publish_async(1));
+    assert!(block_on(once(&mut holds)).is_none());
+    assert_eq!(*responder.recv().unwrap(), 0);
+    let asking = meanwhile(move || match asks.request(2) {
+        Ok(pending) => assert!(pending.wait().unwrap_err().is_unanswered()),
+        Err(error) => assert!(error.is_no_responders()),
+    });
+    drop(responder);
+    asking.join().unwrap();
+    drop(holds);
+}
