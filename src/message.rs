@@ -206,8 +206,8 @@ impl<T, R> Message<T, R> {
     /// How many messages this mailbox lost between the one before and this one.
     ///
     /// Always 0 for [`Overflow::Block`](crate::Overflow::Block), unless publishers chose not to wait, or a handler
-    /// published into the full mailbox that only it drains. With several publishers or readers at once the number may
-    /// appear a message earlier or later; the sum is exact.
+    /// published into the full mailbox that only it drains. While something is published the number may appear a message
+    /// earlier than the gap, with several publishers or readers also later; the sum is exact.
     ///
     /// # Examples
     ///

@@ -67,7 +67,7 @@ models! {
         stop_against_publish,
         drop_of_a_server_against_requests,
         order_while_others_come_and_go,
-        losses_are_told_where_they_were,
+        losses_are_told_in_time,
         dead_letters_against_losses,
         group_while_members_come_and_go,
     }
