@@ -235,7 +235,7 @@ struct Letters<T> {
 impl<T> Drop for Letters<T> {
     fn drop(&mut self) {
         // One by one: the channel would leak the rest when the payload of one panics.
-        drop_each(self.queue.try_iter(), |_| {});
+        drop_each(std::iter::from_fn(|| self.queue.try_recv().ok()), |_| {});
     }
 }
 
