@@ -382,6 +382,7 @@ where
     /// ```
     #[track_caller]
     pub fn wait_until_idle(&self, within: Duration) {
+        // An assertion of a test, as the one below: that it does not hold is the test's failure.
         let Some(bus) = self.bus.upgrade() else { panic!("the bus is gone: its last handle was dropped") };
         let core = bus.core();
         if !is_idle(core, within) {
@@ -425,6 +426,7 @@ impl<T, R> fmt::Debug for TestKit<T, R> {
 pub fn wait_until_hub_idle(hub: &Hub, within: Duration) {
     if !hub.is_idle(within) {
         let stats: Vec<_> = hub.stats().iter().map(|bus| bus.stats.to_string()).collect();
+        // As `TestKit::wait_until_idle`: an assertion of a test.
         panic!("not idle after {within:?}\n{}", stats.join("\n"));
     }
 }

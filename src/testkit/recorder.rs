@@ -361,6 +361,7 @@ impl<T: Clone + fmt::Debug + Send + 'static> Recorder<T> {
     ) {
         let pattern = match pattern.try_into() {
             Ok(pattern) => pattern,
+            // An invalid pattern in an assertion is a mistake in the test, which has to fail.
             Err(error) => panic!("{}", Into::<TopicError>::into(error)),
         };
         let recorded = self.recorded();
@@ -436,6 +437,7 @@ impl<T: Clone + fmt::Debug + Send + 'static> Recorder<T> {
         }
     }
 
+    /// Every assertion that does not hold ends here: to panic is how a test fails.
     #[track_caller]
     fn fail(&self, why: &str, recorded: &[Recorded<T>]) -> ! {
         let pattern = &self.tape.pattern;

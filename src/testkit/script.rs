@@ -183,6 +183,7 @@ impl<T: 'static, R: 'static> Script<T, R> {
         let mut steps = self.shared.steps.lock();
         match steps.list.last_mut() {
             Some(step) => step.pause = pause,
+            // A mistake in the test, found where it was made; documented under Panics.
             None => panic!("`after` has no answer before it to delay"),
         }
         drop(steps);
