@@ -5,7 +5,6 @@
 //! [`Stopwatch`](crate::stopwatch::Stopwatch).
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use ::metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 
@@ -15,6 +14,7 @@ use crate::loss::Loss;
 use crate::mailbox::Mailbox;
 use crate::recordings::Sample;
 use crate::stopwatch::HANDLER_DURATION;
+use crate::sync::Instant;
 use crate::sync::counters::Ordering;
 
 const PUBLISHED: &str = "tramline_published_total";

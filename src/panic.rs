@@ -15,7 +15,6 @@ pub(crate) fn catch<A>(user_code: impl FnOnce() -> A) -> Result<A, String> {
     })
 }
 
-/// The message of a panic, as `panic!` and its relatives make it.
 /// Drops every one, also when the `Drop` of some panics, and tells how many there were. The first panic goes on when
 /// `then` has been told of all; none does in a thread that is unwinding already, which would be its end.
 pub(crate) fn drop_each<A>(items: impl Iterator<Item = A>, then: impl FnOnce(usize)) -> usize {
@@ -35,6 +34,7 @@ pub(crate) fn drop_each<A>(items: impl Iterator<Item = A>, then: impl FnOnce(usi
     count
 }
 
+/// The message of a panic, as `panic!` and its relatives make it.
 fn text(panic: &(dyn Any + Send)) -> String {
     if let Some(text) = panic.downcast_ref::<&str>() {
         (*text).to_owned()

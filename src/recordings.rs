@@ -7,7 +7,9 @@
 //! waiting.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::sync::Instant;
 
 /// One mailbox at the time of a recording.
 pub(crate) struct Sample {

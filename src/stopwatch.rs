@@ -8,9 +8,10 @@ pub(crate) use ticking::{HANDLER_DURATION, Stopwatch};
 #[cfg(feature = "metrics")]
 mod ticking {
     use std::sync::Arc;
-    use std::time::Instant;
 
     use ::metrics::{Histogram, histogram};
+
+    use crate::sync::Instant;
 
     pub(crate) const HANDLER_DURATION: &str = "tramline_handler_duration_seconds";
 

@@ -37,6 +37,10 @@ pub(crate) use model::MutexGuard;
 #[cfg(all(feature = "async", not(any(loom, shuttle))))]
 pub(crate) use parking_lot::MutexGuard;
 
+/// Nothing that a model runs waits like this.
+#[cfg(all(feature = "testkit", not(any(loom, shuttle))))]
+pub(crate) use parking_lot::Condvar;
+
 /// Sleeps until there is something in the channel, and takes it out; `None` when that has ended, or `end` has, or the time
 /// is over.
 #[cfg(not(any(loom, shuttle)))]

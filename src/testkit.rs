@@ -111,14 +111,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use crate::bus::{Bus, WeakBus};
 use crate::drain::is_idle;
 use crate::error::{SubscribeError, TopicError};
 use crate::hub::Hub;
 use crate::lifecycle::{EndSignal, EndTrigger};
 use crate::mailbox::Overflow;
+use crate::sync::Mutex;
 use crate::topic::Pattern;
 
 mod recorded;

@@ -2,14 +2,13 @@
 
 use std::fmt;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
-
-use parking_lot::{Condvar, Mutex};
+use std::time::Duration;
 
 use super::recorded::{Recorded, What};
 use crate::bus::Bus;
 use crate::dead_letter::Watching;
 use crate::error::{SubscribeError, TopicError};
+use crate::sync::{Condvar, Instant, Mutex};
 use crate::topic::{Pattern, Topic};
 
 /// Where what happens on the topics of a pattern is written down. It has no bound.

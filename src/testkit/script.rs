@@ -4,13 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::RecvTimeoutError;
-use parking_lot::Mutex;
-
 use super::recorded::What;
 use super::recorder::Tapes;
 use crate::lifecycle::EndSignal;
 use crate::message::Message;
+use crate::sync::Mutex;
+use crate::sync::channel::RecvTimeoutError;
 
 /// What a scripted responder answers, one request after the other. Made by [`TestKit::reply_to`](super::TestKit::reply_to).
 ///
