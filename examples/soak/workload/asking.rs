@@ -8,6 +8,8 @@ use std::time::Duration;
 use tramline::{Bus, Handler, Message, PendingReply, Responder, Subscriber};
 
 use super::ledger::{Checks, Sum};
+#[cfg(feature = "async")]
+use super::tasks::Tasks;
 use super::{Chance, Crew, LONG, Token, panic_on_purpose};
 
 /// What becomes of a question.
@@ -20,7 +22,7 @@ enum Fate {
 }
 
 #[derive(Clone)]
-struct Question {
+pub(super) struct Question {
     number: u64,
     fate: Fate,
     /// The caller waits for the end, so both sides know of it.
@@ -31,6 +33,18 @@ struct Question {
 impl Question {
     fn answer(&self) -> u64 {
         2 * self.number
+    }
+
+    /// What a server does with it.
+    pub(super) fn serve(&self, ledger: &Ledger) -> u64 {
+        let patient = u64::from(self.patient);
+        if self.fate == Fate::Failed {
+            ledger.responders.failed.add(patient);
+            ledger.server_panics.one();
+            panic_on_purpose();
+        }
+        ledger.responders.answered.add(patient);
+        self.answer()
     }
 }
 
@@ -49,7 +63,7 @@ impl Ends {
 }
 
 #[derive(Default)]
-struct Ledger {
+pub(super) struct Ledger {
     asked: Sum,
     patiently: Sum,
     callers: Ends,
@@ -66,12 +80,15 @@ struct Ledger {
     server_panics: Sum,
 }
 
-type Questions = Bus<Question, u64>;
+pub(super) type Questions = Bus<Question, u64>;
 
 pub(crate) struct Asking {
     bus: Questions,
     ledger: Arc<Ledger>,
-    server: Option<Handler>,
+    servers: Vec<Handler>,
+    /// Ends when this does.
+    #[cfg(feature = "async")]
+    tasks: Option<Tasks>,
 }
 
 #[derive(Clone)]
@@ -98,16 +115,14 @@ pub(crate) fn start(seed: u64, stop: &Arc<AtomicBool>, alive: &Arc<AtomicI64>, c
         Chance::new(seed, threads)
     };
     let counts = Arc::clone(&ledger);
-    let server = bus.subscription("serve").workers(2).name("serve").serve(move |question| {
-        let patient = u64::from(question.patient);
-        if question.fate == Fate::Failed {
-            counts.responders.failed.add(patient);
-            counts.server_panics.one();
-            panic_on_purpose();
-        }
-        counts.responders.answered.add(patient);
-        question.answer()
-    });
+    let server = bus.subscription("serve").workers(2).name("serve").serve(move |question| question.serve(&counts));
+    #[cfg(feature = "async")]
+    let tasks = Tasks::start(crew);
+    let servers = vec![
+        server.expect("it is open"),
+        #[cfg(feature = "async")]
+        tasks.serve(&bus, &ledger),
+    ];
     for topic in ["hand", "hand", "flock", "flock", "flock"] {
         let subscriber = responder(&bus, topic);
         let (ledger, mut chance) = (Arc::clone(&ledger), chance());
@@ -118,7 +133,13 @@ pub(crate) fn start(seed: u64, stop: &Arc<AtomicBool>, alive: &Arc<AtomicI64>, c
         let (post, chance) = (post.clone(), chance());
         crew.active(move || role(&post, chance));
     }
-    Asking { bus, ledger, server: Some(server.expect("it is open")) }
+    Asking {
+        bus,
+        ledger,
+        servers,
+        #[cfg(feature = "async")]
+        tasks: Some(tasks),
+    }
 }
 
 /// Those of `hand` share a mailbox, so each question there has one end; those of `flock` have one each.
@@ -183,13 +204,19 @@ fn question(post: &Post, chance: &mut Chance, number: u64, patient: bool) -> Que
     Question { number, fate, patient, _alive: Token::new(&post.alive) }
 }
 
+/// Where each question has one end.
+#[cfg(feature = "async")]
+const ASKED: [&str; 3] = ["hand", "serve", "serve.async"];
+#[cfg(not(feature = "async"))]
+const ASKED: [&str; 2] = ["hand", "serve"];
+
 fn ask(post: &Post, mut chance: Chance) {
     let ledger = &*post.ledger;
     let mut number = 0;
     let mut in_flight: Vec<(u64, PendingReply<u64>)> = Vec::new();
     while !post.is_over() {
         number += 1;
-        let topic = ["hand", "serve"][chance.below(2) as usize];
+        let topic = ASKED[chance.below(ASKED.len() as u64) as usize];
         let patient = chance.one_in(2);
         if chance.one_in(50) {
             let refused = post.bus.request("nobody", question(post, &mut chance, number, false));
@@ -299,8 +326,11 @@ fn churn(post: &Post, mut chance: Chance) {
 impl Asking {
     pub(crate) fn close(&mut self, checks: &mut Checks) {
         checks.holds("the requests are drained", self.bus.drain(LONG).is_complete());
-        let stopped = self.server.take().map(|server| server.stop(LONG).is_complete());
-        checks.equal("the server has ended", stopped, Some(true));
+        for server in self.servers.drain(..) {
+            checks.holds("a server has ended", server.stop(LONG).is_complete());
+        }
+        #[cfg(feature = "async")]
+        drop(self.tasks.take());
     }
 
     pub(crate) fn settle(&self, checks: &mut Checks) -> Vec<(&'static str, String)> {

@@ -8,6 +8,8 @@ use crossbeam_channel::Select;
 use tramline::{Bus, Handler, Message, Overflow, Publisher, Retry, Subscriber, SubscriptionBuilder};
 
 use super::ledger::{Account, Checks, Lane, Sum};
+#[cfg(feature = "async")]
+use super::tasks::Tasks;
 use super::{Chance, Crew, LONG, Token, panic_on_purpose, wait_for_threads_of};
 
 /// The lanes, and what their mailboxes do when they are full.
@@ -25,20 +27,70 @@ const KEPT: u64 = 4;
 
 /// What a handler does with a message.
 #[derive(Clone, Copy)]
-enum Fate {
+pub(super) enum Fate {
     Fine,
     Fails,
     FailsOnce,
     Panics,
 }
 
-struct Load {
-    number: u64,
+impl Fate {
+    /// What the attempt comes to. Only the last one of a message counts.
+    pub(super) fn meet(self, ledger: &Ledger) -> Result<(), &'static str> {
+        match self {
+            Self::Fine => Ok(()),
+            Self::FailsOnce => Err("it fails once"),
+            Self::Fails => {
+                ledger.handler_failures.one();
+                Err("it always fails")
+            }
+            Self::Panics => {
+                ledger.handler_panics.one();
+                panic_on_purpose();
+            }
+        }
+    }
+}
+
+pub(super) struct Load {
+    pub(super) number: u64,
     fate: Fate,
     /// Published by a handler, which publishes nothing for it.
     derived: bool,
     attempts: AtomicU32,
     alive: Token,
+}
+
+impl Load {
+    /// Counts what comes for the first time, and tells what becomes of this attempt, if there is to be another. An attempt
+    /// that fails and is not the last is one that fails once.
+    pub(super) fn begin(&self, received: &Sum) -> Fate {
+        let first = self.attempts.fetch_add(1, Ordering::Relaxed) == 0;
+        if first {
+            received.one();
+        }
+        match self.fate {
+            Fate::Fails if first => Fate::FailsOnce,
+            Fate::FailsOnce if !first => Fate::Fine,
+            fate => fate,
+        }
+    }
+
+    /// The same for a handler that does not retry.
+    pub(super) fn begin_and_end(&self, received: &Sum) -> Fate {
+        received.one();
+        if matches!(self.fate, Fate::FailsOnce) { Fate::Fails } else { self.fate }
+    }
+
+    /// What a handler publishes for this one.
+    pub(super) fn derive(&self) -> Self {
+        Self { derived: true, fate: Fate::Fine, ..self.clone() }
+    }
+
+    /// Whether there is to be one for `fired`.
+    pub(super) fn may_fire(&self) -> bool {
+        !self.derived && self.number % 5 == 0
+    }
 }
 
 impl Clone for Load {
@@ -48,16 +100,20 @@ impl Clone for Load {
 }
 
 #[derive(Default)]
-struct Ledger {
-    lanes: [Lane; 4],
+pub(super) struct Ledger {
+    pub(super) lanes: [Lane; 4],
     /// A publish waits so long at most.
     timed: Lane,
     timeouts: Sum,
     kept: Lane,
     began_with: Sum,
-    work: Lane,
-    fired: Sum,
+    pub(super) work: Lane,
+    pub(super) fired: Sum,
+    #[cfg(feature = "async")]
     cancelled: Sum,
+    /// Tasks of handlers that their executor dropped.
+    #[cfg(feature = "async")]
+    pub(super) tasks_dropped: Sum,
     /// The mailboxes that stay: one a lane but the last, one for all lanes, and four for what is fired.
     stays: [Account; 3],
     audit: Account,
@@ -75,16 +131,21 @@ struct Ledger {
 pub(crate) struct Traffic {
     bus: Bus<Load>,
     ledger: Arc<Ledger>,
-    handler: Option<Handler>,
+    handlers: Vec<Handler>,
+    /// Ends when this does.
+    #[cfg(feature = "async")]
+    tasks: Option<Tasks>,
 }
 
 /// What each of the threads has.
 #[derive(Clone)]
-struct Post {
-    bus: Bus<Load>,
-    ledger: Arc<Ledger>,
+pub(super) struct Post {
+    pub(super) bus: Bus<Load>,
+    pub(super) ledger: Arc<Ledger>,
     stop: Arc<AtomicBool>,
     alive: Arc<AtomicI64>,
+    #[cfg(feature = "async")]
+    tasks: Tasks,
 }
 
 impl Post {
@@ -100,7 +161,16 @@ impl Post {
 pub(crate) fn start(seed: u64, stop: &Arc<AtomicBool>, alive: &Arc<AtomicI64>, crew: &mut Crew) -> Traffic {
     let bus = Bus::<Load>::builder().name("traffic").capacity(8).build();
     let ledger = Arc::<Ledger>::default();
-    let post = Post { bus: bus.clone(), ledger: Arc::clone(&ledger), stop: Arc::clone(stop), alive: Arc::clone(alive) };
+    #[cfg(feature = "async")]
+    let tasks = Tasks::start(crew);
+    let post = Post {
+        bus: bus.clone(),
+        ledger: Arc::clone(&ledger),
+        stop: Arc::clone(stop),
+        alive: Arc::clone(alive),
+        #[cfg(feature = "async")]
+        tasks: tasks.clone(),
+    };
     let mut threads = 100;
     let mut chance = || {
         threads += 1;
@@ -173,7 +243,11 @@ pub(crate) fn start(seed: u64, stop: &Arc<AtomicBool>, alive: &Arc<AtomicI64>, c
             });
         });
     }
-    let handler = work(&post);
+    let handlers = vec![
+        work(&post),
+        #[cfg(feature = "async")]
+        tasks.work(&post),
+    ];
     for topic in 0..KEPT {
         let delivery = bus.retain(format!("kept.{topic}"), post.load(topic, Fate::Fine));
         ledger.kept.count(1, delivery.unwrap_or_else(|_| unreachable!("it is open")));
@@ -189,7 +263,13 @@ pub(crate) fn start(seed: u64, stop: &Arc<AtomicBool>, alive: &Arc<AtomicI64>, c
         let (post, chance) = (post.clone(), chance());
         crew.active(move || role(&post, chance));
     }
-    Traffic { bus, ledger, handler: Some(handler) }
+    Traffic {
+        bus,
+        ledger,
+        handlers,
+        #[cfg(feature = "async")]
+        tasks: Some(tasks),
+    }
 }
 
 /// The group that gets everything of all lanes.
@@ -251,36 +331,20 @@ fn receive_in_a_task(subscriber: &Subscriber<Load>, messages: &mut Vec<Message<L
 fn work(post: &Post) -> Handler {
     let (weak, ledger) = (post.bus.downgrade(), Arc::clone(&post.ledger));
     let handler = post.bus.subscription("work").workers(3).retry(Retry::fixed(1, Duration::ZERO)).name("work");
-    let handler = handler.handle(move |message| {
-        let first = message.attempts.fetch_add(1, Ordering::Relaxed) == 0;
-        if first {
-            ledger.work.received.one();
-        }
-        match message.fate {
-            Fate::Fails => {
-                ledger.handler_failures.add(u64::from(first));
-                return Err("it always fails");
-            }
-            Fate::FailsOnce if first => return Err("it fails once"),
-            Fate::Panics => {
-                ledger.handler_panics.one();
-                panic_on_purpose();
-            }
-            Fate::Fine | Fate::FailsOnce => {}
-        }
+    let handler = handler.handle(move |message: &Message<Load>| {
+        message.begin(&ledger.work.received).meet(&ledger)?;
         if let (false, Some(bus)) = (message.derived, weak.upgrade()) {
-            let derived = || Load { derived: true, fate: Fate::Fine, ..message.payload().clone() };
             if message.number % 7 == 0 {
-                if let Ok(delivery) = bus.publish("work", derived()) {
+                if let Ok(delivery) = bus.publish("work", message.derive()) {
                     ledger.work.count(1, delivery);
                 }
             }
-            if message.number % 5 == 0 {
+            if message.may_fire() {
                 ledger.fired.one();
-                bus.fire("fired", derived());
+                bus.fire("fired", message.derive());
             }
         }
-        Ok(())
+        Ok::<_, &str>(())
     });
     handler.expect("it is open")
 }
@@ -365,6 +429,8 @@ fn churn(post: &Post, mut chance: Chance) {
         };
         match chance.below(8) {
             0 | 1 => churn_handler(post, lane, builder, &mut chance),
+            #[cfg(feature = "async")]
+            3 => post.tasks.churn(post, lane, builder, &mut chance),
             2 => {
                 // One more who reads the letters for a while.
                 let letters = bus.dead_letters();
@@ -398,20 +464,9 @@ fn churn_handler(post: &Post, lane: usize, builder: SubscriptionBuilder<Load, Lo
     let workers = 1 + chance.below(3) as usize;
     let closure = Arc::new(());
     let of_closure = Arc::clone(&closure);
-    let handler = builder.workers(workers).handle(move |load| {
+    let handler = builder.workers(workers).handle(move |load: &Message<Load>| {
         let _ = &of_closure;
-        ledger.lanes[lane].received.one();
-        match load.fate {
-            Fate::Panics => {
-                ledger.handler_panics.one();
-                panic_on_purpose();
-            }
-            Fate::Fails | Fate::FailsOnce => {
-                ledger.handler_failures.one();
-                Err("it fails")
-            }
-            Fate::Fine => Ok(()),
-        }
+        load.begin_and_end(&ledger.lanes[lane].received).meet(&ledger)
     });
     let handler = handler.expect("it is open");
     let until = Instant::now() + Duration::from_micros(chance.below(3_000));
@@ -531,8 +586,11 @@ impl Traffic {
     /// When nobody publishes any more.
     pub(crate) fn close(&mut self, checks: &mut Checks) {
         checks.holds("the traffic is drained", self.bus.drain(LONG).is_complete());
-        let stopped = self.handler.take().map(|handler| handler.stop(LONG).is_complete());
-        checks.equal("the handler has ended", stopped, Some(true));
+        for handler in self.handlers.drain(..) {
+            checks.holds("a handler has ended", handler.stop(LONG).is_complete());
+        }
+        #[cfg(feature = "async")]
+        drop(self.tasks.take());
     }
 
     /// When nobody reads any more.
@@ -588,7 +646,10 @@ impl Traffic {
             ("dead letters", format!("{}, {} of them not read in time", stats.dead_letters, ledger.letters_lost.get())),
             ("came and went", format!("{}, {} in mid-stream", ledger.came.get(), ledger.left_early.get())),
             ("handler faults", format!("{} panics, {} failures", stats.handler_panics, stats.handler_failures)),
+            #[cfg(feature = "async")]
             ("futures dropped", ledger.cancelled.get().to_string()),
+            #[cfg(feature = "async")]
+            ("tasks dropped", ledger.tasks_dropped.get().to_string()),
         ]
     }
 }
