@@ -64,6 +64,7 @@ models! {
     handlers {
         drain_against_publishers_and_workers,
         drain_of_handlers_that_publish,
+        drain_of_handlers_that_answer_each_other,
         stop_against_publish,
         drop_of_a_server_against_requests,
         order_while_others_come_and_go,

@@ -51,6 +51,28 @@ pub fn drain_of_handlers_that_publish() {
     drop((first, second));
 }
 
+/// Handlers that publish to each other are waited for, wherever their message is when the drain looks: one that closes too
+/// early has it refused.
+pub fn drain_of_handlers_that_answer_each_other() {
+    let bus = bus(1);
+    let handled = Arc::new(AtomicU64::new(0));
+    let handlers = [("first", "second"), ("second", "first")].map(|(own, other)| {
+        let (weak, counter) = (bus.downgrade(), Arc::clone(&handled));
+        let handler = bus.on(own, move |number| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            if let Some(next) = number.checked_sub(1) {
+                let _ = weak.upgrade().unwrap().publish(other, next);
+            }
+        });
+        handler.unwrap()
+    });
+    assert_eq!(bus.publish("first", 5).unwrap().delivered(), 1);
+    let report = bus.drain(EVER);
+    assert!(report.is_complete(), "{report:?}");
+    assert_eq!(handled.load(Ordering::Relaxed), 6);
+    drop(handlers);
+}
+
 /// A handler that stops has handled everything that was delivered, or tells what it has left.
 pub fn stop_against_publish() {
     let bus = bus(1);
