@@ -155,7 +155,11 @@ fn an_end_that_comes_between_two_looks_is_found() {
         |(_, idle, publisher), number| match number % 3 {
             0 => assert!(block_on(idle.recv_async()).unwrap_err().is_closed()),
             1 => assert!(block_on(publisher.publish_async(number)).unwrap_err().is_closed()),
-            _ => assert!(block_on(publisher.publish_async(number)).unwrap().is_unheard()),
+            _ => {
+                let delivery = block_on(publisher.publish_async(number)).unwrap();
+                // Who leaves makes room for a moment: what gets in then is abandoned with the rest.
+                assert!(delivery.is_unheard() || delivery.delivered() == 1);
+            }
         },
         |(bus, ..), number| {
             let (bus, full) = bus.lock().unwrap().take().unwrap();
