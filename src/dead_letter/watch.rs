@@ -2,21 +2,22 @@
 
 use std::sync::{Arc, Weak};
 
-use super::{DeadLetter, Listener, Losses};
+use super::DeadLetter;
+use super::losses::{Listener, Losses};
 
 /// Called on the thread that posts the letter.
-pub(super) type Watch<T> = dyn Fn(DeadLetter<T>) + Send + Sync;
+pub(super) type Watch<T> = Arc<dyn Fn(DeadLetter<T>) + Send + Sync>;
 
 /// Watches the dead letters of a bus until it is dropped.
 pub(crate) struct Watching<T> {
-    watch: Arc<Watch<T>>,
+    watch: Watch<T>,
     losses: Weak<Losses<T>>,
 }
 
 impl<T> Losses<T> {
     /// Calls `watch` with each letter, until the result is dropped.
     pub(crate) fn watch(self: &Arc<Self>, watch: impl Fn(DeadLetter<T>) + Send + Sync + 'static) -> Watching<T> {
-        let watch: Arc<Watch<T>> = Arc::new(watch);
+        let watch: Watch<T> = Arc::new(watch);
         self.add(Listener::Watch(Arc::clone(&watch)));
         Watching { watch, losses: Arc::downgrade(self) }
     }

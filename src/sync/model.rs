@@ -41,6 +41,7 @@ impl<T> Mutex<T> {
         self.0.try_lock().is_err()
     }
 
+    #[cfg(feature = "async")]
     pub fn get_mut(&mut self) -> &mut T {
         self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,0 +1,130 @@
+//! Where the losses of a bus are counted and turned into dead letters, and who listens for those.
+
+use super::reader::ReaderQueue;
+use super::republishing::is_republishing;
+#[cfg(feature = "testkit")]
+use super::watch::Watch;
+use super::{DeadLetter, DeadLetterReason};
+use crate::loss::Dropped;
+use crate::sync::Mutex;
+use crate::sync::counters::{AtomicU64, AtomicUsize, Ordering};
+use crate::tally::Tally;
+use crate::topic::Topic;
+use crate::traffic::Traffic;
+
+pub(super) enum Listener<T> {
+    Reader(ReaderQueue<T>),
+    #[cfg(feature = "testkit")]
+    Watch(Watch<T>),
+}
+
+impl<T> Clone for Listener<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Reader(queue) => Self::Reader(queue.clone()),
+            #[cfg(feature = "testkit")]
+            Self::Watch(watch) => Self::Watch(Watch::clone(watch)),
+        }
+    }
+}
+
+impl<T> Listener<T> {
+    fn deliver(&self, letter: DeadLetter<T>) {
+        match self {
+            Self::Reader(queue) => queue.deliver(letter),
+            #[cfg(feature = "testkit")]
+            Self::Watch(watch) => watch(letter),
+        }
+    }
+}
+
+/// Where the losses of a bus are counted and turned into dead letters.
+pub(crate) struct Losses<T> {
+    /// `None` once the bus is closed and its handlers have ended.
+    listeners: Mutex<Option<Vec<Listener<T>>>>,
+    /// The length of `listeners`, to be read without the lock on the path of a message.
+    listening: AtomicUsize,
+    pub(crate) dropped: Dropped,
+    pub(crate) abandoned: AtomicU64,
+    pub(crate) unheard: Tally,
+    /// What was not lost.
+    pub(crate) traffic: Traffic,
+    pub(crate) dead_letters: AtomicU64,
+    pub(crate) filter_panics: AtomicU64,
+    pub(crate) handler_failures: AtomicU64,
+    pub(crate) handler_panics: AtomicU64,
+}
+
+impl<T> Losses<T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            listeners: Mutex::new(Some(Vec::new())),
+            listening: AtomicUsize::new(0),
+            dropped: Dropped::default(),
+            abandoned: AtomicU64::new(0),
+            unheard: Tally::default(),
+            traffic: Traffic::default(),
+            dead_letters: AtomicU64::new(0),
+            filter_panics: AtomicU64::new(0),
+            handler_failures: AtomicU64::new(0),
+            handler_panics: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether a dead letter would be read by anybody, so that it is worth a clone of the payload.
+    pub(crate) fn is_listening(&self) -> bool {
+        // Relaxed: the lock in `post` decides; a listener that comes right now may miss this letter.
+        self.listening.load(Ordering::Relaxed) > 0 && !is_republishing(self.id())
+    }
+
+    pub(super) fn add(&self, listener: Listener<T>) {
+        let mut listeners = self.listeners.lock();
+        // After the end the listener is dropped, and a reader sees the end at once.
+        let Some(listeners) = listeners.as_mut() else { return };
+        listeners.push(listener);
+        self.listening.store(listeners.len(), Ordering::Relaxed);
+    }
+
+    /// A bus is told apart by the address of its losses.
+    fn id(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    pub(super) fn remove(&self, is_it: impl Fn(&Listener<T>) -> bool) {
+        let mut listeners = self.listeners.lock();
+        let mut removed = None;
+        if let Some(listeners) = listeners.as_mut() {
+            if let Some(index) = listeners.iter().position(is_it) {
+                removed = Some(listeners.swap_remove(index));
+            }
+            self.listening.store(listeners.len(), Ordering::Relaxed);
+        }
+        drop(listeners);
+        drop(removed);
+    }
+
+    /// No letter will be posted any more: listeners read what they have, then find the end.
+    pub(crate) fn close(&self) {
+        let listeners = self.listeners.lock().take();
+        self.listening.store(0, Ordering::Relaxed);
+        drop(listeners);
+    }
+}
+
+impl<T: Clone> Losses<T> {
+    /// Gives the letter to every listener. Callers make sure first that somebody [listens](Self::is_listening).
+    pub(crate) fn post(&self, topic: &Topic, payload: T, reason: DeadLetterReason, attempts: u32) {
+        if is_republishing(self.id()) {
+            return;
+        }
+        // A copy of the list, because payloads are cloned and dropped below.
+        let Some(mut listeners) = self.listeners.lock().clone() else { return };
+        let Some(last) = listeners.pop() else { return };
+        self.dead_letters.fetch_add(1, Ordering::Relaxed);
+        let letter = DeadLetter { topic: topic.clone(), payload, reason, attempts };
+        for listener in listeners {
+            listener.deliver(letter.clone());
+        }
+        last.deliver(letter);
+    }
+}

@@ -1,0 +1,303 @@
+//! Readers of dead letters, and their queues.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::losses::{Listener, Losses};
+use super::{DeadLetter, republishing};
+use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::panic::drop_each;
+use crate::sync::Instant;
+use crate::sync::channel::{self, Receiver, Sender, TrySendError, bounded};
+use crate::sync::counters::{AtomicU64, Ordering};
+
+/// The letters that a listener can have waiting; when one more comes, the oldest goes.
+const CAPACITY: usize = 1024;
+
+/// The queue of one listener.
+struct Letters<T> {
+    queue: Receiver<DeadLetter<T>>,
+    dropped: AtomicU64,
+}
+
+impl<T> Drop for Letters<T> {
+    fn drop(&mut self) {
+        // One by one: the channel would leak the rest when the payload of one panics.
+        drop_each(std::iter::from_fn(|| self.queue.try_recv().ok()), |_| {});
+    }
+}
+
+pub(super) struct ReaderQueue<T> {
+    sender: Sender<DeadLetter<T>>,
+    letters: Weak<Letters<T>>,
+}
+
+impl<T> Clone for ReaderQueue<T> {
+    fn clone(&self) -> Self {
+        Self { sender: self.sender.clone(), letters: Weak::clone(&self.letters) }
+    }
+}
+
+impl<T> ReaderQueue<T> {
+    /// Puts the letter in, for which the oldest may have to go. Never waits.
+    pub(super) fn deliver(&self, mut letter: DeadLetter<T>) {
+        let mut evicted = VecDeque::new();
+        // Each round another letter leaves, so nobody spins for long; whoever loses every round gives up and is
+        // counted.
+        for _ in 0..16 {
+            match self.sender.try_send(letter) {
+                Ok(()) | Err(TrySendError::Disconnected(_)) => return,
+                Err(TrySendError::Full(back)) => letter = back,
+            }
+            let Some(letters) = self.letters.upgrade() else { return };
+            if let Ok(oldest) = letters.queue.try_recv() {
+                letters.dropped.fetch_add(1, Ordering::Relaxed);
+                evicted.push_back(oldest);
+            }
+        }
+        if let Some(letters) = self.letters.upgrade() {
+            letters.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<T> Losses<T> {
+    /// A new reader, which gets every letter from now on.
+    pub(crate) fn listen(self: &Arc<Self>) -> DeadLetters<T> {
+        let (sender, queue) = bounded(CAPACITY);
+        let letters = Arc::new(Letters { queue, dropped: AtomicU64::new(0) });
+        self.add(Listener::Reader(ReaderQueue { sender, letters: Arc::downgrade(&letters) }));
+        DeadLetters { letters, losses: Arc::downgrade(self), alive: Arc::new(()) }
+    }
+}
+
+/// A reader of dead letters, made by [`Bus::dead_letters`](crate::Bus::dead_letters).
+///
+/// It gets what is lost from its making on, and each reader gets every letter. It can have 1,024 letters waiting; when
+/// one more comes, the oldest is dropped and [counted](Self::dropped). It never delays the bus.
+///
+/// Dead letters do not feed back: what a thread publishes after it took a letter, and before it asks for the next one
+/// or drops the reader, makes no dead letters itself. The counters of [`BusStats`](crate::BusStats) go on. So a thread
+/// that has taken a letter keeps its reader, or drops it: if it gives the reader away, what it loses from then on makes
+/// no letters.
+///
+/// When the bus is closed and its handlers have finished, the reader gets what is waiting, then `Closed`. Dropping it
+/// ends the listening.
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{Bus, DeadLetterReason};
+///
+/// let bus = Bus::<&str>::new();
+/// let dead_letters = bus.dead_letters();
+/// let _ = bus.publish("nobody.listens", "hello")?;
+///
+/// let letter = dead_letters.recv()?;
+/// assert_eq!(letter.topic(), &"nobody.listens");
+/// assert_eq!(letter.reason(), &DeadLetterReason::Unheard);
+/// assert_eq!(letter.into_payload(), "hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "dropping the reader ends the listening"]
+pub struct DeadLetters<T> {
+    letters: Arc<Letters<T>>,
+    losses: Weak<Losses<T>>,
+    /// Tells the reader apart in the list of [`republishing`].
+    alive: Arc<()>,
+}
+
+impl<T> DeadLetters<T> {
+    /// Waits for the next letter.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Closed`] when the bus is closed, its handlers have finished and all letters were read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// bus.fire("nobody.listens", 7);
+    /// bus.close();
+    /// assert_eq!(dead_letters.recv()?.into_payload(), 7);
+    /// assert!(dead_letters.recv().unwrap_err().is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recv(&self) -> Result<DeadLetter<T>, RecvError> {
+        self.asks();
+        self.taken(self.letters.queue.recv().map_err(|_| RecvError::Closed))
+    }
+
+    /// Takes the next letter if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError::Empty`] if there is none, [`TryRecvError::Closed`] if none will come.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// assert!(dead_letters.try_recv().unwrap_err().is_empty());
+    /// bus.fire("nobody.listens", 7);
+    /// assert_eq!(dead_letters.try_recv()?.into_payload(), 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_recv(&self) -> Result<DeadLetter<T>, TryRecvError> {
+        self.asks();
+        self.taken(self.letters.queue.try_recv().map_err(|error| match error {
+            channel::TryRecvError::Empty => TryRecvError::Empty,
+            channel::TryRecvError::Disconnected => TryRecvError::Closed,
+        }))
+    }
+
+    /// Waits for the next letter, at most this long.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvTimeoutError::Timeout`] if none came in time, [`RecvTimeoutError::Closed`] if none will come.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// let _printer = bus.on("print", |pages| assert!(**pages < 5, "no paper"))?;
+    /// assert!(dead_letters.recv_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
+    /// let _ = bus.publish("print", 7)?;
+    /// let letter = dead_letters.recv_timeout(Duration::from_secs(5))?;
+    /// assert_eq!(letter.reason().to_string(), "its handler panicked: no paper");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<DeadLetter<T>, RecvTimeoutError> {
+        let Some(deadline) = Instant::now().checked_add(timeout) else { return Ok(self.recv()?) };
+        self.asks();
+        self.taken(self.letters.queue.recv_deadline(deadline).map_err(|error| match error {
+            channel::RecvTimeoutError::Timeout => RecvTimeoutError::Timeout,
+            channel::RecvTimeoutError::Disconnected => RecvTimeoutError::Closed,
+        }))
+    }
+
+    /// Waits for one letter after the other, until the bus is closed and all letters were read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// let reader = std::thread::spawn(move || dead_letters.iter().map(|letter| letter.into_payload()).sum::<u32>());
+    /// for n in 1..=3 {
+    ///     bus.fire("nobody.listens", n);
+    /// }
+    /// bus.close();
+    /// assert_eq!(reader.join().unwrap(), 6);
+    /// ```
+    pub fn iter(&self) -> impl Iterator<Item = DeadLetter<T>> + '_ {
+        std::iter::from_fn(|| self.recv().ok())
+    }
+
+    /// Takes the letters that are there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// bus.fire("one", 1);
+    /// bus.fire("two", 2);
+    /// let topics: Vec<_> = dead_letters.try_iter().map(|letter| letter.topic().to_string()).collect();
+    /// assert_eq!(topics, ["one", "two"]);
+    /// ```
+    pub fn try_iter(&self) -> impl Iterator<Item = DeadLetter<T>> + '_ {
+        std::iter::from_fn(|| self.try_recv().ok())
+    }
+
+    /// The number of letters waiting.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// bus.fire("nobody.listens", 1); // before the reader was made
+    /// let dead_letters = bus.dead_letters();
+    /// bus.fire("nobody.listens", 2);
+    /// assert_eq!(dead_letters.len(), 1);
+    /// ```
+    pub fn len(&self) -> usize {
+        self.letters.queue.len()
+    }
+
+    /// Whether no letter is waiting.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// let _orders = bus.subscribe("orders.new")?;
+    /// let _ = bus.publish("orders.new", 1)?;
+    /// assert!(dead_letters.is_empty()); // nothing was lost
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        self.letters.queue.is_empty()
+    }
+
+    /// How many letters this reader lost because it had 1,024 waiting.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// for n in 0..1025 {
+    ///     bus.fire("nobody.listens", n);
+    /// }
+    /// assert_eq!((dead_letters.len(), dead_letters.dropped()), (1024, 1));
+    /// assert_eq!(dead_letters.recv()?.into_payload(), 1); // the oldest is gone
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn dropped(&self) -> u64 {
+        self.letters.dropped.load(Ordering::Relaxed)
+    }
+
+    fn taken<E>(&self, letter: Result<DeadLetter<T>, E>) -> Result<DeadLetter<T>, E> {
+        if letter.is_ok() {
+            republishing::begin(self.losses.as_ptr().addr(), &self.alive);
+        }
+        letter
+    }
+
+    fn asks(&self) {
+        republishing::end(&self.alive);
+    }
+}
+
+impl<T> Drop for DeadLetters<T> {
+    fn drop(&mut self) {
+        self.asks();
+        if let Some(losses) = self.losses.upgrade() {
+            losses.remove(|listener| match listener {
+                Listener::Reader(queue) => queue.letters.as_ptr() == Arc::as_ptr(&self.letters),
+                #[cfg(feature = "testkit")]
+                Listener::Watch(_) => false,
+            });
+        }
+    }
+}
+
+impl<T> fmt::Debug for DeadLetters<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeadLetters")
+            .field("len", &self.len())
+            .field("dropped", &self.dropped())
+            .finish_non_exhaustive()
+    }
+}
