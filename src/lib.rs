@@ -214,6 +214,8 @@ mod core;
 mod dead_letter;
 mod drain;
 mod error;
+#[cfg(feature = "gateway")]
+pub mod gateway;
 mod gather;
 mod handler;
 mod hub;
