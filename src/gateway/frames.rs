@@ -83,6 +83,10 @@ struct Id {
 
 /// Reads a frame. Its length has been checked by then.
 pub(super) fn parse(text: &str) -> Result<(u64, Command<'_>), Malformed> {
+    // An array would do for a struct.
+    if !text.trim_start().starts_with('{') {
+        return Err(Malformed::Nameless("it is no object".to_owned()));
+    }
     let Id { id } = serde_json::from_str(text).map_err(|error| Malformed::Nameless(error.to_string()))?;
     if id > LARGEST_ID {
         return Err(Malformed::Nameless(format!("the id {id} is larger than {LARGEST_ID}")));
