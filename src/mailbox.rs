@@ -16,7 +16,7 @@ use crate::lifecycle::{Counted, EndSignal, EndTrigger};
 use crate::message::Message;
 use crate::panic::{catch, drop_each};
 use crate::queue::{Addressed, QueueReceiver};
-use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
 use crate::sync::channel::{self, Select, SelectedOperation};
 use crate::sync::{Instant, Mutex, counters};
 use crate::tally::Tally;
@@ -163,7 +163,7 @@ pub(crate) struct Mailbox<T, R> {
     readers: AtomicUsize,
     /// Those readers that take nothing out: handler threads that wait for room in it, or drain the bus.
     unable: AtomicUsize,
-    /// Held by the publisher that evicts; while there is one, the others take turns too.
+    /// Held by the publisher that evicts; while there is one, the others take turns too. A reader waits for its end.
     eviction: Mutex<()>,
     /// The last that `DropOldest` got in needed an eviction: worth a look before the next is tried.
     was_evicting: AtomicBool,
@@ -380,9 +380,24 @@ impl<T, R> Mailbox<T, R> {
         self.told_behind.fetch_sub(losses, Ordering::Relaxed);
     }
 
+    /// Whether the message that was just taken out has to tell of losses.
     fn has_lost_in_front(&self) -> bool {
-        self.overflow == Overflow::DropOldest
-            && self.lost_in_front.get() != self.reading.told_in_front.load(Ordering::Relaxed)
+        self.overflow == Overflow::DropOldest && {
+            self.wait_for_eviction();
+            self.lost_in_front.get() != self.reading.told_in_front.load(Ordering::Relaxed)
+        }
+    }
+
+    /// Whatever was evicted from in front of the message that was just taken out is counted when this returns.
+    ///
+    /// The evicting publisher had its turn before it took that out, and counts it before the turn is over. Both took
+    /// something out of the channel, one after the other, so this sees the turn, or what came of it.
+    fn wait_for_eviction(&self) {
+        if self.eviction.is_locked() {
+            drop(self.eviction.lock());
+        }
+        // Pairs with the end of the turn, in `push_evicting` and `push_in_turn`, if that is what was seen.
+        fence(Ordering::Acquire);
     }
 
     fn take_lost_in_front(&self) -> u64 {

@@ -14,7 +14,7 @@ pub(crate) use {
     arc_swap::{ArcSwap, Guard},
     crossbeam_channel as channel,
     crossbeam_utils::Backoff,
-    parking_lot::{Mutex, ReentrantMutex, RwLock},
+    parking_lot::{Mutex, MutexGuard, ReentrantMutex, RwLock},
     std::sync::atomic,
     std::thread,
     std::thread_local,
@@ -25,17 +25,13 @@ pub(crate) use {
 mod model;
 #[cfg(any(loom, shuttle))]
 pub(crate) use model::{
-    ArcSwap, Backoff, Guard, Instant, Mutex, ReentrantMutex, RwLock, atomic, channel, checker, thread, thread_local,
+    ArcSwap, Backoff, Guard, Instant, Mutex, MutexGuard, ReentrantMutex, RwLock, atomic, channel, checker, thread,
+    thread_local,
 };
 
 /// Atomics for sums, statistics and guesses, which order nothing: no step of its own in a model, where each would
 /// multiply the orders of steps. Also for `static`s, which outlive the single run of a model.
 pub(crate) use std::sync::atomic as counters;
-
-#[cfg(all(feature = "async", any(loom, shuttle)))]
-pub(crate) use model::MutexGuard;
-#[cfg(all(feature = "async", not(any(loom, shuttle))))]
-pub(crate) use parking_lot::MutexGuard;
 
 /// Nothing that a model runs waits like this.
 #[cfg(all(feature = "testkit", not(any(loom, shuttle))))]

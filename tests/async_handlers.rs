@@ -254,10 +254,14 @@ fn h06_a_handler_may_stop_itself_publish_subscribe_and_close() {
         let bus = Bus::<u32>::new();
         let place = Arc::new(Mutex::new(None));
         let (inner, weak, (tell, told)) = (Arc::clone(&place), bus.downgrade(), told());
+        let gate = Arc::new(Semaphore::new(0));
+        let waits = Arc::clone(&gate);
         let handler = bus
             .on_async("n", on_tokio, move |_| {
                 let (place, bus, tell) = (Arc::clone(&inner), weak.upgrade(), tell.clone());
+                let gate = Arc::clone(&waits);
                 async move {
+                    gate.acquire().await.expect("open").forget();
                     let bus = bus.expect("alive");
                     let other = bus.subscribe("other").expect("open");
                     let _ = bus.publish_async("other", 1).await.expect("open");
@@ -272,6 +276,8 @@ fn h06_a_handler_may_stop_itself_publish_subscribe_and_close() {
         *place.lock().expect("no panic") = Some(handler);
         bus.fire("n", 1);
         bus.fire("n", 2);
+        // Both are there before the first is handled, or there may be nothing left.
+        gate.add_permits(1);
         let ((left, busy), _told) = next(told).await;
         assert_eq!((left, busy), (1, 1));
         assert!(bus.is_closed());

@@ -52,6 +52,7 @@ models! {
         blocked_publisher_against_close,
         blocked_publisher_against_timeout,
         evicting_publishers_against_a_reader,
+        eviction_against_a_reader_of_the_next_message,
         overflow_that_disconnects_against_a_reader,
     }
     ends {

@@ -266,6 +266,32 @@ fn o03_drop_oldest_always_takes_the_new_and_counts_the_evicted() {
     assert!(subscriber.try_recv().unwrap_err().is_empty());
 }
 
+/// Where there are others behind it, a reader may take the next message while the oldest is being evicted.
+#[test]
+fn o03_a_reader_is_never_shown_a_gap_that_it_is_not_told_of() {
+    const COUNT: u64 = 100_000;
+    for capacity in [2, 4, 16] {
+        within_limit(move || {
+            let bus = Bus::<u64>::new();
+            let subscriber = bus.subscription("n").capacity(capacity).overflow(Overflow::DropOldest).open().unwrap();
+            let publisher = bus.publisher("n").unwrap();
+            let publishing = thread::spawn(move || {
+                (0..COUNT).for_each(|n| assert_eq!(publisher.publish(n).unwrap().delivered(), 1));
+            });
+            let (mut next, mut missing, mut told) = (0, 0, 0);
+            while next < COUNT {
+                let message = subscriber.recv().unwrap();
+                missing += *message - next;
+                told += message.lost_before();
+                assert!(told >= missing, "{told} told of {missing} before {}", *message);
+                next = *message + 1;
+            }
+            assert_eq!(told, missing);
+            publishing.join().unwrap();
+        });
+    }
+}
+
 #[test]
 fn o04_disconnect_ends_the_subscription() {
     within_limit(|| {

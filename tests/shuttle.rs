@@ -42,6 +42,7 @@ models! {
         blocked_publisher_against_timeout,
         blocked_publisher_against_room_and_unsubscribe,
         evicting_publishers_against_a_reader,
+        eviction_against_a_reader_of_the_next_message,
         overflow_that_disconnects_against_a_reader,
         overflow_against_a_publisher_that_waits_elsewhere,
     }

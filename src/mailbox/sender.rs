@@ -10,9 +10,9 @@ use crate::loss::Loss;
 use crate::message::{Envelope, Parcel};
 use crate::queue::{Addressed, QueueSender, queue};
 use crate::retained::Retained;
-use crate::sync::Instant;
 use crate::sync::atomic::Ordering;
 use crate::sync::channel::Select;
+use crate::sync::{Instant, MutexGuard};
 use crate::topic::Topic;
 
 /// The right to put messages into a mailbox.
@@ -227,7 +227,14 @@ impl<T: Clone, R> MailboxSender<T, R> {
         // A look at a full queue costs less than an attempt. But it touches the line that the reader writes, so it is not
         // for a queue that has room.
         let was_evicting = mailbox.was_evicting.load(Ordering::Relaxed);
-        let evicted = if was_evicting && self.is_full() { self.evict() } else { None };
+        let evicted = if was_evicting && self.is_full() {
+            match mailbox.eviction.try_lock() {
+                Some(turn) => self.evict(&turn),
+                None => return self.push_in_turn(topic, envelope, None),
+            }
+        } else {
+            None
+        };
         match self.try_send(topic, envelope) {
             Ok(()) => {
                 self.was_taken();
@@ -254,7 +261,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
         let turn = mailbox.eviction.lock();
         while let Err(back) = self.try_send(topic, envelope) {
             envelope = back;
-            evicted.extend(self.evict());
+            evicted.extend(self.evict(&turn));
         }
         drop(turn);
         self.was_taken();
@@ -262,7 +269,8 @@ impl<T: Clone, R> MailboxSender<T, R> {
         evicted.into_iter().map(|evicted| self.evicted(evicted)).sum()
     }
 
-    fn evict(&self) -> Option<Addressed<T, R>> {
+    /// Takes the oldest out and counts it in one turn, for which a reader of the next one waits.
+    fn evict(&self, _turn: &MutexGuard<'_, ()>) -> Option<Addressed<T, R>> {
         let (topic, envelope) = self.mailbox.queue.try_recv().ok()?;
         self.mailbox.message_left();
         if !envelope.is_retained() {

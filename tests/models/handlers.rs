@@ -127,7 +127,7 @@ pub fn order_while_others_come_and_go() {
 
 /// No message comes after missing ones that nobody has told of, and in the end all are told of once.
 pub fn losses_are_told_in_time() {
-    let bus = bus(1);
+    let bus = bus(2);
     let subscriber = bus.subscription(TOPIC).overflow(Overflow::DropOldest).open().unwrap();
     let publisher = bus.publisher(TOPIC).unwrap();
     let publishing = meanwhile(move || (0..4).for_each(|n| assert_eq!(publisher.publish(n).unwrap().delivered(), 1)));

@@ -108,6 +108,21 @@ pub fn evicting_publishers_against_a_reader() {
     assert_eq!(bus.stats().dropped, dropped as u64);
 }
 
+/// Whoever sees that a message is missing is told in the same moment.
+pub fn eviction_against_a_reader_of_the_next_message() {
+    let bus = bus(2);
+    let subscriber = bus.subscription(TOPIC).overflow(Overflow::DropOldest).open().unwrap();
+    let publisher = bus.publisher(TOPIC).unwrap();
+    (0..2).for_each(|n| assert_eq!(publisher.publish(n).unwrap().delivered(), 1));
+    let publishing = meanwhile(move || publisher.publish(2).unwrap().dropped());
+    let first = subscriber.recv().unwrap();
+    // What goes right after it may be told with it too.
+    assert!(first.lost_before() >= u64::from(*first));
+    let dropped = publishing.join().unwrap() as u64;
+    let rest: u64 = subscriber.try_iter().map(|message| message.lost_before()).sum();
+    assert_eq!(first.lost_before() + rest, dropped);
+}
+
 /// A mailbox that has run over ends for its reader at once, though the publisher that it happened to waits at another.
 pub fn overflow_against_a_publisher_that_waits_elsewhere() {
     let (bus, publisher, reads) = full();

@@ -5,9 +5,7 @@
 
 use std::ops::Deref;
 
-use loom::sync::atomic::fence;
-
-pub use loom::sync::atomic::Ordering;
+pub use loom::sync::atomic::{Ordering, fence};
 
 macro_rules! atomics {
     ($($name:ident: $value:ty,)+) => {$(
