@@ -58,6 +58,7 @@ use axum::extract::{ConnectInfo, FromRequestParts, Request};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
+use axum::serve::ListenerExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
@@ -134,14 +135,16 @@ where
     /// The route on which clients connect, for an axum router with any state.
     ///
     /// [`Limits::connections_per_address`] and [`Session::address`] need the server to tell addresses:
-    /// `app.into_make_service_with_connect_info::<SocketAddr>()`. Its connections are tasks of the runtime that serves the
-    /// route.
+    /// `app.into_make_service_with_connect_info::<SocketAddr>()`. Set `TCP_NODELAY` on the listener's streams, as below, or a
+    /// small frame may wait 40 ms for the acknowledgement of the one before it. The connections are tasks of the runtime that
+    /// serves the route.
     ///
     /// # Examples
     ///
     /// ```no_run
     /// use std::net::SocketAddr;
     /// use axum::Router;
+    /// use axum::serve::ListenerExt;
     /// use tramline::Bus;
     /// use tramline::gateway::Gateway;
     ///
@@ -150,6 +153,7 @@ where
     /// let gateway = Gateway::builder(&bus).allow_subscribe("news.>").build()?;
     /// let app = Router::new().route("/bus", gateway.route());
     /// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+    /// let listener = listener.tap_io(|stream| _ = stream.set_nodelay(true));
     /// axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # })?;
@@ -188,6 +192,8 @@ where
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
         let app = Router::new().fallback_service(self.route::<()>());
         let registry = Arc::clone(&self.shared.registry);
+        // Small frames one after the other would wait for each other's acknowledgement.
+        let listener = listener.tap_io(|stream| _ = stream.set_nodelay(true));
         axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
             .with_graceful_shutdown(async move { registry.shutting_down().await })
             .await
@@ -225,15 +231,16 @@ where
             .protocols([frames::SUBPROTOCOL])
             // There may be thousands, and most are idle: as little as possible for each.
             .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(0)
+            .write_buffer_size(WRITE_BUFFER)
             .max_frame_size(frame)
             .max_message_size(frame)
             .on_upgrade(move |socket| connection::run(socket, self.shared, session, place))
     }
 }
 
-/// Bytes of a connection's own, beside those of its socket.
+/// Bytes of a connection's own, beside those of its socket. What is written is gathered up to that size.
 const READ_BUFFER: usize = 4096;
+const WRITE_BUFFER: usize = 16 * 1024;
 
 impl<T, R> Gateway<T, R> {
     /// Refuses new connections with HTTP status 503, and ends those there are, in batches, with close code 3001, which tells
