@@ -680,7 +680,7 @@ fn a_panic_in_the_clone_of_a_retained_value_does_not_end_the_handler() {
         let handler =
             bus.subscription("work").retained().handle(move |message| sender.send(message.n).unwrap()).unwrap();
         let _ = bus.publish("work", fragile(2, Poor::AsTold)).unwrap();
-        assert_eq!(seen.recv_timeout(Duration::from_secs(5)), Ok(2));
+        assert_eq!(seen.recv_timeout(LONG), Ok(2));
         assert!(handler.stop(LONG).is_complete());
         assert!(bus.drain(LONG).is_complete());
     });
@@ -702,7 +702,7 @@ fn a_panic_in_the_drop_of_a_retained_value_does_not_keep_the_bus_from_closing() 
         })
         .join();
         assert!(reader.recv().unwrap_err().is_closed());
-        assert!(letters.recv_timeout(Duration::from_secs(5)).unwrap_err().is_closed());
+        assert!(letters.recv_timeout(LONG).unwrap_err().is_closed());
     });
 }
 

@@ -580,7 +580,7 @@ fn an_overflowed_subscriber_hears_of_it_while_its_publisher_is_stuck_elsewhere()
         // The letter is written when the one mailbox has run over; the publisher goes on to wait for the other.
         assert_eq!(letters.recv().unwrap().reason(), &DeadLetterReason::Overflowed);
         assert_eq!(*ending.recv().unwrap(), 1);
-        let end = ending.recv_timeout(Duration::from_secs(5));
+        let end = ending.recv_timeout(LONG);
         drop(stuck);
         assert_eq!(blocked.join().unwrap().unwrap().dropped(), 1);
         assert!(end.unwrap_err().is_overflowed());
@@ -688,7 +688,7 @@ fn two_handlers_that_drain_their_bus_do_not_wait_for_each_other() {
             .collect();
         let _ = bus.publish("work", 1).unwrap();
         for _ in &handlers {
-            done.recv_timeout(Duration::from_secs(5)).unwrap();
+            done.recv_timeout(LONG).unwrap();
         }
     });
 }
