@@ -358,3 +358,98 @@ impl Broadcast {
 pub(super) fn with_token(open: &str, token: u64) -> Utf8Bytes {
     format!("{open},\"token\":\"{token}\"}}").into()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::{Command, Malformed, parse};
+
+    /// JSON of every kind, also where a command has something else.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(".{0,4}", inner, 0..4).prop_map(|map| map.into_iter().collect()),
+            ]
+        })
+    }
+
+    fn any_frame() -> impl Strategy<Value = Value> {
+        const KINDS: [&str; 8] = ["connect", "sub", "unsub", "pub", "req", "reply", "ping", "dance"];
+        const FIELDS: [&str; 13] = [
+            "pattern",
+            "group",
+            "retained",
+            "overflow",
+            "capacity",
+            "topic",
+            "payload",
+            "timeout_ms",
+            "token",
+            "error",
+            "id",
+            "type",
+            "other",
+        ];
+        let others = prop::collection::vec((prop::sample::select(&FIELDS[..]), any_json()), 0..6);
+        (prop::sample::select(&KINDS[..]), 0_u64..1 << 54, others).prop_map(|(kind, id, others)| {
+            let mut frame = json!({"type": kind, "id": id, "topic": "a", "pattern": "a", "token": "7"});
+            for (name, value) in others {
+                frame[name] = value;
+            }
+            frame
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever comes, it is a command, an error that can be told apart exactly if there is an id, or neither.
+        #[test]
+        fn a_frame_is_a_command_or_has_an_error_with_its_id(frame in any_frame()) {
+            let text = frame.to_string();
+            let id = frame["id"].as_u64().filter(|id| *id < 1 << 53);
+            match parse(&text) {
+                Ok((parsed, _)) | Err(Malformed::Of(parsed, _)) => prop_assert_eq!(Some(parsed), id),
+                Err(Malformed::Nameless(_)) => prop_assert_eq!(None, id),
+            }
+        }
+
+        #[test]
+        fn a_payload_comes_through_as_it_is(payload in any_json(), topic in ".{0,8}", id in 0_u64..1 << 53) {
+            let text = json!({"type": "pub", "id": id, "topic": topic, "payload": payload}).to_string();
+            match parse(&text) {
+                Ok((parsed, Command::Publish { topic: parsed_topic, payload: parsed_payload })) => {
+                    prop_assert_eq!((parsed, parsed_topic), (id, topic));
+                    prop_assert_eq!(serde_json::from_str::<Value>(parsed_payload).ok(), Some(payload));
+                }
+                other => prop_assert!(false, "{:?}", other),
+            }
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in ".{0,64}") {
+            let _ = parse(&text);
+        }
+
+        /// A frame that was cut off anywhere has no id that counts.
+        #[test]
+        fn a_piece_of_a_frame_is_none(frame in any_frame(), part in 0.0..1.0) {
+            let text = frame.to_string();
+            let cut = (text.len() as f64 * part) as usize;
+            if let Some(piece) = text.get(..cut) {
+                prop_assert!(matches!(parse(piece), Err(Malformed::Nameless(_))));
+            }
+        }
+    }
+}

@@ -16,7 +16,7 @@ impl Origin {
     /// `scheme://host` or `scheme://host:port`, as browsers write it. Nothing else: `null`, a path, a user.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
-        if rest.contains(['/', '?', '#', '@']) {
+        if rest.contains(['/', '?', '#', '@']) || rest.ends_with(':') {
             return None;
         }
         let uri: Uri = text.parse().ok()?;
@@ -116,7 +116,10 @@ mod tests {
 
     #[test]
     fn others_have_to_be_listed() {
-        let listed = Origins { listed: vec![Origin::parse("https://App.Example:8443").unwrap()], ..Origins::default() };
+        let listed = Origins {
+            listed: vec![Origin::parse("https://App.Example:8443").expect("an origin")],
+            ..Origins::default()
+        };
         for (origin, allowed) in [
             ("https://app.example:8443", true),
             ("https://app.example", false),
