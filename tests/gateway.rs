@@ -1,5 +1,5 @@
 //! W: the gateway to WebSockets, with real sockets.
-#![allow(unreachable_pub, reason = "the crate is a test")]
+#![allow(unreachable_pub, clippy::unwrap_used, reason = "tests")]
 
 #[path = "gateway/access.rs"]
 mod access;

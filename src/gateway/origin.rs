@@ -16,7 +16,7 @@ impl Origin {
     /// `scheme://host` or `scheme://host:port`, as browsers write it. Nothing else: `null`, a path, a user.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
-        if rest.contains(['/', '?', '#', '@']) || rest.ends_with(':') {
+        if rest.contains(['/', '?', '#', '@']) {
             return None;
         }
         let uri: Uri = text.parse().ok()?;
@@ -35,9 +35,10 @@ impl Origin {
             "https" => 443,
             _ => return None,
         };
-        let port = match authority.port() {
-            Some(port) => port.as_str().parse().ok()?,
-            None => usual,
+        // `Authority::port` has none also for one that is no port.
+        let port = match authority.as_str().strip_prefix(authority.host())? {
+            "" => usual,
+            port => port.strip_prefix(':')?.parse().ok()?,
         };
         Some(Self { scheme, host: authority.host().to_ascii_lowercase(), port })
     }
