@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tramline::Bus;
 use tramline::gateway::{Gateway, GatewayBuilder};
 
-use crate::support::{LONG, within};
+use crate::support::{LONG, patient, within};
 
 /// Runs a test on a runtime with two threads, and fails if it hangs.
 pub fn run<Fut: Future<Output = ()>>(test: impl FnOnce() -> Fut + Send + 'static) {
@@ -97,7 +97,7 @@ pub async fn until(mut holds: impl FnMut() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    timeout(LONG, look).await.expect("it comes to hold");
+    timeout(patient(LONG), look).await.expect("it comes to hold");
 }
 
 pub struct Client {
@@ -150,7 +150,7 @@ impl Client {
                 }
             }
         };
-        timeout(LONG, next).await.expect("something comes")
+        timeout(patient(LONG), next).await.expect("something comes")
     }
 
     /// The close code, after whatever else there is.
@@ -202,7 +202,7 @@ impl Client {
     /// Closes and waits for the answer.
     pub async fn leave(mut self) {
         let _ = self.socket.close(None).await;
-        while let Ok(Some(Ok(_))) = timeout(LONG, self.socket.next()).await {}
+        while let Ok(Some(Ok(_))) = timeout(patient(LONG), self.socket.next()).await {}
     }
 
     /// Goes without a word: the other side gets a reset.
