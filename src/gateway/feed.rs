@@ -121,6 +121,13 @@ where
                 let values = values.iter().filter_map(|(topic, value)| {
                     self.written(catch(|| Broadcast::message(&wanted.pattern, topic, &value.get())))
                 });
+                // More than may wait for the client is not worth the work: it is cut for it.
+                let mut room = client.outbox.limit;
+                let values = values.take_while(|frame| {
+                    let had_room = room > 0;
+                    room = room.saturating_sub(frame.len());
+                    had_room
+                });
                 let frames: Vec<_> = [ok].into_iter().chain(values).collect();
                 feed.admit(client, frames);
                 // The feed may have gone with the bus.

@@ -22,8 +22,8 @@ pub struct Limits {
     pub topic: usize,
     /// Subscriptions of one connection. 128. One more gets `too_many_subscriptions`.
     pub subscriptions: usize,
-    /// The largest capacity that a subscription may ask for, in messages, and what it has if it does not ask. 1,024. More
-    /// gets `bad_option`.
+    /// The largest capacity that a subscription may ask for, in messages, and what it has if it does not ask. 256; the memory
+    /// for so many is taken at once. More gets `bad_option`.
     pub capacity: usize,
     /// Requests of one connection that have no answer yet, and requests to it that it has not answered. 64. One more of its
     /// own gets `too_many_requests`; one more to it takes the place of the oldest, which the client cannot answer any more.
@@ -56,7 +56,7 @@ impl Default for Limits {
             frame: 64 * 1024,
             topic: 255,
             subscriptions: 128,
-            capacity: 1024,
+            capacity: 256,
             requests: 64,
             commands_per_second: 200,
             connections: 10_000,

@@ -16,7 +16,8 @@ const SHALLOW: usize = 16 * 1024;
 
 pub(super) struct Outbox {
     waiting: Mutex<Waiting>,
-    limit: usize,
+    /// In bytes.
+    pub(super) limit: usize,
     /// One task waits for it, that of the connection.
     more: Notify,
     room: Notify,

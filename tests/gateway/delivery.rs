@@ -15,7 +15,7 @@ use crate::client::{Server, run, until};
 use crate::support::LONG;
 
 fn all<T, R>(builder: GatewayBuilder<T, R>) -> GatewayBuilder<T, R> {
-    let limits = Limits { connections_per_address: 10_000, ..Limits::default() };
+    let limits = Limits { connections_per_address: 10_000, capacity: 1024, ..Limits::default() };
     builder.allow_publish(">").allow_subscribe(">").allow_request(">").limits(limits)
 }
 
@@ -430,5 +430,22 @@ fn w16_a_thousand_clients_get_a_thousand_messages_in_order() {
             }
             assert_eq!(server.gateway.stats().slow_clients, 0);
         });
+    });
+}
+
+#[test]
+fn w20_retained_values_beyond_what_may_wait_cut_the_client() {
+    run(|| async {
+        let server = Server::<Value>::start(|builder| {
+            all(builder).limits(Limits { waiting_bytes: 10_000, ..Limits::default() })
+        })
+        .await;
+        for topic in 0..1000 {
+            let _ = server.bus.retain(format!("kept.{topic}"), json!("x".repeat(100))).expect("it is open");
+        }
+        let mut client = server.client().await;
+        client.send(&json!({"type": "sub", "id": 1, "pattern": "kept.*", "retained": true})).await;
+        assert_eq!(client.close_code().await, 3008);
+        server.is_empty_again().await;
     });
 }
