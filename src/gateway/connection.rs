@@ -142,7 +142,12 @@ where
                         }
                         Some(Ok(Frame::Binary(_))) => return Some(CloseCode::Binary),
                         Some(Ok(Frame::Ping(_) | Frame::Pong(_))) => {}
-                        Some(Ok(Frame::Close(_))) | None => return None,
+                        Some(Ok(Frame::Close(_))) => {
+                            // The answer is written on the way to the end of the stream.
+                            let _ = timeout(limits.write_timeout, socket.recv()).await;
+                            return None;
+                        }
+                        None => return None,
                         Some(Err(error)) => return is_too_large(error).then_some(CloseCode::TooLarge),
                     }
                     if self.connected && matches!(phase, Phase::Connecting) {
@@ -189,14 +194,17 @@ where
     /// The code with which the connection is to end.
     fn take(&mut self, text: &str) -> Result<(), CloseCode> {
         let (id, command) = match frames::parse(text) {
-            Ok(parsed) => parsed,
+            Ok((id, command)) => (id, Ok(command)),
+            Err(Malformed::Of(id, why)) => (id, Err(Failure(ErrorCode::BadCommand, why))),
             Err(Malformed::Nameless(_)) => return Err(CloseCode::BadRequest),
-            Err(Malformed::Of(id, why)) => {
-                self.client.outbox.push(frames::err(id, ErrorCode::BadCommand, &why));
-                return Ok(());
-            }
         };
-        if let Err(Failure(code, why)) = self.carry_out(id, command) {
+        let done = if self.rate.take() {
+            command.and_then(|command| self.carry_out(id, command))
+        } else {
+            let most = self.shared.limits.commands_per_second;
+            Err(Failure::new(ErrorCode::TooManyRequests, format!("more than {most} commands a second")))
+        };
+        if let Err(Failure(code, why)) = done {
             self.client.outbox.push(frames::err(id, code, &why));
             if code == ErrorCode::Unauthorized {
                 return Err(CloseCode::Unauthorized);
@@ -206,10 +214,6 @@ where
     }
 
     fn carry_out(&mut self, id: u64, command: Command<'_>) -> Result<(), Failure> {
-        if !self.rate.take() {
-            let most = self.shared.limits.commands_per_second;
-            return Err(Failure::new(ErrorCode::TooManyRequests, format!("more than {most} commands a second")));
-        }
         match command {
             Command::Connect { token } => return self.connect(id, token.as_deref()),
             _ if !self.connected => return Err(Failure::new(ErrorCode::NotConnected, "`connect` comes first")),

@@ -201,8 +201,16 @@ impl Client {
 
     /// Closes and waits for the answer.
     pub async fn leave(mut self) {
-        let _ = self.socket.close(None).await;
-        while let Ok(Some(Ok(_))) = timeout(patient(LONG), self.socket.next()).await {}
+        self.socket.close(None).await.expect("it is open");
+        let answered = async {
+            while let Some(frame) = self.socket.next().await {
+                if frame.expect("no reset").is_close() {
+                    return;
+                }
+            }
+            panic!("no answer");
+        };
+        timeout(patient(LONG), answered).await.expect("it answers");
     }
 
     /// Goes without a word: the other side gets a reset.

@@ -162,7 +162,7 @@ fn w19_a_shutdown_in_a_router_refuses_with_503() {
         client.connect(None).await;
         assert_eq!(server.gateway.shut_down(Duration::ZERO).await, 1);
         assert_eq!(client.close_code().await, 3001);
-        client.leave().await;
+        drop(client);
         assert_eq!(server.gateway.shut_down(LONG).await, 0);
         let refused = Client::open(address, &[]).await.err().expect("it is refused");
         assert!(refused.to_string().contains("503"), "{refused}");
