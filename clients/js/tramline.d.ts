@@ -151,6 +151,10 @@ interface ClientEvents {
   error: CustomEvent<unknown>;
 }
 
+/** As in the types of the DOM, which are not everywhere. */
+type Listener<E> = ((event: E) => void) | { handleEvent(event: E): void };
+type Listening = boolean | { capture?: boolean; once?: boolean; passive?: boolean; signal?: AbortSignal };
+
 export class Client extends EventTarget {
   /** Connects at once; `url` may be relative to the page, and have the scheme of HTTP. */
   constructor(url: string | URL, options?: ClientOptions);
@@ -184,24 +188,16 @@ export class Client extends EventTarget {
   /** Ends the connection, all subscriptions, and all commands that have no answer yet. */
   close(): void;
 
-  addEventListener<K extends keyof ClientEvents>(
-    type: K,
-    listener: ((event: ClientEvents[K]) => void) | { handleEvent(event: ClientEvents[K]): void } | null,
-    options?: boolean | AddEventListenerOptions,
-  ): void;
-  addEventListener(
-    type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: boolean | AddEventListenerOptions,
-  ): void;
+  addEventListener<K extends keyof ClientEvents>(type: K, listener: Listener<ClientEvents[K]>, options?: Listening): void;
+  addEventListener(type: string, listener: Listener<Event> | null, options?: Listening): void;
   removeEventListener<K extends keyof ClientEvents>(
     type: K,
-    listener: ((event: ClientEvents[K]) => void) | { handleEvent(event: ClientEvents[K]): void } | null,
-    options?: boolean | EventListenerOptions,
+    listener: Listener<ClientEvents[K]>,
+    options?: boolean | { capture?: boolean },
   ): void;
   removeEventListener(
     type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: boolean | EventListenerOptions,
+    listener: Listener<Event> | null,
+    options?: boolean | { capture?: boolean },
   ): void;
 }
