@@ -70,11 +70,6 @@ export interface CommandOptions {
   signal?: AbortSignal;
 }
 
-export interface PublishOptions extends CommandOptions {
-  /** Whether it is kept as the last value of its topic. */
-  retain?: boolean;
-}
-
 /** To how many mailboxes a message went. */
 export interface Delivery {
   delivered: number;
@@ -174,7 +169,7 @@ export class Client extends EventTarget {
     callback: (message: Message<T, R>) => unknown,
   ): Subscription<T, R>;
 
-  publish(topic: string, payload?: unknown, options?: PublishOptions): Promise<Delivery>;
+  publish(topic: string, payload?: unknown, options?: CommandOptions): Promise<Delivery>;
 
   request<R = unknown>(topic: string, payload?: unknown, options?: CommandOptions): Promise<R>;
 

@@ -413,8 +413,8 @@ export class Client extends EventTarget {
     return subscription;
   }
 
-  async publish(topic, payload, { retain, timeout, signal } = {}) {
-    const fields = { type: "pub", topic, payload, retain };
+  async publish(topic, payload, { timeout, signal } = {}) {
+    const fields = { type: "pub", topic, payload };
     const { delivered, dropped } = await this.#ask(fields, { timeout, signal, outlivesConnection: true });
     return { delivered, dropped };
   }

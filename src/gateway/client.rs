@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use super::feed::Feed;
 use super::frames::{self, Broadcast};
@@ -39,7 +39,7 @@ pub(super) enum Subscription<T, R> {
     Reserved,
     Fed(Arc<Feed<T, R>>),
     /// The task that takes messages out of the mailbox of a group.
-    Grouped(AbortHandle),
+    Grouped(JoinHandle<()>),
 }
 
 /// Why there is no place for another subscription.

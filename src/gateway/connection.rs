@@ -218,7 +218,7 @@ where
             Command::Connect { token } => return self.connect(id, token.as_deref()),
             _ if !self.connected => return Err(Failure::new(ErrorCode::NotConnected, "`connect` comes first")),
             Command::Subscribe { pattern, group, options } => return self.subscribe(id, &pattern, group, options),
-            Command::Unsubscribe { pattern, group } => self.unsubscribe(pattern, group)?,
+            Command::Unsubscribe { pattern, group } => return self.unsubscribe(id, &pattern, group),
             Command::Publish { topic, payload } => return self.publish(id, &topic, payload),
             Command::Request { topic, payload, timeout } => return self.request(id, &topic, payload, timeout),
             Command::Reply { token, answer } => self.reply(&token, answer)?,
@@ -322,12 +322,25 @@ where
         }
     }
 
-    fn unsubscribe(&mut self, pattern: String, group: Option<String>) -> Result<(), Failure> {
-        let key = self.key(&pattern, group)?;
+    fn unsubscribe(&mut self, id: u64, pattern: &str, group: Option<String>) -> Result<(), Failure> {
+        let key = self.key(pattern, group)?;
         let held = self.client.remove(&key);
         let not_subscribed =
             || Failure::new(ErrorCode::NotSubscribed, format!("there is no subscription to {}", key.0));
-        self.shared.release(&self.client, held.ok_or_else(not_subscribed)?);
+        match held.ok_or_else(not_subscribed)? {
+            Subscription::Grouped(task) => {
+                task.abort();
+                // It may have a message in hand, which comes first.
+                self.waiting = Some(Box::pin(async move {
+                    let _ = task.await;
+                    Outcome::Answer(frames::ok(id))
+                }));
+            }
+            other => {
+                self.shared.release(&self.client, other);
+                self.client.outbox.push(frames::ok(id));
+            }
+        }
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::ws::Utf8Bytes;
 use serde::Serialize;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use super::client::{Client, Key};
 use super::feed::{Wanted, end};
@@ -22,7 +22,7 @@ pub(super) fn join<T, R>(
     group: &str,
     retained: bool,
     ok: Utf8Bytes,
-) -> Result<AbortHandle, SubscribeError>
+) -> Result<JoinHandle<()>, SubscribeError>
 where
     T: Clone + Serialize + Send + 'static,
     R: Send + 'static,
@@ -32,7 +32,7 @@ where
     let subscriber = if retained { builder.retained().open()? } else { builder.open()? };
     client.outbox.push(ok);
     let key = (wanted.pattern.clone(), Some(group.to_owned()));
-    Ok(tokio::spawn(run(Arc::clone(shared), Arc::clone(client), subscriber, key)).abort_handle())
+    Ok(tokio::spawn(run(Arc::clone(shared), Arc::clone(client), subscriber, key)))
 }
 
 async fn run<T, R>(shared: Arc<Shared<T, R>>, client: Arc<Client<T, R>>, subscriber: Subscriber<T, R>, key: Key)

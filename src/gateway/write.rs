@@ -6,10 +6,13 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message as Frame, Utf8Bytes, WebSocket};
 use futures_util::SinkExt;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::frames::{self, CloseCode};
 use super::outbox::Outbox;
+
+/// A client has read the close code by then.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Why a connection is over: `None` if the socket is.
 type Cut = Option<CloseCode>;
@@ -62,8 +65,15 @@ async fn in_time(
 pub(super) async fn goodbye(socket: &mut WebSocket, within: Duration, code: CloseCode) {
     let frame = CloseFrame { code: code.number(), reason: Utf8Bytes::from_static(code.reason()) };
     let goodbye = async {
-        if socket.send(Frame::Close(Some(frame))).await.is_ok() {
-            while let Some(Ok(_)) = socket.recv().await {}
+        if socket.send(Frame::Close(Some(frame))).await.is_err() {
+            return;
+        }
+        while let Some(frame) = socket.recv().await {
+            if frame.is_err() {
+                // What is not read any more, such as the rest of a frame that is too large, makes the end a reset, which
+                // overtakes the code.
+                return sleep(LINGER).await;
+            }
         }
     };
     // Who does not answer is gone.

@@ -136,6 +136,21 @@ fn w09_a_frame_or_message_that_is_too_large_closes_with_1009() {
     });
 }
 
+/// The rest of the frame is on its way when the server has had enough.
+#[test]
+fn w09_the_code_arrives_also_if_nothing_more_is_read() {
+    run(|| async {
+        let server = Server::start(all).await;
+        for _ in 0..10 {
+            let mut client = server.stranger().await;
+            let large = json!({"type": "connect", "id": 1, "token": "x".repeat(4 << 20)}).to_string();
+            // It may fail in the middle.
+            let _ = client.socket.send(Message::text(large)).await;
+            assert_eq!(client.close_code().await, 1009);
+        }
+    });
+}
+
 #[test]
 fn w09_fragments_of_a_command_are_one_command() {
     run(|| async {

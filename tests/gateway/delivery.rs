@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tramline::gateway::{GatewayBuilder, Limits};
 use tramline::{Bus, Overflow};
 
-use crate::client::{Server, run, until};
+use crate::client::{SHORT, Server, run, until};
 use crate::support::LONG;
 
 fn all<T, R>(builder: GatewayBuilder<T, R>) -> GatewayBuilder<T, R> {
@@ -375,7 +375,7 @@ fn w29_a_write_that_takes_too_long_ends_the_connection() {
     run(|| async {
         let server = Server::<Value>::start(|builder| {
             let limits = Limits {
-                write_timeout: crate::client::SHORT,
+                write_timeout: SHORT,
                 // Never too much.
                 waiting_bytes: usize::MAX / 2,
                 ..Limits::default()
@@ -447,5 +447,70 @@ fn w20_retained_values_beyond_what_may_wait_cut_the_client() {
         client.send(&json!({"type": "sub", "id": 1, "pattern": "kept.*", "retained": true})).await;
         assert_eq!(client.close_code().await, 3008);
         server.is_empty_again().await;
+    });
+}
+
+/// Publishes another of its kind while it is written as a retained value, and gives that time to overtake it.
+#[derive(Clone, Deserialize)]
+struct Overtaken {
+    n: u32,
+    #[serde(skip)]
+    bus: Option<Arc<Bus<Overtaken, Value>>>,
+}
+
+impl Serialize for Overtaken {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Some(bus) = &self.bus {
+            let _ = bus.publish("a", Self { n: self.n + 1, bus: None }).expect("it is open");
+            let until = std::time::Instant::now() + SHORT;
+            while std::time::Instant::now() < until && bus.stats().subscriptions.iter().any(|one| one.depth > 0) {
+                std::thread::yield_now();
+            }
+        }
+        serializer.serialize_u32(self.n)
+    }
+}
+
+#[test]
+fn w20_what_is_published_while_retained_values_are_written_comes_behind_them() {
+    run(|| async {
+        let server = Server::<Overtaken, Value>::on(Bus::builder().build(), all).await;
+        let mut before = server.client().await;
+        before.subscribe("a").await;
+        let bus = Some(Arc::new(server.bus.clone()));
+        let _ = server.bus.retain("a", Overtaken { n: 1, bus }).expect("it is open");
+        // It is written as a live message first, for who was there before.
+        assert_eq!((before.payload().await, before.payload().await), (json!(1), json!(2)));
+        let mut client = server.client().await;
+        assert_eq!(client.code(json!({"type": "sub", "pattern": "a", "retained": true})).await, "ok");
+        assert_eq!((client.payload().await, client.payload().await), (json!(1), json!(2)));
+        assert_eq!(before.payload().await, 2);
+        server.bus.forget("a");
+    });
+}
+
+#[test]
+fn w21_a_member_that_leaves_gets_nothing_behind_its_answer() {
+    run(|| async {
+        let server = Server::<Value>::start(all).await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (bus, stopped) = (server.bus.clone(), Arc::clone(&stop));
+        let publishing = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                let _ = bus.publish("work", json!(0)).expect("it is open");
+                std::thread::yield_now();
+            }
+        });
+        let mut client = server.client().await;
+        for round in 0..50 {
+            for kind in ["sub", "unsub"] {
+                client.send(&json!({"type": kind, "id": round, "pattern": "work", "group": "g"})).await;
+                while client.event().await["type"] != "ok" {}
+            }
+            // Nothing may come before the answer to this.
+            assert_eq!(client.code(json!({"type": "ping"})).await, "ok");
+        }
+        stop.store(true, Ordering::Relaxed);
+        publishing.join().expect("no panic");
     });
 }
