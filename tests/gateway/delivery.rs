@@ -462,6 +462,8 @@ impl Serialize for Overtaken {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if let Some(bus) = &self.bus {
             let _ = bus.publish("a", Self { n: self.n + 1, bus: None }).expect("it is open");
+            // The task that was woken last waits for this thread; one that was woken before it, for any.
+            tokio::spawn(async {});
             let until = std::time::Instant::now() + SHORT;
             while std::time::Instant::now() < until && bus.stats().subscriptions.iter().any(|one| one.depth > 0) {
                 std::thread::yield_now();

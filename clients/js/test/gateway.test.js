@@ -47,7 +47,7 @@ test("the limits of the server are known", async (t) => {
     frame: 65_536,
     topic: 255,
     subscriptions: 128,
-    capacity: 1024,
+    capacity: 256,
     commands_per_second: 200,
     timeout_ms: 30_000,
   });
