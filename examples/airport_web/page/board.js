@@ -91,6 +91,7 @@ client.subscribe("clock", { retained: true }, ({ payload: { time, speed } }) => 
   byId("time").dateTime = time;
   // The clock has no zone, and is not to get that of whoever reads it.
   byId("date").textContent = day.format(new Date(`${time}Z`));
+  page.dataset.speed = speed;
   if (performance.now() < deaf) return;
   for (const radio of radios("speed")) radio.checked = Number(radio.value) === speed;
 });

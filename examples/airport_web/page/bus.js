@@ -70,8 +70,7 @@ export class Bus {
       '<td><span class="depth"></span><span class="bar" aria-hidden="true"><i class="peak"></i><i class="fill"></i></span></td>' +
       '<td class="delivered"><span></span><span class="lost"></span></td>';
     const find = (selector) => element.querySelector(selector);
-    // A subscription without a name is that of a client.
-    find("b").textContent = mailbox.name ?? "client";
+    find("b").textContent = mailbox.name ?? mailbox.bus;
     find(".pattern").textContent = mailbox.patterns;
     const [depth, peak, fill] = [find(".depth"), find(".peak"), find(".fill")];
     const [delivered, lost] = [find(".delivered span"), find(".lost")];

@@ -25,6 +25,8 @@ export class Rows {
   #empty;
   #open;
   #rows = new Map();
+  /** The row at which the Tab key stops, if somebody has chosen it; else that is the first. */
+  #chosen = null;
   /** Told of each row that has changed; without a row, it has gone. */
   onChange = () => {};
 
@@ -33,7 +35,10 @@ export class Rows {
     this.#empty = empty;
     this.#open = open;
     list.addEventListener("keydown", (event) => this.#key(event));
-    list.addEventListener("focusin", (event) => this.#stopAt(event.target.closest("li")));
+    list.addEventListener("focusin", ({ target }) => {
+      this.#chosen = target.closest("li");
+      this.#stopAt(this.#chosen);
+    });
   }
 
   set(topic, row) {
@@ -56,17 +61,18 @@ export class Rows {
     const { item } = shown;
     const neighbour = item.nextElementSibling ?? item.previousElementSibling;
     const hadFocus = item.contains(document.activeElement);
-    const wasStop = shown.button.tabIndex === 0;
     this.#rows.delete(topic);
     item.remove();
+    if (this.#chosen === item) this.#chosen = null;
     // Whoever goes through the list by keyboard stays in it.
     if (hadFocus) neighbour?.firstElementChild.focus({ preventScroll: true });
-    else if (wasStop) this.#stopAt(this.#list.firstElementChild);
+    else if (!this.#chosen) this.#stopAt(this.#list.firstElementChild);
     this.#empty.hidden = this.#rows.size > 0;
     this.onChange(topic);
   }
 
   clear() {
+    this.#chosen = null;
     this.#rows.clear();
     this.#list.replaceChildren();
     this.#empty.hidden = false;
@@ -78,7 +84,7 @@ export class Rows {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "row";
-    button.tabIndex = this.#rows.size === 0 ? 0 : -1;
+    button.tabIndex = -1;
     item.append(button);
     const cells = {};
     for (const name of ["time", "flight", "city", "airline", "status", "delay"]) cells[name] = cell(button, name);
@@ -117,6 +123,7 @@ export class Rows {
     const later = [...this.#rows.values()].filter((other) => other.row && other.item !== item && before(row, other.row));
     const next = later.reduce((first, other) => (!first || before(other.row, first.row) ? other : first), null);
     this.#list.insertBefore(item, next?.item ?? null);
+    if (!this.#chosen && item === this.#list.firstElementChild) this.#stopAt(item);
   }
 
   #stopAt(item) {

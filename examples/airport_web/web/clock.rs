@@ -82,6 +82,14 @@ impl Clock {
         self.changed.notify_all();
     }
 
+    /// Goes on from so much later.
+    #[cfg(test)]
+    pub(super) fn jump(&self, ahead: SignedDuration) {
+        let mut state = self.state.lock();
+        state.reading.time = state.reading.time.saturating_add(ahead);
+        self.changed.notify_all();
+    }
+
     /// Waits until it shows this time, through all changes of its speed.
     pub(super) fn wait_until(&self, at: DateTime) {
         let mut state = self.state.lock();

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::io;
 use std::sync::Arc;
 use std::thread::Builder;
 use std::time::{Duration, Instant};
@@ -31,7 +30,7 @@ const DEPARTED: SignedDuration = SignedDuration::from_mins(15);
 /// How long a row stays after the time for which its cancelled flight was scheduled.
 const CANCELLED: SignedDuration = SignedDuration::from_mins(45);
 
-type Published = Result<(), PublishError<BoardMessage>>;
+pub(super) type Published = Result<(), PublishError<BoardMessage>>;
 
 pub(super) struct Departures {
     bus: WebBus,
@@ -62,11 +61,15 @@ impl Departures {
             .also("flight.*.*.*.cancelled")
             .name("departures")
             .open()?;
-        let begun = vec![0; schedule.airports().count()];
-        let (bus, clock) = (bus.clone(), Arc::clone(clock));
-        let departures = Self { bus, clock, schedule, round: 0, begun, rows: HashMap::new() };
-        spawn(departures, events)?;
+        let mut departures = Self::new(bus, clock, schedule);
+        // It fails only when the page's bus is closed.
+        Builder::new().name("departures".to_owned()).spawn(move || drop(departures.run(&events)))?;
         Ok(())
+    }
+
+    pub(super) fn new(bus: &WebBus, clock: &Arc<Clock>, schedule: Schedule) -> Self {
+        let begun = vec![0; schedule.airports().count()];
+        Self { bus: bus.clone(), clock: Arc::clone(clock), schedule, round: 0, begun, rows: HashMap::new() }
     }
 
     fn run(&mut self, events: &Subscriber<FlightEvent>) -> Published {
@@ -84,7 +87,7 @@ impl Departures {
     }
 
     /// Brings the boards up to the time of the clock.
-    fn tick(&mut self) -> Published {
+    pub(super) fn tick(&mut self) -> Published {
         let Reading { round, time, speed } = self.clock.read();
         if round != self.round {
             self.round = round;
@@ -140,7 +143,7 @@ impl Departures {
     }
 
     /// Takes what has happened to a flight. What is not on the board has left it already, in a round that is over.
-    fn hear(&mut self, event: &FlightEvent) -> Published {
+    pub(super) fn hear(&mut self, event: &FlightEvent) -> Published {
         let flight = &event.flight;
         let Ok(topic) = schedule::topic(flight) else { return Ok(()) };
         let Some(shown) = self.rows.get_mut(&topic) else { return Ok(()) };
@@ -168,13 +171,5 @@ impl Departures {
 
 fn tell(bus: &WebBus, topic: &Topic, row: &Row) -> Published {
     let _ = bus.retain(topic.clone(), BoardMessage::Row(Box::new(row.clone())))?;
-    Ok(())
-}
-
-fn spawn(mut departures: Departures, events: Subscriber<FlightEvent>) -> io::Result<()> {
-    Builder::new().name("departures".to_owned()).spawn(move || {
-        // It fails only when the page's bus is closed.
-        drop(departures.run(&events));
-    })?;
     Ok(())
 }

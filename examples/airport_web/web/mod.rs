@@ -18,6 +18,8 @@ mod pages;
 mod replay;
 mod schedule;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod weather;
 
 use std::error::Error;
