@@ -1,7 +1,7 @@
 //! A bus of JSON behind a gateway: a chat, an echo, and services that clients offer to each other.
 //!
-//! `cargo run --example gateway --features gateway -- --port 8080` serves until its standard input ends, or says `quit`.
-//! `clients/js` has a client; its tests are run against this server.
+//! `cargo run --example gateway --features gateway` serves until its standard input ends, or says `quit`. `clients/js` has a
+//! client, whose tests are run against this server.
 //!
 //! | topics | clients may |
 //! | --- | --- |

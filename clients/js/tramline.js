@@ -501,7 +501,6 @@ export class Client extends EventTarget {
 
   #lose(code, reason) {
     this.#connection = undefined;
-    clearTimeout(this.#pause);
     this.#subscribed.clear();
     for (const command of this.#inFlight.values()) command.fail(disconnected());
     for (const command of this.#waiting) if (!command.outlivesConnection) command.fail(disconnected());
@@ -556,7 +555,7 @@ export class Client extends EventTarget {
     this.#waiting.add(command);
     this.#drain();
     // Only what users send without an end to it has a bound.
-    const isTooMuch = command.outlivesConnection && this.#waiting.size > this.#buffer && this.#waiting.has(command);
+    const isTooMuch = command.outlivesConnection && this.#waiting.size > this.#buffer;
     if (isTooMuch) command.fail(new TramlineError("buffer_full", `${this.#buffer} commands wait to be sent`, true));
     return command;
   }
@@ -650,8 +649,8 @@ async function serveMessage(message, handler) {
     await unlessTooLate(message.fail(textOf(error)));
     return;
   }
-  if (!message.isRequest) return;
   try {
+    // To what is no request there is no reply, as to one that is over.
     await unlessTooLate(message.reply(reply));
   } catch (error) {
     // It is nothing that can be sent. Without a word the caller would wait in vain.
@@ -665,7 +664,7 @@ async function unlessTooLate(answering) {
   try {
     await answering;
   } catch (error) {
-    if (!["unknown_token", "disconnected", "closed"].includes(error.code)) throw error;
+    if (!["unknown_token", "disconnected"].includes(error.code)) throw error;
   }
 }
 

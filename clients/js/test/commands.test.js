@@ -88,6 +88,13 @@ test("no more wait than may, and subscriptions do not count", async (t) => {
   assert.deepEqual(await Promise.all(publishing.map(codeOf)), ["disconnected", "disconnected"]);
 });
 
+test("256 commands may wait if nobody says otherwise", async (t) => {
+  const { client } = fakeClient(t);
+  for (let n = 0; n < 256; n++) client.publish("a", n).catch(() => {});
+  assert.equal(await codeOf(client.publish("a", 256)), "buffer_full");
+  client.close();
+});
+
 test("with no buffer, commands need a connection", async (t) => {
   const { client, WebSocket } = fakeClient(t, { buffer: 0 });
   assert.equal(await codeOf(client.publish("a")), "buffer_full");
@@ -139,6 +146,17 @@ test("a command that has waited too long is not sent any more", async (t) => {
   assert.deepEqual(topics(WebSocket.last), []);
 });
 
+test("the time limit is ten seconds if nobody says otherwise", async (t) => {
+  const { client, tick } = connectedClient(t);
+  const asking = codeOf(client.request("slow"));
+  tick(9999);
+  const asked = codeOf(client.request("slow"));
+  tick(1);
+  assert.equal(await asking, "timeout");
+  client.close();
+  assert.equal(await asked, "disconnected");
+});
+
 test("a time limit may be none", async (t) => {
   const { client, WebSocket, tick } = connectedClient(t);
   const asking = client.request("slow", 1, { timeout: Infinity });
@@ -151,7 +169,7 @@ test("a time limit may be none", async (t) => {
 });
 
 test("a signal ends the wait with its reason, before, in the buffer and in flight", async (t) => {
-  const { client, WebSocket } = fakeClient(t);
+  const { client, WebSocket, tick } = fakeClient(t);
   const reason = new Error("the page was left");
   await assert.rejects(client.request("a", 1, { signal: AbortSignal.abort(reason) }), reason);
 
@@ -173,6 +191,9 @@ test("a signal ends the wait with its reason, before, in the buffer and in fligh
   const quick = client.request("a", 1, { signal: answered.signal });
   WebSocket.last.ok("req", { reply: "quick" });
   assert.equal(await quick, "quick");
+  // It is settled: neither time nor the end of the connection have to do with it any more.
+  tick(20_000);
+  client.close();
   assert.equal(remove.mock.callCount(), 1);
 });
 
@@ -204,6 +225,10 @@ test("commands are held back to half of what the server allows, in their order",
   // In small steps: the clock of the mock is at the end of a step when its timers fire.
   for (let step = 0; step < 20; step++) tick(100);
   assert.deepEqual(topics(socket), Array.from({ length: 30 }, (_, n) => String(n)));
+  // However long there were none, no more than ten come at once.
+  tick(20_000);
+  for (let n = 30; n < 45; n++) client.publish(String(n)).catch(() => {});
+  assert.equal(topics(socket).length, 40);
   client.close();
 });
 
@@ -220,12 +245,15 @@ test("subscriptions are held back too, and come first", async (t) => {
 });
 
 test("what is held back when the connection goes is sent by the next one", (t) => {
-  const { client, WebSocket, tick } = connectedClient(t, {}, { limits: { commands_per_second: 4 } });
+  const { client, WebSocket, tick } = connectedClient(t, { buffer: 2 }, { limits: { commands_per_second: 4 } });
   for (const topic of ["a", "b", "c"]) client.publish(topic).catch(() => {});
-  assert.deepEqual(topics(WebSocket.last), ["a"]);
+  client.subscribe("d");
+  client.subscribe("e");
+  assert.deepEqual([topics(WebSocket.last), WebSocket.last.all("sub")], [["a"], []]);
   WebSocket.last.drop(1006);
   tick(500);
   WebSocket.last.connect();
+  assert.deepEqual(WebSocket.last.all("sub").map(({ pattern }) => pattern), ["d", "e"]);
   assert.deepEqual(topics(WebSocket.last), ["b", "c"]);
   client.close();
 });

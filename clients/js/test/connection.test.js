@@ -149,10 +149,11 @@ test("a connection of which nothing is heard is replaced", (t) => {
   assert.deepEqual([client.state, first.closedWith], ["waiting", 1000]);
   assert.equal(states.at(-1).reason, "nothing was heard for 30000 ms");
   tick(500);
-  WebSocket.last.connect();
-  assert.equal(client.state, "connected");
   // The old one has nothing to say any more.
   first.say({ type: "connected", session: "old", ping_ms: 1, limits: {} });
+  assert.equal(client.state, "connecting");
+  WebSocket.last.connect();
+  assert.equal(client.state, "connected");
   first.drop(3500);
   assert.deepEqual([client.state, client.session], ["connected", "5e55"]);
 });
@@ -165,10 +166,16 @@ test("a handshake that takes too long is given up", (t) => {
   assert.equal(client.state, "connecting");
   tick(1);
   assert.deepEqual([client.state, WebSocket.last.closedWith], ["waiting", 1000]);
+  tick(500);
+  WebSocket.last.open();
+  WebSocket.last.say({ type: "connected", session: "5e55", ping_ms: 25_000, limits: {} });
+  tick(3000);
+  assert.equal(client.state, "connected");
 });
 
 test("when the browser is online again, the wait is over", (t) => {
   const page = new EventTarget();
+  const remove = t.mock.method(page, "removeEventListener");
   globalThis.addEventListener = page.addEventListener.bind(page);
   globalThis.removeEventListener = page.removeEventListener.bind(page);
   try {
@@ -184,7 +191,7 @@ test("when the browser is online again, the wait is over", (t) => {
     WebSocket.last.drop(1006);
     client.close();
     page.dispatchEvent(new Event("online"));
-    assert.deepEqual([client.state, WebSocket.sockets.length], ["closed", 2]);
+    assert.deepEqual([client.state, WebSocket.sockets.length, remove.mock.callCount()], ["closed", 2, 1]);
   } finally {
     delete globalThis.addEventListener;
     delete globalThis.removeEventListener;
@@ -220,14 +227,17 @@ test("a client that is closed while its token is asked for makes no connection",
   assert.equal(WebSocket.sockets.length, 0);
 });
 
-test("what is not of the protocol is ignored", (t) => {
+test("what is not of the protocol is ignored", async (t) => {
   const { client, WebSocket } = connectedClient(t);
   const texts = ['{"type":"news","id":1}', '{"type":"ok","id":99}', "{}", "null", "7", '"text"', "[]", "no JSON", ""];
   for (const text of texts) WebSocket.last.sayText(text);
   WebSocket.last.sayText(new ArrayBuffer(3));
   WebSocket.last.say({ type: "msg", sub: "nobody.asked", topic: "nobody.asked", payload: 1 });
   WebSocket.last.say({ type: "unsubscribed", sub: "nobody.asked", why: "closed" });
-  assert.equal(client.state, "connected");
+  WebSocket.last.say({ type: "connected", session: "another", ping_ms: 25_000, limits: {} });
+  // An error of a listener comes a little later.
+  await turn();
+  assert.deepEqual([client.state, client.session], ["connected", "5e55"]);
 });
 
 test("without a WebSocket there is no client", () => {

@@ -189,14 +189,3 @@ test("after a restart of the server everything is there again", async (t) => {
   assert.notEqual(ann.session, session);
   assert.equal(await ben.request(topic, "after"), "after");
 });
-
-test("a client that is closed leaves nothing behind", async (t) => {
-  const [ann, ben] = [connect(t), connect(t)];
-  const room = unique("chat");
-  const subscription = ann.subscribe(room);
-  await subscription.ready;
-  assert.deepEqual(await ben.publish(room, 1), { delivered: 1, dropped: 0 });
-  ann.close();
-  assert.equal(await subscription.ended, "closed");
-  assert.equal(ann.state, "closed");
-});

@@ -159,7 +159,10 @@ test("unsubscribe waits for its ok, and nothing comes any more", async (t) => {
   assert.deepEqual(command, { type: "unsub", pattern: "a", group: "g" });
   say(WebSocket, "a", 2, { group: "g" });
   assert.equal(await subscription.ended, "unsubscribed");
-  const again = subscription.unsubscribe();
+  let isOver = false;
+  const again = subscription.unsubscribe().then(() => (isOver = true));
+  await turn();
+  assert.equal(isOver, false);
   WebSocket.last.ok("unsub", { left: 0 });
   await Promise.all([unsubscribing, again]);
   assert.equal(WebSocket.last.all("unsub").length, 1);
@@ -214,6 +217,21 @@ test("the same pattern can be subscribed to at once after it was left", async (t
   WebSocket.last.say({ type: "unsubscribed", sub: "a", why: "closed" });
   assert.deepEqual(await payloads(second), ["for the second"]);
   assert.deepEqual(await payloads(first), []);
+});
+
+test("what becomes of an old subscription does not touch the one after it", async (t) => {
+  const { client, WebSocket, tick } = connectedClient(t);
+  const unsubscribing = client.subscribe("a").unsubscribe();
+  client.subscribe("a");
+  const [sub] = WebSocket.last.all("sub");
+  WebSocket.last.say({ type: "err", id: sub.id, code: "too_many_requests", message: "", temporary: true });
+  WebSocket.last.err("unsub", "not_subscribed");
+  await unsubscribing;
+  WebSocket.last.ok("sub");
+  WebSocket.last.drop(1006);
+  tick(500);
+  WebSocket.last.connect();
+  assert.equal(WebSocket.last.all("sub").length, 1);
 });
 
 test("break in a loop unsubscribes", async (t) => {
@@ -276,6 +294,7 @@ test("after a reconnect all subscriptions are there again, with their options", 
   const cut = client.subscribe("c");
   say(WebSocket, "a", 1);
   WebSocket.last.drop(1006);
+  await turn();
   const later = client.subscribe("d");
   tick(500);
   WebSocket.last.connect();
