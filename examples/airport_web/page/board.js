@@ -34,8 +34,8 @@ client.addEventListener("state", ({ detail }) => {
     rows.clear();
     notice("");
   } else if (detail.state === "waiting") {
-    const seconds = Math.max(1, Math.ceil((detail.retryIn ?? 1000) / 1000));
-    notice(`The connection is lost. Trying again in ${seconds} s. The board shows what was known.`);
+    // The same at each attempt, so that it is read out once.
+    notice("The connection is lost, and is tried again. The board shows what was known.");
   } else if (detail.state === "closed") {
     notice("The server has ended the connection. Load the page again.");
   }

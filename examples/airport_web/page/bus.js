@@ -65,6 +65,7 @@ export class Bus {
 
   #make(key, mailbox) {
     const element = document.createElement("tr");
+    // No text of anybody is in it.
     element.innerHTML =
       '<th scope="row"><b></b><span class="pattern"></span></th>' +
       '<td><span class="depth"></span><span class="bar" aria-hidden="true"><i class="peak"></i><i class="fill"></i></span></td>' +
@@ -72,6 +73,7 @@ export class Bus {
     const find = (selector) => element.querySelector(selector);
     find("b").textContent = mailbox.name ?? mailbox.bus;
     find(".pattern").textContent = mailbox.patterns;
+    find(".pattern").title = mailbox.patterns;
     const [depth, peak, fill] = [find(".depth"), find(".peak"), find(".fill")];
     const [delivered, lost] = [find(".delivered span"), find(".lost")];
     // The eye could not tell one of a thousand from none, so the bar grows with the root.
