@@ -373,13 +373,14 @@ export class Client extends EventTarget {
 
   constructor(url, options = {}) {
     super();
-    const { token, reconnect, buffer = 256, timeout = 10_000, WebSocket = globalThis.WebSocket } = options;
+    const { token, reconnect = {}, buffer = 256, timeout = 10_000, WebSocket = globalThis.WebSocket } = options;
+    const { min = 500, max = 20_000 } = reconnect;
     if (!WebSocket) throw new TypeError("there is no WebSocket here: give one in the options");
     this.#url = webSocketUrl(url);
     this.#WebSocket = WebSocket;
     this.#token = token;
     this.#timeout = Math.min(timeout, LONGEST);
-    this.#reconnect = { min: 500, max: 20_000, ...reconnect };
+    this.#reconnect = { min, max };
     this.#buffer = buffer;
     globalThis.addEventListener?.("online", this.#onOnline);
     this.#open();

@@ -90,9 +90,10 @@ test("no more wait than may, and subscriptions do not count", async (t) => {
 
 test("256 commands may wait if nobody says otherwise", async (t) => {
   const { client } = fakeClient(t);
-  for (let n = 0; n < 256; n++) client.publish("a", n).catch(() => {});
-  assert.equal(await codeOf(client.publish("a", 256)), "buffer_full");
+  const codes = Array.from({ length: 257 }, (_, n) => codeOf(client.publish("a", n)));
+  await turn();
   client.close();
+  assert.deepEqual(await Promise.all(codes), [...Array(256).fill("closed"), "buffer_full"]);
 });
 
 test("with no buffer, commands need a connection", async (t) => {
@@ -244,11 +245,12 @@ test("subscriptions are held back too, and come first", async (t) => {
   await publishing;
 });
 
-test("what is held back when the connection goes is sent by the next one", (t) => {
+test("what is held back when the connection goes is sent by the next one", async (t) => {
   const { client, WebSocket, tick } = connectedClient(t, { buffer: 2 }, { limits: { commands_per_second: 4 } });
   for (const topic of ["a", "b", "c"]) client.publish(topic).catch(() => {});
   client.subscribe("d");
   client.subscribe("e");
+  await turn();
   assert.deepEqual([topics(WebSocket.last), WebSocket.last.all("sub")], [["a"], []]);
   WebSocket.last.drop(1006);
   tick(500);

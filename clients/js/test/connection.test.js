@@ -83,6 +83,24 @@ test("it waits longer each time, up to the most, and begins anew when it has con
   assert.deepEqual(waits, [100, 200, 400, 800, 1000, 1000, 100]);
 });
 
+test("the waits are half a second to twenty if nobody says otherwise", (t) => {
+  for (const [reconnect, first, last] of [
+    [undefined, 500, 20_000],
+    [{ min: 7 }, 7, 20_000],
+    [{ max: 3000 }, 500, 3000],
+  ]) {
+    const { client, WebSocket, states, tick } = fakeClient(t, { reconnect });
+    for (let n = 0; n < 15; n++) {
+      WebSocket.last.drop(1006);
+      tick(states.at(-1).retryIn);
+    }
+    const waits = states.filter(({ state }) => state === "waiting").map(({ retryIn }) => retryIn);
+    assert.deepEqual([waits[0], waits.at(-1)], [first, last]);
+    client.close();
+    t.mock.reset();
+  }
+});
+
 test("a wait is any part of what it may be", (t) => {
   const { WebSocket, states } = connectedClient(t);
   t.mock.method(Math, "random", () => 0.25);
