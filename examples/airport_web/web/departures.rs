@@ -1,7 +1,8 @@
 //! Keeps the rows of all boards: the next flights of each airport, those that are late, and what has just left.
 //!
 //! One thread does it all, in the order of what it hears, so no lock is needed. What it knows is the schedule, the clock
-//! and what the hub tells of departures and cancellations: a flight is delayed when its time has gone by and it is still here.
+//! and what the hub tells of departures and cancellations: a flight is delayed when its time has gone by and it is still
+//! here.
 
 use std::collections::HashMap;
 use std::error::Error;
