@@ -2,7 +2,7 @@
 //! beside it, with the same clients, nats-server by its own WebSocket port, if there is one.
 //!
 //! ```console
-//! cargo bench --features gateway --bench gateway                 # several minutes; 5,000 clients want `ulimit -n 20000`
+//! cargo bench --features gateway --bench gateway                 # several minutes; 5,000 clients want a limit of 10,000 files
 //! cargo bench --features gateway --bench gateway -- --test       # that it runs
 //! ```
 //!
@@ -28,6 +28,8 @@ fn main() -> ExitCode {
         tramline_server::serve();
         return ExitCode::SUCCESS;
     }
+    // A connection has two ends here.
+    rlimit::increase_nofile_limit(20_000).expect("the limit can be raised");
     let is_test = arguments.iter().any(|argument| argument == "--test");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let counts: &[usize] = if is_test { &[10] } else { &[100, 1000, 5000] };

@@ -396,6 +396,7 @@ fn w29_a_write_that_takes_too_long_ends_the_connection() {
 
 #[test]
 fn w16_a_thousand_clients_get_a_thousand_messages_in_order() {
+    rlimit::increase_nofile_limit(4000).expect("the limit can be raised");
     crate::support::within(LONG * 8, || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         runtime.expect("a runtime").block_on(async {
