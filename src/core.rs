@@ -21,6 +21,10 @@ use crate::topic::Topic;
 use crate::topic_map::{Leftovers, TopicEntry, TopicMap};
 use crate::trace::{Publishing, Requesting};
 
+/// A mailbox, and the retained values of its topics before the first message that it got.
+#[cfg(feature = "gateway")]
+pub(crate) type Renewed<M, T> = (M, Vec<(Topic, Arc<crate::retained::Retained<T>>)>);
+
 /// Kept alive by `Bus` and `Publisher` handles alone: when the last is dropped, nobody is left to publish.
 pub(crate) struct Core<T, R> {
     pub(crate) name: Arc<str>,
@@ -69,6 +73,29 @@ impl<T, R> Core<T, R> {
         let mut leftovers = Leftovers::default();
         // The lock is released at the end of this statement; leftovers and an unused filter are dropped after it.
         self.map.write().subscribe(options, &mut filter, joining_only, &mut leftovers)
+    }
+
+    /// A new mailbox in the place of this one, with the same options, and the retained values as of that step. What was
+    /// published before it is in the old mailbox, which comes to its end; what is published after it, in the new one.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn renew(&self, old: &Mailbox<T, R>) -> Result<Renewed<Arc<Mailbox<T, R>>, T>, SubscribeError> {
+        let options = MailboxOptions {
+            patterns: old.patterns.clone(),
+            group: None,
+            name: old.name.clone(),
+            capacity: old.capacity,
+            overflow: old.overflow,
+            retained: false,
+            readers: 1,
+        };
+        let joining_only = self.lifecycle.phase() != Phase::Open;
+        // Dropped after the lock is released.
+        let mut leftovers = (Leftovers::default(), Leftovers::default());
+        let mut map = self.map.write();
+        let values = map.values(&old.patterns);
+        let new = map.subscribe(options, &mut None, joining_only, &mut leftovers.0)?;
+        leftovers.1 = map.unroute(old);
+        Ok((new, values))
     }
 
     /// The number of topics in use, and every mailbox that has a reader.

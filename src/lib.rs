@@ -183,6 +183,12 @@
 //!
 //! `kit.wait_until_idle(within)` waits until everything is handled. A complete test is in the documentation of the module.
 //!
+//! # WebSockets
+//!
+//! With the feature `gateway`, the module `gateway` puts a bus behind WebSockets, for browsers and other programs, as a route
+//! of axum or a server of its own. Clients subscribe, publish, ask and answer in JSON, may do what patterns allow and
+//! nothing else, and one that does not read delays nobody. It needs tokio.
+//!
 //! # Your code and the bus's locks
 //!
 //! No lock of the bus is held while code of yours runs: `Clone` and `Drop` of payloads, filters, handlers, callbacks.
@@ -196,6 +202,7 @@
 //! | feature | what it adds | what it needs |
 //! | --- | --- | --- |
 //! | `async` | futures, streams and handlers that are tasks, on any runtime | futures-core, futures-timer |
+//! | `gateway` | the module [`gateway`](#websockets): the bus for browsers | axum, tokio, serde, and what `async` needs |
 //! | `metrics` | [`record_metrics`](#metrics), for the recorder of the metrics crate | metrics |
 //! | `testkit` | the module [`testkit`](#testing), for the tests of your modules | nothing |
 //! | `tracing` | [spans](#spans), for the subscriber of the tracing crate | tracing |
@@ -214,6 +221,8 @@ mod core;
 mod dead_letter;
 mod drain;
 mod error;
+#[cfg(feature = "gateway")]
+pub mod gateway;
 mod gather;
 mod handler;
 mod hub;

@@ -80,6 +80,6 @@ mod tests {
         for loss in Loss::ALL {
             assert_eq!(dropped.0[loss as usize].get(), loss as u64 + 1);
         }
-        assert_eq!(dropped.total(), (1..=Loss::ALL.len() as u64).sum());
+        assert_eq!(dropped.total(), (1..=Loss::ALL.len() as u64).sum::<u64>());
     }
 }

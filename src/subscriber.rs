@@ -388,6 +388,14 @@ impl<T, R> Subscriber<T, R> {
         &self.mailbox.patterns
     }
 
+    /// See [`Core::renew`]. This one comes to its end.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn renew(&self) -> Result<crate::core::Renewed<Self, T>, crate::error::SubscribeError> {
+        let core = self.core.upgrade().ok_or(crate::error::SubscribeError::Closed)?;
+        let (mailbox, values) = core.renew(&self.mailbox)?;
+        Ok((Self::new(mailbox, Weak::clone(&self.core)), values))
+    }
+
     /// Ends the subscription and tells how many messages were left unread. They are dropped, as by dropping the
     /// subscriber; a member of a group leaves them to the others, and the answer is 0.
     ///

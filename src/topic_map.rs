@@ -359,7 +359,7 @@ impl<T, R> TopicMap<T, R> {
     }
 
     /// The last values of all topics that match, each once, in the order in which they were kept.
-    fn values(&self, patterns: &[Pattern]) -> Vec<(Topic, Arc<Retained<T>>)> {
+    pub(crate) fn values(&self, patterns: &[Pattern]) -> Vec<(Topic, Arc<Retained<T>>)> {
         let mut values = Vec::new();
         for pattern in patterns {
             self.root.visit(pattern.tokens(), &mut |entry| {

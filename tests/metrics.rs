@@ -120,7 +120,7 @@ fn messages_are_counted_whether_anybody_takes_them_or_not() {
     bus.fire("nobody", 5);
     drop(bus.request("a.b", 6).unwrap());
     assert!(bus.request("nobody", 7).is_err());
-    assert_eq!(bus.gather("a.b", 8).unwrap().collect_within(Duration::ZERO), []);
+    assert!(bus.gather("a.b", 8).unwrap().collect_within(Duration::ZERO).is_empty());
     drop(one);
     let recorded = recorded.by(|| bus.record_metrics());
     assert_eq!(recorded.counter("tramline_published_total{bus=b}"), 8);

@@ -28,12 +28,24 @@ pub(crate) struct Fed {
     pub(crate) bad_rows: u64,
 }
 
-/// Publishes the whole file. The order of the file's days is that of time; see [`Timeline`] for the rest.
+/// Publishes the whole file, its first event now.
 pub(crate) fn run(hub: &Hub, path: &Path, speed: Speed, screen: &Screen) -> Result<Fed, Box<dyn Error>> {
+    let mut clock = Clock { speed, start: None };
+    play(hub, path, screen, |at| clock.wait_until(at))
+}
+
+/// Publishes the whole file, each event when the wait for its time is over. The order of the file's days is that of time; see
+/// [`Timeline`] for the rest.
+pub(crate) fn play(
+    hub: &Hub,
+    path: &Path,
+    screen: &Screen,
+    mut wait_until: impl FnMut(DateTime),
+) -> Result<Fed, Box<dyn Error>> {
     let mut table = Table::open(path, flights::COLUMNS)?;
     let mut bad_rows = BadRows::of(hub, "flights")?;
     let mut timeline = Timeline::default();
-    let mut stage = Stage::new(hub.bus(), speed)?;
+    let mut stage = Stage::new(hub.bus())?;
     let mut flights = 0;
     let bar = screen.bar(table.size());
     while let Some(row) = table.next_row()? {
@@ -41,6 +53,7 @@ pub(crate) fn run(hub: &Hub, path: &Path, speed: Speed, screen: &Screen) -> Resu
             Ok(journey) => {
                 flights += 1;
                 for event in timeline.release(journey.day) {
+                    wait_until(event.at);
                     stage.publish(event)?;
                 }
                 timeline.add(journey);
@@ -52,29 +65,28 @@ pub(crate) fn run(hub: &Hub, path: &Path, speed: Speed, screen: &Screen) -> Resu
         }
     }
     for event in timeline.finish() {
+        wait_until(event.at);
         stage.publish(event)?;
     }
     bar.finish_and_clear();
     Ok(Fed { flights, bad_rows: bad_rows.count() })
 }
 
-/// Where the events are published, each in its time.
+/// Where the events are published.
 struct Stage {
     bus: Bus<FlightEvent>,
-    clock: Clock,
     /// One publisher per route and kind: finding a mailbox through it costs no look-up in the bus.
     routes: HashMap<[Code; 3], [Publisher<FlightEvent>; 4]>,
     audit: [Publisher<FlightEvent>; 4],
 }
 
 impl Stage {
-    fn new(bus: Bus<FlightEvent>, speed: Speed) -> Result<Self, TopicError> {
+    fn new(bus: Bus<FlightEvent>) -> Result<Self, TopicError> {
         let audit = publishers(&bus, "audit")?;
-        Ok(Self { bus, clock: Clock { speed, start: None }, routes: HashMap::new(), audit })
+        Ok(Self { bus, routes: HashMap::new(), audit })
     }
 
     fn publish(&mut self, event: FlightEvent) -> Result<(), Box<dyn Error>> {
-        self.clock.wait_until(event.at);
         let kind = event.kind as usize;
         let route = [event.flight.origin, event.flight.dest, event.flight.carrier];
         self.audit[kind].fire(event.clone());

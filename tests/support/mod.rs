@@ -12,7 +12,7 @@ use std::time::Duration;
 pub const LONG: Duration = Duration::from_secs(30);
 
 /// A limit in a build in which everything takes longer, such as that of a sanitizer, which says how many times as long.
-fn patient(limit: Duration) -> Duration {
+pub fn patient(limit: Duration) -> Duration {
     limit * std::env::var("TRAMLINE_TEST_PATIENCE").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
 }
 

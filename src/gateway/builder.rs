@@ -1,0 +1,334 @@
+//! How a gateway is set up.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Gateway;
+use super::access::{Access, Action, Decision};
+use super::feed::Feeds;
+use super::handshake::{Handshake, Refusal, Session};
+use super::limits::Limits;
+use super::origin::{Origin, Origins};
+use super::registry::Registry;
+use super::shared::{Authenticate, CheckToken, Shared};
+use crate::bus::Bus;
+use crate::error::TopicError;
+use crate::sync::counters::AtomicU64;
+use crate::topic::Pattern;
+
+/// Why a gateway cannot be built.
+///
+/// # Examples
+///
+/// ```
+/// use tramline::Bus;
+/// use tramline::gateway::Gateway;
+///
+/// let error = Gateway::builder(&Bus::<String>::new()).allow_origin("example.com").build().unwrap_err();
+/// assert_eq!(error.to_string(), "`example.com` is no origin: it has to be like `https://example.com`");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GatewayError {
+    /// A pattern that was to be allowed is invalid.
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+    /// An origin that was to be allowed is none.
+    #[error("`{0}` is no origin: it has to be like `https://example.com`")]
+    Origin(String),
+}
+
+/// Sets up a [`Gateway`]. It begins with nothing allowed, origins checked, and the default [`Limits`].
+///
+/// # Examples
+///
+/// ```
+/// use tramline::Bus;
+/// use tramline::gateway::{Action, Decision, Gateway, Limits, Refusal};
+///
+/// let bus = Bus::<String>::new();
+/// let gateway = Gateway::builder(&bus)
+///     .allow_subscribe("public.>")
+///     .allow_subscribe("users.*.inbox")
+///     .allow_publish("public.chat.*")
+///     .allow_request("weather.*")
+///     .allow_origin("https://app.example.com")
+///     .authenticate(|handshake| match handshake.cookie("session") {
+///         Some("s3cret") => Ok(Some("ann".to_owned())),
+///         Some(_) => Err(Refusal::Unauthorized),
+///         None => Ok(None),
+///     })
+///     .authorize(|session, action| match action {
+///         // Everyone has an inbox, and reads no other.
+///         Action::Subscribe { pattern, .. } if pattern.as_str().starts_with("users.") => {
+///             let own = session.user().map(|user| format!("users.{user}.inbox"));
+///             if own.as_deref() == Some(pattern.as_str()) { Decision::Allow } else { Decision::Deny }
+///         }
+///         _ => Decision::Allow,
+///     })
+///     .limits(Limits { connections: 500, ..Limits::default() })
+///     .build()?;
+/// # drop(gateway);
+/// # Ok::<(), tramline::gateway::GatewayError>(())
+/// ```
+#[must_use = "nothing is served before it is built"]
+pub struct GatewayBuilder<T, R = T> {
+    bus: Bus<T, R>,
+    access: Access,
+    origins: Origins,
+    limits: Limits,
+    authenticate: Option<Box<Authenticate>>,
+    token: Option<Box<CheckToken>>,
+    /// The first mistake.
+    error: Option<GatewayError>,
+}
+
+impl<T, R> GatewayBuilder<T, R> {
+    pub(super) fn new(bus: &Bus<T, R>) -> Self {
+        Self {
+            bus: bus.clone(),
+            access: Access::default(),
+            origins: Origins::default(),
+            limits: Limits::default(),
+            authenticate: None,
+            token: None,
+            error: None,
+        }
+    }
+
+    fn pattern(&mut self, pattern: impl TryInto<Pattern, Error: Into<TopicError>>) -> Option<Pattern> {
+        match pattern.try_into() {
+            Ok(pattern) => Some(pattern),
+            Err(error) => {
+                self.error.get_or_insert(GatewayError::Topic(error.into()));
+                None
+            }
+        }
+    }
+
+    /// Clients may publish on the topics that match.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let bus = tramline::Bus::<String>::new();
+    /// # use tramline::gateway::Gateway;
+    /// let gateway = Gateway::builder(&bus).allow_publish("chat.*").build()?;
+    /// # drop(gateway);
+    /// # Ok::<(), tramline::gateway::GatewayError>(())
+    /// ```
+    pub fn allow_publish(mut self, pattern: impl TryInto<Pattern, Error: Into<TopicError>>) -> Self {
+        let pattern = self.pattern(pattern);
+        self.access.publish.extend(pattern);
+        self
+    }
+
+    /// Clients may subscribe to this pattern, and to patterns all of which is within it: `chat.*` allows `chat.lobby`, and
+    /// not `chat.>`. They get the requests there too, and may answer those.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let bus = tramline::Bus::<String>::new();
+    /// # use tramline::gateway::Gateway;
+    /// let gateway = Gateway::builder(&bus).allow_subscribe("chat.*").build()?;
+    /// # drop(gateway);
+    /// # Ok::<(), tramline::gateway::GatewayError>(())
+    /// ```
+    pub fn allow_subscribe(mut self, pattern: impl TryInto<Pattern, Error: Into<TopicError>>) -> Self {
+        let pattern = self.pattern(pattern);
+        self.access.subscribe.extend(pattern);
+        self
+    }
+
+    /// Clients may send requests on the topics that match.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let bus = tramline::Bus::<String>::new();
+    /// # use tramline::gateway::Gateway;
+    /// let gateway = Gateway::builder(&bus).allow_request("weather.*").build()?;
+    /// # drop(gateway);
+    /// # Ok::<(), tramline::gateway::GatewayError>(())
+    /// ```
+    pub fn allow_request(mut self, pattern: impl TryInto<Pattern, Error: Into<TopicError>>) -> Self {
+        let pattern = self.pattern(pattern);
+        self.access.request.extend(pattern);
+        self
+    }
+
+    /// Asked before each thing that the lists allow; both have to allow it. It runs on the task of the connection, so it must
+    /// not block. If it panics, the answer is no.
+    ///
+    /// # Examples
+    ///
+    /// See [`Action`].
+    pub fn authorize(mut self, hook: impl Fn(&Session, &Action<'_>) -> Decision + Send + Sync + 'static) -> Self {
+        self.access.authorize = Some(Box::new(hook));
+        self
+    }
+
+    /// Asked before a connection is made: who is it, for [`Session::user`], `None` for a stranger who is welcome. It runs on
+    /// the task of the HTTP request, so it must not block. If it panics, the client gets HTTP status 500.
+    ///
+    /// # Examples
+    ///
+    /// See [`Handshake`].
+    pub fn authenticate(
+        mut self,
+        hook: impl Fn(&Handshake<'_>) -> Result<Option<String>, Refusal> + Send + Sync + 'static,
+    ) -> Self {
+        self.authenticate = Some(Box::new(hook));
+        self
+    }
+
+    /// Asked at the `connect` of each client, with the token that it has sent: who is it, for [`Session::user`]; `None` leaves
+    /// that as it is. A client that is refused, whatever for, gets `unauthorized` and close code 3500. Without this hook
+    /// tokens are ignored. If it panics, the answer is no.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let bus = tramline::Bus::<String>::new();
+    /// # use tramline::gateway::{Gateway, Refusal};
+    /// let gateway = Gateway::builder(&bus)
+    ///     .token(|_session, token| match token {
+    ///         Some("s3cret") => Ok(Some("ann".to_owned())),
+    ///         _ => Err(Refusal::Unauthorized),
+    ///     })
+    ///     .build()?;
+    /// # drop(gateway);
+    /// # Ok::<(), tramline::gateway::GatewayError>(())
+    /// ```
+    pub fn token(
+        mut self,
+        hook: impl Fn(&Session, Option<&str>) -> Result<Option<String>, Refusal> + Send + Sync + 'static,
+    ) -> Self {
+        self.token = Some(Box::new(hook));
+        self
+    }
+
+    /// Pages of this origin may connect, besides those of the host that the client names in its handshake. It is like
+    /// `https://example.com` or `https://example.com:8443`; the case of the host makes no difference.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let bus = tramline::Bus::<String>::new();
+    /// # use tramline::gateway::Gateway;
+    /// let gateway = Gateway::builder(&bus).allow_origin("https://app.example.com").build()?;
+    /// # drop(gateway);
+    /// # Ok::<(), tramline::gateway::GatewayError>(())
+    /// ```
+    pub fn allow_origin(mut self, origin: impl AsRef<str>) -> Self {
+        let origin = origin.as_ref();
+        match Origin::parse(origin) {
+            Some(origin) => self.origins.listed.push(origin),
+            None => _ = self.error.get_or_insert_with(|| GatewayError::Origin(origin.to_owned())),
+        }
+        self
+    }
+
+    /// Pages of any site may connect. Safe only where no cookie, address or certificate says who a client is: a page
+    /// elsewhere could use those of whoever looks at it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let bus = tramline::Bus::<String>::new();
+    /// # use tramline::gateway::Gateway;
+    /// let public = Gateway::builder(&bus).allow_subscribe("news.>").allow_any_origin().build()?;
+    /// # drop(public);
+    /// # Ok::<(), tramline::gateway::GatewayError>(())
+    /// ```
+    pub fn allow_any_origin(mut self) -> Self {
+        self.origins.any = true;
+        self
+    }
+
+    /// Only browsers may connect: a handshake without an `Origin` is refused. Usually it is allowed, because programs send
+    /// none; they could as well send any.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let bus = tramline::Bus::<String>::new();
+    /// # use tramline::gateway::Gateway;
+    /// let gateway = Gateway::builder(&bus).require_origin().build()?;
+    /// # drop(gateway);
+    /// # Ok::<(), tramline::gateway::GatewayError>(())
+    /// ```
+    pub fn require_origin(mut self) -> Self {
+        self.origins.missing = false;
+        self
+    }
+
+    /// Browsers reach this server by `https`, because a proxy in front of it does the encryption. Usually its own origin
+    /// is taken to be an `http` one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let bus = tramline::Bus::<String>::new();
+    /// # use tramline::gateway::Gateway;
+    /// let gateway = Gateway::builder(&bus).behind_https().build()?;
+    /// # drop(gateway);
+    /// # Ok::<(), tramline::gateway::GatewayError>(())
+    /// ```
+    pub fn behind_https(mut self) -> Self {
+        self.origins.scheme = "https";
+        self
+    }
+
+    /// Other limits than the usual.
+    ///
+    /// # Examples
+    ///
+    /// See [`Limits`].
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+}
+
+impl<T, R> GatewayBuilder<T, R>
+where
+    T: Clone + Serialize + DeserializeOwned + Send + 'static,
+    R: Serialize + DeserializeOwned + Send + 'static,
+{
+    /// The gateway.
+    ///
+    /// # Errors
+    ///
+    /// [`GatewayError`]: the first pattern or origin that is invalid.
+    ///
+    /// # Examples
+    ///
+    /// See [`GatewayBuilder`].
+    pub fn build(self) -> Result<Gateway<T, R>, GatewayError> {
+        let Self { bus, access, origins, limits, authenticate, token, error } = self;
+        if let Some(error) = error {
+            return Err(error);
+        }
+        let (feeds, registry) = (Arc::new(Feeds::new(bus.clone())), Arc::new(Registry::new()));
+        let slow_clients = AtomicU64::new(0);
+        let shared = Shared { bus, access, origins, limits, authenticate, token, feeds, registry, slow_clients };
+        Ok(Gateway { shared: Arc::new(shared) })
+    }
+}
+
+impl<T, R> fmt::Debug for GatewayBuilder<T, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GatewayBuilder")
+            .field("publish", &self.access.publish)
+            .field("subscribe", &self.access.subscribe)
+            .field("request", &self.access.request)
+            .field("origins", &self.origins)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

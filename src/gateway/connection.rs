@@ -1,0 +1,455 @@
+//! The task of one connection: reads commands, carries them out one after the other, and writes what waits in the outbox.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::{Message as Frame, Utf8Bytes, WebSocket};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_tungstenite::tungstenite;
+
+use super::access::Action;
+use super::client::{Client, Key, NoPlace, Subscription};
+use super::feed::Wanted;
+use super::frames::{self, CloseCode, Command, ErrorCode, MailboxChoice, Malformed};
+use super::group;
+use super::handshake::Session;
+use super::limits::Rate;
+use super::outbox::Next;
+use super::registry::Place;
+use super::shared::Shared;
+use super::write;
+use crate::error::{PublishError, RequestError, SubscribeError};
+use crate::panic::catch;
+use crate::request::{PendingReply, ReplyRecvError};
+use crate::sync::counters::Ordering;
+use crate::topic::{Pattern, Topic};
+
+/// A command that waits for the bus, and with it those behind it.
+type Waiting<R> = Pin<Box<dyn Future<Output = Outcome<R>> + Send>>;
+
+enum Outcome<R> {
+    Answer(Utf8Bytes),
+    /// A request has been sent; its reply may come after what is answered next.
+    Asked {
+        id: u64,
+        pending: PendingReply<R>,
+        until: Instant,
+    },
+}
+
+/// A failed command.
+struct Failure(ErrorCode, String);
+
+impl Failure {
+    fn new(code: ErrorCode, why: impl ToString) -> Self {
+        Self(code, why.to_string())
+    }
+}
+
+pub(super) struct Connection<T, R> {
+    shared: Arc<Shared<T, R>>,
+    session: Session,
+    client: Arc<Client<T, R>>,
+    rate: Rate,
+    connected: bool,
+    waiting: Option<Waiting<R>>,
+    requests: FuturesUnordered<Pin<Box<dyn Future<Output = Utf8Bytes> + Send>>>,
+}
+
+/// Looks after the connection until it ends.
+pub(super) async fn run<T, R>(mut socket: WebSocket, shared: Arc<Shared<T, R>>, session: Session, place: Place<T, R>)
+where
+    T: Clone + Serialize + DeserializeOwned + Send + 'static,
+    R: Serialize + DeserializeOwned + Send + 'static,
+{
+    let limits = &shared.limits;
+    let client = Arc::new(Client::new(place.number(), limits.waiting_bytes, limits.requests));
+    place.occupy(&client);
+    let mut connection = Connection {
+        rate: Rate::new(limits.commands_per_second),
+        session,
+        client,
+        connected: false,
+        waiting: None,
+        requests: FuturesUnordered::new(),
+        shared: Arc::clone(&shared),
+    };
+    let end = connection.serve(&mut socket).await;
+    // What it held is free before the client hears of the end.
+    drop(connection);
+    if end == Some(CloseCode::Slow) {
+        shared.slow_clients.fetch_add(1, Ordering::Relaxed);
+    }
+    if let Some(code) = end {
+        write::goodbye(&mut socket, shared.limits.write_timeout, code).await;
+    }
+    drop(place);
+}
+
+impl<T, R> Drop for Connection<T, R> {
+    fn drop(&mut self) {
+        for (_, subscription) in self.client.release() {
+            self.shared.release(&self.client, subscription);
+        }
+    }
+}
+
+/// What the timer of the connection is for.
+enum Phase {
+    /// The `connect` is due.
+    Connecting,
+    /// The next ping is.
+    Idle,
+    /// A sign of life is, and the next ping at that time.
+    Pinged { next: Instant },
+}
+
+impl<T, R> Connection<T, R>
+where
+    T: Clone + Serialize + DeserializeOwned + Send + 'static,
+    R: Serialize + DeserializeOwned + Send + 'static,
+{
+    /// Until the client is gone, or is to be sent away with a code.
+    async fn serve(&mut self, socket: &mut WebSocket) -> Option<CloseCode> {
+        let (shared, client) = (Arc::clone(&self.shared), Arc::clone(&self.client));
+        let limits = &shared.limits;
+        let mut timer = pin!(sleep(limits.connect_within));
+        let mut phase = Phase::Connecting;
+        let mut heard = true;
+        loop {
+            tokio::select! {
+                next = client.outbox.next() => match next {
+                    Next::Frames(frames) => {
+                        if let Err(code) = write::frames(socket, &client.outbox, limits.write_timeout, frames).await {
+                            return code;
+                        }
+                    }
+                    Next::Close(code) => return Some(code),
+                },
+                frame = socket.recv(), if self.waiting.is_none() => {
+                    heard = true;
+                    match frame {
+                        Some(Ok(Frame::Text(text))) => {
+                            if let Err(code) = self.take(&text) {
+                                // What has been said comes first.
+                                client.outbox.close(code);
+                            }
+                        }
+                        Some(Ok(Frame::Binary(_))) => return Some(CloseCode::Binary),
+                        Some(Ok(Frame::Ping(_) | Frame::Pong(_))) => {}
+                        Some(Ok(Frame::Close(_))) => {
+                            // The answer is written on the way to the end of the stream.
+                            let _ = timeout(limits.write_timeout, socket.recv()).await;
+                            return None;
+                        }
+                        None => return None,
+                        Some(Err(error)) => return is_too_large(error).then_some(CloseCode::TooLarge),
+                    }
+                    if self.connected && matches!(phase, Phase::Connecting) {
+                        phase = Phase::Idle;
+                        timer.as_mut().reset(Instant::now() + limits.ping_every);
+                    }
+                }
+                outcome = wait_for(&mut self.waiting), if self.waiting.is_some() => {
+                    self.waiting = None;
+                    match outcome {
+                        Outcome::Answer(answer) => client.outbox.push(answer),
+                        Outcome::Asked { id, pending, until } => self.requests.push(Box::pin(reply_to(id, pending, until))),
+                    }
+                }
+                Some(answer) = self.requests.next(), if !self.requests.is_empty() => client.outbox.push(answer),
+                () = timer.as_mut() => {
+                    let now = Instant::now();
+                    match phase {
+                        Phase::Connecting => return Some(CloseCode::NoConnect),
+                        Phase::Idle => {
+                            if let Err(code) = write::ping(socket, &client.outbox, limits.write_timeout).await {
+                                return code;
+                            }
+                            phase = Phase::Pinged { next: now + limits.ping_every };
+                            heard = false;
+                            timer.as_mut().reset(now + limits.pong_within);
+                        }
+                        // Nothing is read while a command waits.
+                        Phase::Pinged { next } if heard || self.waiting.is_some() => {
+                            phase = Phase::Idle;
+                            timer.as_mut().reset(next);
+                        }
+                        Phase::Pinged { .. } => return Some(CloseCode::NoPong),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes a frame of the client.
+    ///
+    /// # Errors
+    ///
+    /// The code with which the connection is to end.
+    fn take(&mut self, text: &str) -> Result<(), CloseCode> {
+        let (id, command) = match frames::parse(text) {
+            Ok((id, command)) => (id, Ok(command)),
+            Err(Malformed::Of(id, why)) => (id, Err(Failure(ErrorCode::BadCommand, why))),
+            Err(Malformed::Nameless(_)) => return Err(CloseCode::BadRequest),
+        };
+        let done = if self.rate.take() {
+            command.and_then(|command| self.carry_out(id, command))
+        } else {
+            let most = self.shared.limits.commands_per_second;
+            Err(Failure::new(ErrorCode::TooManyRequests, format!("more than {most} commands a second")))
+        };
+        if let Err(Failure(code, why)) = done {
+            self.client.outbox.push(frames::err(id, code, &why));
+            if code == ErrorCode::Unauthorized {
+                return Err(CloseCode::Unauthorized);
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, id: u64, command: Command<'_>) -> Result<(), Failure> {
+        match command {
+            Command::Connect { token } => return self.connect(id, token.as_deref()),
+            _ if !self.connected => return Err(Failure::new(ErrorCode::NotConnected, "`connect` comes first")),
+            Command::Subscribe { pattern, group, options } => return self.subscribe(id, &pattern, group, options),
+            Command::Unsubscribe { pattern, group } => return self.unsubscribe(id, &pattern, group),
+            Command::Publish { topic, payload } => return self.publish(id, &topic, payload),
+            Command::Request { topic, payload, timeout } => return self.request(id, &topic, payload, timeout),
+            Command::Reply { token, answer } => self.reply(&token, answer)?,
+            Command::Ping => {}
+        }
+        self.client.outbox.push(frames::ok(id));
+        Ok(())
+    }
+
+    fn connect(&mut self, id: u64, token: Option<&str>) -> Result<(), Failure> {
+        if self.connected {
+            return Err(Failure::new(ErrorCode::AlreadyConnected, "there was a `connect` before"));
+        }
+        let shared = &self.shared;
+        if let Some(check) = &shared.token {
+            let refused = || Failure::new(ErrorCode::Unauthorized, "the token was refused");
+            // A hook that panics has not said yes.
+            let user = catch(|| check(&self.session, token)).ok().and_then(Result::ok).ok_or_else(refused)?;
+            self.session.user = user.or(self.session.user.take());
+        }
+        self.connected = true;
+        let outbox = &self.client.outbox;
+        outbox.push(frames::connected(&self.session.id, shared.limits.ping_every, &shared.told_limits()));
+        outbox.push(frames::ok(id));
+        Ok(())
+    }
+
+    fn allow(&self, action: &Action<'_>) -> Result<(), Failure> {
+        if catch(|| self.shared.access.allows(&self.session, action)) == Ok(true) {
+            return Ok(());
+        }
+        Err(Failure::new(ErrorCode::Denied, format!("{action} is not allowed")))
+    }
+
+    fn check_length(&self, what: &str, text: &str) -> Result<(), Failure> {
+        let most = self.shared.limits.topic;
+        if text.len() <= most {
+            return Ok(());
+        }
+        let why = format!("the {what} has {} bytes, more than {most}", text.len());
+        Err(Failure::new(ErrorCode::BadTopic, why))
+    }
+
+    fn topic(&self, topic: &str) -> Result<Topic, Failure> {
+        self.check_length("topic", topic)?;
+        Topic::new(topic).map_err(|error| Failure::new(ErrorCode::BadTopic, error))
+    }
+
+    fn key(&self, pattern: &str, group: Option<String>) -> Result<Key, Failure> {
+        self.check_length("pattern", pattern)?;
+        self.check_length("group", group.as_deref().unwrap_or_default())?;
+        let pattern = Pattern::new(pattern).map_err(|error| Failure::new(ErrorCode::BadTopic, error))?;
+        Ok((pattern, group))
+    }
+
+    fn subscribe(
+        &mut self,
+        id: u64,
+        pattern: &str,
+        group: Option<String>,
+        options: MailboxChoice,
+    ) -> Result<(), Failure> {
+        let limits = &self.shared.limits;
+        let key = self.key(pattern, group)?;
+        let (pattern, group) = (&key.0, key.1.as_deref());
+        let MailboxChoice { retained, overflow, capacity } = options;
+        let capacity = capacity.unwrap_or(limits.capacity);
+        if capacity == 0 || capacity > limits.capacity {
+            let why = format!("a capacity of {capacity}: it must be from 1 to {}", limits.capacity);
+            return Err(Failure::new(ErrorCode::BadOption, why));
+        }
+        self.allow(&Action::Subscribe { pattern, group })?;
+        self.client.reserve(&key, limits.subscriptions).map_err(|no_place| match no_place {
+            NoPlace::Taken => {
+                Failure::new(ErrorCode::AlreadySubscribed, format!("there is a subscription to {pattern} already"))
+            }
+            NoPlace::TooMany => {
+                let why = format!("a connection has at most {} subscriptions", limits.subscriptions);
+                Failure::new(ErrorCode::TooManySubscriptions, why)
+            }
+        })?;
+        let wanted = Wanted { pattern: pattern.clone(), overflow, capacity };
+        let ok = frames::ok(id);
+        let subscription = match group {
+            None => self.shared.feeds.join(&self.client, &wanted, retained, ok).map(Subscription::Fed),
+            Some(group) => {
+                group::join(&self.shared, &self.client, &wanted, group, retained, ok).map(Subscription::Grouped)
+            }
+        };
+        match subscription {
+            Ok(subscription) => {
+                if let Some(ended) = self.client.hold(&key, subscription) {
+                    self.shared.release(&self.client, ended);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                drop(self.client.remove(&key));
+                Err(subscribe_failure(&error))
+            }
+        }
+    }
+
+    fn unsubscribe(&mut self, id: u64, pattern: &str, group: Option<String>) -> Result<(), Failure> {
+        let key = self.key(pattern, group)?;
+        let held = self.client.remove(&key);
+        let not_subscribed =
+            || Failure::new(ErrorCode::NotSubscribed, format!("there is no subscription to {}", key.0));
+        match held.ok_or_else(not_subscribed)? {
+            Subscription::Grouped(task) => {
+                task.abort();
+                // It may have a message in hand, which comes first.
+                self.waiting = Some(Box::pin(async move {
+                    let _ = task.await;
+                    Outcome::Answer(frames::ok(id))
+                }));
+            }
+            other => {
+                self.shared.release(&self.client, other);
+                self.client.outbox.push(frames::ok(id));
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, id: u64, topic: &str, payload: &str) -> Result<(), Failure> {
+        let topic = self.topic(topic)?;
+        self.allow(&Action::Publish { topic: &topic })?;
+        let payload: T = read("payload", payload)?;
+        let (bus, patience) = (self.shared.bus.clone(), self.shared.limits.publish_timeout);
+        self.waiting = Some(Box::pin(async move {
+            let answer = match timeout(patience, bus.publish_async(topic, payload)).await {
+                Ok(Ok(delivery)) => frames::published(id, delivery.delivered(), delivery.dropped()),
+                Ok(Err(PublishError::Topic(error, _))) => frames::err(id, ErrorCode::BadTopic, &error.to_string()),
+                Ok(Err(_)) => frames::err(id, ErrorCode::Closed, CLOSED),
+                Err(_) => frames::err(id, ErrorCode::Timeout, "no room in a mailbox in time; others may have it"),
+            };
+            Outcome::Answer(answer)
+        }));
+        Ok(())
+    }
+
+    fn request(&mut self, id: u64, topic: &str, payload: &str, wait: Option<Duration>) -> Result<(), Failure> {
+        let limits = &self.shared.limits;
+        let topic = self.topic(topic)?;
+        self.allow(&Action::Request { topic: &topic })?;
+        if self.requests.len() >= limits.requests {
+            let why = format!("{} requests have no answer yet", limits.requests);
+            return Err(Failure::new(ErrorCode::TooManyRequests, why));
+        }
+        let payload: T = read("payload", payload)?;
+        let until = Instant::now() + wait.unwrap_or(limits.request_timeout).min(limits.request_timeout);
+        let (bus, room) = (self.shared.bus.clone(), until.min(Instant::now() + limits.publish_timeout));
+        self.waiting = Some(Box::pin(async move {
+            let (code, why) = match timeout_at(room, bus.request_async(topic, payload)).await {
+                Ok(Ok(pending)) => return Outcome::Asked { id, pending, until },
+                Ok(Err(RequestError::Topic(error, _))) => (ErrorCode::BadTopic, error.to_string()),
+                Ok(Err(RequestError::NoResponders(_))) => {
+                    (ErrorCode::NoResponders, "nobody serves the topic".to_owned())
+                }
+                Ok(Err(_)) => (ErrorCode::Closed, CLOSED.to_owned()),
+                Err(_) => (ErrorCode::Timeout, "no room in a mailbox in time".to_owned()),
+            };
+            Outcome::Answer(frames::err(id, code, &why))
+        }));
+        Ok(())
+    }
+
+    fn reply(&mut self, token: &str, answer: Result<&str, String>) -> Result<(), Failure> {
+        let over = || Failure::new(ErrorCode::UnknownToken, "the token is not good for a reply, or not any more");
+        // Read before the token is used, so that the client may try again.
+        let answer = answer.map(|payload| read::<R>("reply", payload));
+        match answer {
+            Ok(reply) => {
+                let reply = reply?;
+                let responder = self.client.redeem(token).ok_or_else(over)?;
+                responder.reply(reply).map_err(|_| over())
+            }
+            Err(why) => {
+                self.client.redeem(token).ok_or_else(over)?.fail(why);
+                Ok(())
+            }
+        }
+    }
+}
+
+const CLOSED: &str = "the bus is closed";
+
+/// Reads what the user's type makes of a JSON value.
+fn read<A: DeserializeOwned>(what: &str, json: &str) -> Result<A, Failure> {
+    let bad =
+        |why: String| Failure::new(ErrorCode::BadPayload, format!("the {what} is not what the bus carries: {why}"));
+    match catch(|| serde_json::from_str(json)) {
+        Ok(read) => read.map_err(|error| bad(error.to_string())),
+        Err(panic) => Err(bad(panic)),
+    }
+}
+
+async fn wait_for<R>(waiting: &mut Option<Waiting<R>>) -> Outcome<R> {
+    match waiting {
+        Some(waiting) => waiting.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The answer to a request, when there is one or the time is over.
+async fn reply_to<R: Serialize + Send + 'static>(id: u64, pending: PendingReply<R>, until: Instant) -> Utf8Bytes {
+    let (code, why) = match timeout_at(until, pending).await {
+        Ok(Ok(reply)) => match catch(|| frames::replied(id, &reply)) {
+            Ok(Ok(frame)) => return frame,
+            Ok(Err(error)) => (ErrorCode::Failed, format!("the reply cannot be written: {error}")),
+            Err(panic) => (ErrorCode::Failed, format!("the reply cannot be written: {panic}")),
+        },
+        Ok(Err(ReplyRecvError::Failed(why))) => (ErrorCode::Failed, why),
+        Ok(Err(ReplyRecvError::Unanswered)) => (ErrorCode::Unanswered, "nobody is left to answer".to_owned()),
+        Ok(Err(ReplyRecvError::Closed)) => (ErrorCode::Closed, CLOSED.to_owned()),
+        Ok(Err(_)) | Err(_) => (ErrorCode::Timeout, "no reply in time".to_owned()),
+    };
+    frames::err(id, code, &why)
+}
+
+fn subscribe_failure(error: &SubscribeError) -> Failure {
+    let code = match error {
+        SubscribeError::Topic(_) => ErrorCode::BadTopic,
+        SubscribeError::Closed => ErrorCode::Closed,
+        _ => ErrorCode::BadOption,
+    };
+    Failure::new(code, error)
+}
+
+fn is_too_large(error: axum::Error) -> bool {
+    let error = error.into_inner().downcast::<tungstenite::Error>();
+    error.is_ok_and(|error| matches!(*error, tungstenite::Error::Capacity(_)))
+}

@@ -1,0 +1,315 @@
+//! One subscription to the bus for all clients who want the same: a message is taken and written once, however many they
+//! are, and a publisher has one mailbox more.
+//!
+//! A client who wants the retained values joins in this way: a new mailbox takes the place of the feed's, in one step of
+//! the topic map, which tells the values as of that step. What was published before is in the old mailbox, for those who
+//! were there; what comes after is in the new one, for all. The feed begins with the new one when the old has ended.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use axum::extract::ws::Utf8Bytes;
+use serde::Serialize;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+use super::client::{Client, Key};
+use super::frames::{self, Broadcast};
+use crate::bus::Bus;
+use crate::error::{RecvError, SubscribeError};
+use crate::mailbox::Overflow;
+use crate::message::Message;
+use crate::panic::catch;
+use crate::retained::Retained;
+use crate::subscriber::Subscriber;
+use crate::sync::Mutex;
+use crate::sync::counters::{AtomicU64, Ordering};
+use crate::topic::{Pattern, Topic};
+
+/// After as many messages others get a turn.
+const STREAK: u32 = 32;
+
+/// Retained values, and what opens the gate behind them.
+type Kept<T> = (Vec<(Topic, Arc<Retained<T>>)>, oneshot::Sender<()>);
+
+/// What clients have to agree on to share a feed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Wanted {
+    pub(super) pattern: Pattern,
+    pub(super) overflow: Overflow,
+    pub(super) capacity: usize,
+}
+
+pub(super) struct Feed<T, R> {
+    wanted: Wanted,
+    state: Mutex<State<T, R>>,
+}
+
+struct State<T, R> {
+    members: Vec<Member<T, R>>,
+    /// Those who are about to be members.
+    joining: usize,
+    /// The one in which messages arrive now.
+    newest: Arc<Subscriber<T, R>>,
+    generation: u64,
+    /// Those that the task has not begun with.
+    next: VecDeque<Source<T, R>>,
+    task: Option<AbortHandle>,
+    /// Why, when it has: nobody is a member then, and nobody reads.
+    ended: Option<&'static str>,
+}
+
+struct Member<T, R> {
+    client: Arc<Client<T, R>>,
+    /// It gets what has arrived since.
+    since: u64,
+}
+
+struct Source<T, R> {
+    subscriber: Arc<Subscriber<T, R>>,
+    generation: u64,
+    /// Ends when who has asked for it has got the retained values.
+    gate: Option<oneshot::Receiver<()>>,
+}
+
+/// The feeds of a gateway.
+pub(super) struct Feeds<T, R> {
+    bus: Bus<T, R>,
+    feeds: Mutex<HashMap<Wanted, Arc<Feed<T, R>>>>,
+    /// Payloads that could not be written as JSON.
+    pub(super) unwritable: AtomicU64,
+}
+
+impl<T, R> Feeds<T, R>
+where
+    T: Clone + Serialize + Send + 'static,
+    R: Send + 'static,
+{
+    pub(super) fn new(bus: Bus<T, R>) -> Self {
+        Self { bus, feeds: Mutex::default(), unwritable: AtomicU64::new(0) }
+    }
+
+    /// Makes the client a member. Before its first message it gets `ok`, and then the retained values if it wants them.
+    pub(super) fn join(
+        self: &Arc<Self>,
+        client: &Arc<Client<T, R>>,
+        wanted: &Wanted,
+        retained: bool,
+        ok: Utf8Bytes,
+    ) -> Result<Arc<Feed<T, R>>, SubscribeError> {
+        let mut feeds = self.feeds.lock();
+        let feed = match feeds.get(wanted) {
+            Some(feed) if feed.state.lock().ended.is_none() => Arc::clone(feed),
+            _ => {
+                let feed = self.open(wanted)?;
+                feeds.insert(wanted.clone(), Arc::clone(&feed));
+                feed
+            }
+        };
+        let mut state = feed.state.lock();
+        // It stays as long as this, even if all others leave.
+        state.joining += 1;
+        let renewed = if retained { Some(state.renew()) } else { None };
+        drop(state);
+        drop(feeds);
+        let result = match renewed {
+            None => {
+                feed.admit(client, [ok]);
+                Ok(())
+            }
+            Some(Ok((values, gate))) => {
+                let values = values.iter().filter_map(|(topic, value)| {
+                    self.written(catch(|| Broadcast::message(&wanted.pattern, topic, &value.get())))
+                });
+                // More than may wait for the client is not worth the work: it is cut for it.
+                let mut room = client.outbox.limit;
+                let values = values.take_while(|frame| {
+                    let had_room = room > 0;
+                    room = room.saturating_sub(frame.len());
+                    had_room
+                });
+                let frames: Vec<_> = [ok].into_iter().chain(values).collect();
+                feed.admit(client, frames);
+                // The feed may have gone with the bus.
+                let _ = gate.send(());
+                Ok(())
+            }
+            Some(Err(error)) => Err(error),
+        };
+        feed.state.lock().joining -= 1;
+        if result.is_err() {
+            self.end_if_deserted(&feed);
+        }
+        result.map(|()| feed)
+    }
+
+    fn open(self: &Arc<Self>, wanted: &Wanted) -> Result<Arc<Feed<T, R>>, SubscribeError> {
+        let builder = self.bus.subscription(wanted.pattern.clone()).name("gateway");
+        let subscriber = Arc::new(builder.capacity(wanted.capacity).overflow(wanted.overflow).open()?);
+        let source = Source { subscriber: Arc::clone(&subscriber), generation: 0, gate: None };
+        let state = State {
+            members: Vec::new(),
+            joining: 0,
+            newest: subscriber,
+            generation: 0,
+            next: VecDeque::from([source]),
+            task: None,
+            ended: None,
+        };
+        let feed = Arc::new(Feed { wanted: wanted.clone(), state: Mutex::new(state) });
+        let task = tokio::spawn(run(Arc::clone(self), Arc::clone(&feed)));
+        feed.state.lock().task = Some(task.abort_handle());
+        Ok(feed)
+    }
+}
+
+impl<T, R> Feeds<T, R> {
+    pub(super) fn len(&self) -> usize {
+        self.feeds.lock().len()
+    }
+
+    pub(super) fn leave(&self, client: &Client<T, R>, feed: &Arc<Feed<T, R>>) {
+        let mut state = feed.state.lock();
+        let left = state.members.iter().position(|member| member.client.number == client.number);
+        let left = left.map(|index| state.members.swap_remove(index));
+        drop(state);
+        drop(left);
+        self.end_if_deserted(feed);
+    }
+
+    fn end_if_deserted(&self, feed: &Arc<Feed<T, R>>) {
+        let mut feeds = self.feeds.lock();
+        let state = feed.state.lock();
+        if !state.members.is_empty() || state.joining > 0 {
+            return;
+        }
+        if let Some(task) = &state.task {
+            task.abort();
+        }
+        drop(state);
+        let is_it = feeds.get(&feed.wanted).is_some_and(|other| Arc::ptr_eq(other, feed));
+        let removed = if is_it { feeds.remove(&feed.wanted) } else { None };
+        drop(feeds);
+        drop(removed);
+    }
+
+    /// A message that was written, if it could be.
+    pub(super) fn written<A>(&self, written: Result<Result<A, serde_json::Error>, String>) -> Option<A> {
+        if let Ok(Ok(written)) = written {
+            return Some(written);
+        }
+        self.unwritable.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+}
+
+impl<T: Clone + Send + 'static, R: Send + 'static> State<T, R> {
+    /// A new mailbox in the place of the newest, and the retained values as of that step.
+    fn renew(&mut self) -> Result<Kept<T>, SubscribeError> {
+        let (subscriber, values) = self.newest.renew()?;
+        let (open, gate) = oneshot::channel();
+        self.newest = Arc::new(subscriber);
+        self.generation += 1;
+        let source = Source { subscriber: Arc::clone(&self.newest), generation: self.generation, gate: Some(gate) };
+        self.next.push_back(source);
+        Ok((values, open))
+    }
+}
+
+impl<T, R> Feed<T, R> {
+    fn admit(&self, client: &Arc<Client<T, R>>, frames: impl IntoIterator<Item = Utf8Bytes>) {
+        let mut state = self.state.lock();
+        for frame in frames {
+            client.outbox.push(frame);
+        }
+        match state.ended {
+            None => {
+                let since = state.generation;
+                state.members.push(Member { client: Arc::clone(client), since });
+            }
+            Some(why) => {
+                drop(state);
+                client.unsubscribed(&self.key(), why);
+            }
+        }
+    }
+
+    fn key(&self) -> Key {
+        (self.wanted.pattern.clone(), None)
+    }
+
+    /// What to read next; after the last, who is to be told of the end.
+    fn next(&self, why: &RecvError) -> Result<Source<T, R>, Vec<Member<T, R>>> {
+        let mut state = self.state.lock();
+        state.next.pop_front().ok_or_else(|| {
+            state.ended = Some(end(why));
+            std::mem::take(&mut state.members)
+        })
+    }
+
+    fn broadcast(&self, message: &Message<T, R>, broadcast: &Broadcast, generation: u64) {
+        let mut unanswerable = Vec::new();
+        let state = self.state.lock();
+        for member in state.members.iter().filter(|member| member.since <= generation) {
+            unanswerable.extend(member.client.send(message, broadcast));
+        }
+        drop(state);
+        drop(unanswerable);
+    }
+}
+
+/// Takes messages and gives them to the members, until the subscription has ended or the last member has left.
+async fn run<T, R>(feeds: Arc<Feeds<T, R>>, feed: Arc<Feed<T, R>>)
+where
+    T: Clone + Serialize + Send + 'static,
+    R: Send + 'static,
+{
+    let (mut unwritable, mut streak) = (0, 0);
+    let mut why = RecvError::Closed;
+    let members = loop {
+        let source = match feed.next(&why) {
+            Ok(source) => source,
+            Err(members) => break members,
+        };
+        if let Some(gate) = source.gate {
+            // It ends without a word if the client has gone in between.
+            let _ = gate.await;
+        }
+        loop {
+            match source.subscriber.recv_async().await {
+                Ok(message) => {
+                    let lost_before = message.lost_before() + unwritable;
+                    match feeds.written(catch(|| Broadcast::new(&feed.wanted.pattern, None, lost_before, &message))) {
+                        Some(broadcast) => {
+                            unwritable = 0;
+                            feed.broadcast(&message, &broadcast, source.generation);
+                        }
+                        None => unwritable += 1,
+                    }
+                }
+                Err(error) => {
+                    why = error;
+                    break;
+                }
+            }
+            streak += 1;
+            if streak == STREAK {
+                streak = 0;
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    let mut registered = feeds.feeds.lock();
+    if registered.get(&feed.wanted).is_some_and(|other| Arc::ptr_eq(other, &feed)) {
+        registered.remove(&feed.wanted);
+    }
+    drop(registered);
+    for member in &members {
+        member.client.unsubscribed(&feed.key(), end(&why));
+    }
+}
+
+/// What a client is told of the end of its subscription.
+pub(super) fn end(why: &RecvError) -> &'static str {
+    if why.is_overflowed() { frames::OVERFLOWED } else { frames::CLOSED }
+}

@@ -1,0 +1,141 @@
+//! What waits to be written to one client: bounded in bytes, and nobody waits who puts something in.
+
+use std::collections::VecDeque;
+
+use axum::extract::ws::Utf8Bytes;
+use tokio::sync::Notify;
+
+use super::frames::CloseCode;
+use crate::sync::Mutex;
+
+/// As much is written at once, in bytes, before it counts as written.
+const BATCH: usize = 64 * 1024;
+
+/// A client with less than this waiting is fast enough for another message of a group.
+const SHALLOW: usize = 16 * 1024;
+
+pub(super) struct Outbox {
+    waiting: Mutex<Waiting>,
+    /// In bytes.
+    pub(super) limit: usize,
+    /// One task waits for it, that of the connection.
+    more: Notify,
+    room: Notify,
+    ended: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    frames: VecDeque<Utf8Bytes>,
+    /// Of these, and of those that are being written.
+    bytes: usize,
+    /// Set once. Nothing is put in after that.
+    close: Option<CloseCode>,
+}
+
+/// What is to be written next.
+pub(super) enum Next {
+    Frames(Vec<Utf8Bytes>),
+    Close(CloseCode),
+}
+
+impl Outbox {
+    pub(super) fn new(limit: usize) -> Self {
+        let notify = Notify::new;
+        Self { waiting: Mutex::default(), limit, more: notify(), room: notify(), ended: notify() }
+    }
+
+    /// Puts a frame in. A client that has too much waiting is cut.
+    pub(super) fn push(&self, frame: Utf8Bytes) {
+        let mut waiting = self.waiting.lock();
+        if waiting.close.is_some() {
+            return;
+        }
+        waiting.bytes += frame.len();
+        waiting.frames.push_back(frame);
+        if waiting.bytes > self.limit {
+            drop(waiting);
+            return self.close(CloseCode::Slow);
+        }
+        drop(waiting);
+        self.more.notify_one();
+    }
+
+    /// Ends the connection. What still waits comes first, but for a client that is too slow for it.
+    pub(super) fn close(&self, code: CloseCode) {
+        let mut waiting = self.waiting.lock();
+        if waiting.close.is_some() {
+            return;
+        }
+        waiting.close = Some(code);
+        let unsent = if code == CloseCode::Slow { std::mem::take(&mut waiting.frames) } else { VecDeque::new() };
+        drop(waiting);
+        drop(unsent);
+        self.more.notify_one();
+        self.ended.notify_one();
+        self.room.notify_waiters();
+    }
+
+    /// Waits for something to write.
+    pub(super) async fn next(&self) -> Next {
+        loop {
+            if let Some(next) = self.take() {
+                return next;
+            }
+            self.more.notified().await;
+        }
+    }
+
+    fn take(&self) -> Option<Next> {
+        let mut waiting = self.waiting.lock();
+        if waiting.frames.is_empty() {
+            return waiting.close.map(Next::Close);
+        }
+        let (mut frames, mut bytes) = (Vec::new(), 0);
+        while bytes < BATCH {
+            let Some(frame) = waiting.frames.pop_front() else { break };
+            bytes += frame.len();
+            frames.push(frame);
+        }
+        Some(Next::Frames(frames))
+    }
+
+    /// So many bytes have been written.
+    pub(super) fn written(&self, bytes: usize) {
+        let mut waiting = self.waiting.lock();
+        waiting.bytes -= bytes;
+        let is_shallow = waiting.bytes <= SHALLOW;
+        drop(waiting);
+        if is_shallow {
+            self.room.notify_waiters();
+        }
+    }
+
+    /// Waits until the connection is to be ended while a write is stuck.
+    pub(super) async fn cut(&self) {
+        while self.waiting.lock().close != Some(CloseCode::Slow) {
+            self.ended.notified().await;
+        }
+    }
+
+    /// Waits until little is waiting; `false` if the connection ends.
+    pub(super) async fn shallow(&self) -> bool {
+        loop {
+            let room = self.room.notified();
+            {
+                let waiting = self.waiting.lock();
+                if waiting.close.is_some() {
+                    return false;
+                }
+                if waiting.bytes <= SHALLOW {
+                    return true;
+                }
+            }
+            room.await;
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.waiting.lock().bytes
+    }
+}

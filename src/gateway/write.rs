@@ -1,0 +1,81 @@
+//! Writing to a socket, which may be stuck.
+
+use std::future::Future;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::ws::{CloseFrame, Message as Frame, Utf8Bytes, WebSocket};
+use futures_util::SinkExt;
+use tokio::time::{sleep, timeout};
+
+use super::frames::{self, CloseCode};
+use super::outbox::Outbox;
+
+/// A client has read the close code by then.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Why a connection is over: `None` if the socket is.
+type Cut = Option<CloseCode>;
+
+pub(super) async fn frames(
+    socket: &mut WebSocket,
+    outbox: &Outbox,
+    within: Duration,
+    frames: Vec<Utf8Bytes>,
+) -> Result<(), Cut> {
+    let bytes = frames.iter().map(|frame| frame.len()).sum();
+    let writing = async {
+        for frame in frames {
+            socket.feed(Frame::Text(frame)).await?;
+        }
+        socket.flush().await
+    };
+    in_time(writing, outbox, within).await?;
+    outbox.written(bytes);
+    Ok(())
+}
+
+/// A ping of the WebSocket, which browsers answer and do not show, and one of the protocol, which they show.
+pub(super) async fn ping(socket: &mut WebSocket, outbox: &Outbox, within: Duration) -> Result<(), Cut> {
+    let writing = async {
+        socket.feed(Frame::Ping(Bytes::new())).await?;
+        socket.send(Frame::Text(frames::ping())).await
+    };
+    in_time(writing, outbox, within).await
+}
+
+/// A client may become too slow while a write to it is stuck.
+async fn in_time(
+    writing: impl Future<Output = Result<(), axum::Error>>,
+    outbox: &Outbox,
+    within: Duration,
+) -> Result<(), Cut> {
+    tokio::select! {
+        biased;
+        written = timeout(within, writing) => match written {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(None),
+            Err(_) => Err(Some(CloseCode::WriteTimeout)),
+        },
+        () = outbox.cut() => Err(Some(CloseCode::Slow)),
+    }
+}
+
+/// The close handshake, as far as the client takes part.
+pub(super) async fn goodbye(socket: &mut WebSocket, within: Duration, code: CloseCode) {
+    let frame = CloseFrame { code: code.number(), reason: Utf8Bytes::from_static(code.reason()) };
+    let goodbye = async {
+        if socket.send(Frame::Close(Some(frame))).await.is_err() {
+            return;
+        }
+        while let Some(frame) = socket.recv().await {
+            if frame.is_err() {
+                // What is not read any more, such as the rest of a frame that is too large, makes the end a reset, which
+                // overtakes the code.
+                return sleep(LINGER).await;
+            }
+        }
+    };
+    // Who does not answer is gone.
+    let _ = timeout(within, goodbye).await;
+}
