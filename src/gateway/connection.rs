@@ -18,7 +18,7 @@ use super::feed::Wanted;
 use super::frames::{self, CloseCode, Command, ErrorCode, MailboxChoice, Malformed};
 use super::group;
 use super::handshake::Session;
-use super::limits::Rate;
+use super::limits::{Rate, after};
 use super::outbox::Next;
 use super::registry::Place;
 use super::shared::Shared;
@@ -152,7 +152,7 @@ where
                     }
                     if self.connected && matches!(phase, Phase::Connecting) {
                         phase = Phase::Idle;
-                        timer.as_mut().reset(Instant::now() + limits.ping_every);
+                        timer.as_mut().reset(after(limits.ping_every));
                     }
                 }
                 outcome = wait_for(&mut self.waiting), if self.waiting.is_some() => {
@@ -164,16 +164,15 @@ where
                 }
                 Some(answer) = self.requests.next(), if !self.requests.is_empty() => client.outbox.push(answer),
                 () = timer.as_mut() => {
-                    let now = Instant::now();
                     match phase {
                         Phase::Connecting => return Some(CloseCode::NoConnect),
                         Phase::Idle => {
                             if let Err(code) = write::ping(socket, &client.outbox, limits.write_timeout).await {
                                 return code;
                             }
-                            phase = Phase::Pinged { next: now + limits.ping_every };
+                            phase = Phase::Pinged { next: after(limits.ping_every) };
                             heard = false;
-                            timer.as_mut().reset(now + limits.pong_within);
+                            timer.as_mut().reset(after(limits.pong_within));
                         }
                         // Nothing is read while a command waits.
                         Phase::Pinged { next } if heard || self.waiting.is_some() => {
@@ -370,8 +369,8 @@ where
             return Err(Failure::new(ErrorCode::TooManyRequests, why));
         }
         let payload: T = read("payload", payload)?;
-        let until = Instant::now() + wait.unwrap_or(limits.request_timeout).min(limits.request_timeout);
-        let (bus, room) = (self.shared.bus.clone(), until.min(Instant::now() + limits.publish_timeout));
+        let until = after(wait.unwrap_or(limits.request_timeout).min(limits.request_timeout));
+        let (bus, room) = (self.shared.bus.clone(), until.min(after(limits.publish_timeout)));
         self.waiting = Some(Box::pin(async move {
             let (code, why) = match timeout_at(room, bus.request_async(topic, payload)).await {
                 Ok(Ok(pending)) => return Outcome::Asked { id, pending, until },

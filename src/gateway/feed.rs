@@ -183,13 +183,20 @@ impl<T, R> Feeds<T, R> {
         if !state.members.is_empty() || state.joining > 0 {
             return;
         }
-        if let Some(task) = &state.task {
+        let task = state.task.clone();
+        drop(state);
+        let removed = remove(&mut feeds, feed);
+        drop(feeds);
+        drop(removed);
+        // Not under a lock: it may end here and now.
+        if let Some(task) = task {
             task.abort();
         }
-        drop(state);
-        let is_it = feeds.get(&feed.wanted).is_some_and(|other| Arc::ptr_eq(other, feed));
-        let removed = if is_it { feeds.remove(&feed.wanted) } else { None };
-        drop(feeds);
+    }
+
+    /// Nobody finds it any more.
+    fn forget(&self, feed: &Arc<Feed<T, R>>) {
+        let removed = remove(&mut self.feeds.lock(), feed);
         drop(removed);
     }
 
@@ -201,6 +208,12 @@ impl<T, R> Feeds<T, R> {
         self.unwritable.fetch_add(1, Ordering::Relaxed);
         None
     }
+}
+
+/// Takes the feed out, unless another is in its place.
+fn remove<T, R>(feeds: &mut HashMap<Wanted, Arc<Feed<T, R>>>, feed: &Arc<Feed<T, R>>) -> Option<Arc<Feed<T, R>>> {
+    let is_it = feeds.get(&feed.wanted).is_some_and(|other| Arc::ptr_eq(other, feed));
+    if is_it { feeds.remove(&feed.wanted) } else { None }
 }
 
 impl<T: Clone + Send + 'static, R: Send + 'static> State<T, R> {
@@ -238,13 +251,14 @@ impl<T, R> Feed<T, R> {
         (self.wanted.pattern.clone(), None)
     }
 
-    /// What to read next; after the last, who is to be told of the end.
-    fn next(&self, why: &RecvError) -> Result<Source<T, R>, Vec<Member<T, R>>> {
+    /// What to read next. After the last nobody can ask for more.
+    fn next(&self, why: &RecvError) -> Option<Source<T, R>> {
         let mut state = self.state.lock();
-        state.next.pop_front().ok_or_else(|| {
+        let next = state.next.pop_front();
+        if next.is_none() {
             state.ended = Some(end(why));
-            std::mem::take(&mut state.members)
-        })
+        }
+        next
     }
 
     fn broadcast(&self, message: &Message<T, R>, broadcast: &Broadcast, generation: u64) {
@@ -258,39 +272,58 @@ impl<T, R> Feed<T, R> {
     }
 }
 
+/// The task of a feed, which tells the members when it ends: with the bus, by running over, or because its runtime does.
+struct Reading<T, R> {
+    feeds: Arc<Feeds<T, R>>,
+    feed: Arc<Feed<T, R>>,
+    why: RecvError,
+}
+
+impl<T, R> Drop for Reading<T, R> {
+    fn drop(&mut self) {
+        let Self { feeds, feed, why } = self;
+        let why = end(why);
+        let mut state = feed.state.lock();
+        state.ended = Some(why);
+        let (members, unread) = (std::mem::take(&mut state.members), std::mem::take(&mut state.next));
+        drop(state);
+        feeds.forget(feed);
+        drop(unread);
+        for member in &members {
+            member.client.unsubscribed(&feed.key(), why);
+        }
+    }
+}
+
 /// Takes messages and gives them to the members, until the subscription has ended or the last member has left.
 async fn run<T, R>(feeds: Arc<Feeds<T, R>>, feed: Arc<Feed<T, R>>)
 where
     T: Clone + Serialize + Send + 'static,
     R: Send + 'static,
 {
+    let mut reading = Reading { feeds, feed, why: RecvError::Closed };
     let (mut unwritable, mut streak) = (0, 0);
-    let mut why = RecvError::Closed;
-    let members = loop {
-        let source = match feed.next(&why) {
-            Ok(source) => source,
-            Err(members) => break members,
-        };
+    while let Some(source) = reading.feed.next(&reading.why) {
         if let Some(gate) = source.gate {
             // It ends without a word if the client has gone in between.
             let _ = gate.await;
         }
         loop {
-            match source.subscriber.recv_async().await {
-                Ok(message) => {
-                    let lost_before = message.lost_before() + unwritable;
-                    match feeds.written(catch(|| Broadcast::new(&feed.wanted.pattern, None, lost_before, &message))) {
-                        Some(broadcast) => {
-                            unwritable = 0;
-                            feed.broadcast(&message, &broadcast, source.generation);
-                        }
-                        None => unwritable += 1,
-                    }
-                }
-                Err(error) => {
-                    why = error;
+            let message = match source.subscriber.recv_async().await {
+                Ok(message) => message,
+                Err(why) => {
+                    reading.why = why;
                     break;
                 }
+            };
+            let Reading { feeds, feed, .. } = &reading;
+            let lost_before = message.lost_before() + unwritable;
+            match feeds.written(catch(|| Broadcast::new(&feed.wanted.pattern, None, lost_before, &message))) {
+                Some(broadcast) => {
+                    unwritable = 0;
+                    feed.broadcast(&message, &broadcast, source.generation);
+                }
+                None => unwritable += 1,
             }
             streak += 1;
             if streak == STREAK {
@@ -298,14 +331,6 @@ where
                 tokio::task::yield_now().await;
             }
         }
-    };
-    let mut registered = feeds.feeds.lock();
-    if registered.get(&feed.wanted).is_some_and(|other| Arc::ptr_eq(other, &feed)) {
-        registered.remove(&feed.wanted);
-    }
-    drop(registered);
-    for member in &members {
-        member.client.unsubscribed(&feed.key(), end(&why));
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// The limits of a gateway, each with a default that is safe for clients whom nobody knows.
 ///
 /// # Examples
@@ -72,22 +74,29 @@ impl Default for Limits {
     }
 }
 
+/// So long from now; a time that no clock will show if there is none so late.
+pub(super) fn after(duration: Duration) -> Instant {
+    const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
+    let now = Instant::now();
+    now.checked_add(duration).unwrap_or(now + NEVER)
+}
+
 /// So many a second, and as many at once.
 pub(super) struct Rate {
     per_second: f64,
     left: f64,
-    at: tokio::time::Instant,
+    at: Instant,
 }
 
 impl Rate {
     pub(super) fn new(per_second: u32) -> Self {
         let per_second = f64::from(per_second);
-        Self { per_second, left: per_second, at: tokio::time::Instant::now() }
+        Self { per_second, left: per_second, at: Instant::now() }
     }
 
     /// Takes one, if there is one.
     pub(super) fn take(&mut self) -> bool {
-        let now = tokio::time::Instant::now();
+        let now = Instant::now();
         let more = now.duration_since(self.at).as_secs_f64() * self.per_second;
         self.left = (self.left + more).min(self.per_second);
         self.at = now;

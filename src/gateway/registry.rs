@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{sleep, timeout_at};
 
 use super::client::Client;
 use super::frames::CloseCode;
-use super::limits::Limits;
+use super::limits::{Limits, after};
 use crate::sync::Mutex;
 
 /// So many connections are told of a shutdown at once, so that they do not all come to another server at once.
@@ -98,7 +98,7 @@ impl<T, R> Registry<T, R> {
 
     /// Refuses new connections, tells those there are, and waits until they are gone; how many are not in time.
     pub(super) async fn shut_down(&self, within: Duration) -> usize {
-        let deadline = Instant::now() + within;
+        let deadline = after(within);
         self.places.lock().is_shutting_down = true;
         self.begun.notify_waiters();
         let clients = self.clients();

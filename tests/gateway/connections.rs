@@ -188,3 +188,58 @@ fn w14_what_is_no_handshake_is_refused() {
         until(|| server.gateway.stats().connections == 0).await;
     });
 }
+
+/// Two runtimes serve one gateway. The feed that both have clients of runs on the first, which ends.
+#[test]
+fn w17_a_feed_that_ends_with_its_runtime_is_told_and_can_be_had_again() {
+    run(|| async {
+        let server = Server::<Value>::start(all).await;
+        let other = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let other = other.expect("a runtime");
+        let gateway = server.gateway.clone();
+        let serve = async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let address = listener.local_addr().expect("bound");
+            tokio::spawn(gateway.serve(listener));
+            address
+        };
+        let address = other.spawn(serve).await.expect("no panic");
+        let mut first = Client::open(address, &[]).await.expect("it is let in");
+        first.connect(None).await;
+        first.subscribe("a").await;
+        let mut second = server.client().await;
+        second.subscribe("a").await;
+        assert_eq!(server.gateway.stats().feeds, 1);
+        other.shutdown_background();
+        assert_eq!(second.event().await, json!({"type": "unsubscribed", "sub": "a", "why": "closed"}));
+        second.subscribe("a").await;
+        let _ = server.bus.publish("a", json!(1)).expect("it is open");
+        assert_eq!(second.payload().await, 1);
+        until(|| server.gateway.stats().connections == 1).await;
+    });
+}
+
+#[test]
+fn w19_no_time_is_too_long() {
+    run(|| async {
+        let limits = Limits {
+            connect_within: Duration::MAX,
+            ping_every: Duration::MAX,
+            pong_within: Duration::MAX,
+            write_timeout: Duration::MAX,
+            publish_timeout: Duration::MAX,
+            request_timeout: Duration::MAX,
+            ..Limits::default()
+        };
+        let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
+        let _double = server.bus.serve("ask", |_| json!("an answer")).expect("it is open");
+        let mut client = server.client().await;
+        assert_eq!(client.code(json!({"type": "pub", "topic": "a", "payload": 1})).await, "ok");
+        assert_eq!(client.code(json!({"type": "req", "topic": "ask", "payload": 1})).await, "ok");
+        let gateway = server.gateway.clone();
+        let shutting_down = tokio::spawn(async move { gateway.shut_down(Duration::MAX).await });
+        assert_eq!(client.close_code().await, 3001);
+        drop(client);
+        assert_eq!(shutting_down.await.expect("no panic"), 0);
+    });
+}
