@@ -141,12 +141,16 @@ fn w09_a_frame_or_message_that_is_too_large_closes_with_1009() {
 fn w09_the_code_arrives_also_if_nothing_more_is_read() {
     run(|| async {
         let server = Server::start(all).await;
-        for _ in 0..10 {
+        for round in 3..=22 {
             let mut client = server.stranger().await;
-            let large = json!({"type": "connect", "id": 1, "token": "x".repeat(4 << 20)}).to_string();
+            let large = json!({"type": "ping", "id": 2, "more": "x".repeat(round << 15)}).to_string();
+            let connect = json!({"type": "connect", "id": 1}).to_string();
+            client.socket.feed(Message::text(connect)).await.expect("it is open");
             // It may fail in the middle.
             let _ = client.socket.send(Message::text(large)).await;
-            assert_eq!(client.close_code().await, 1009);
+            let code = client.close_code().await;
+            assert_eq!(code, 1009, "{round}");
+            drop(client);
         }
     });
 }
