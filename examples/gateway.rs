@@ -46,6 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .allow_publish("chat.>")
         .allow_subscribe("chat.>")
         .allow_subscribe("service.>")
+        .allow_group("service.>")
         .allow_subscribe("status.>")
         .allow_request("echo")
         .allow_request("service.>")

@@ -23,8 +23,7 @@
 //! A chat with a room for each topic, for pages of this server:
 //!
 //! ```no_run
-//! use axum::Router;
-//! use serde::{Deserialize, Serialize};
+//! //! use serde::{Deserialize, Serialize};
 //! use tramline::Bus;
 //! use tramline::gateway::Gateway;
 //!
@@ -52,13 +51,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{ConnectInfo, FromRequestParts, Request};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
-use axum::serve::ListenerExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
@@ -75,6 +72,7 @@ mod limits;
 mod origin;
 mod outbox;
 mod registry;
+mod server;
 mod shared;
 mod write;
 
@@ -136,7 +134,8 @@ where
     ///
     /// [`Limits::connections_per_address`] and [`Session::address`] need the server to tell addresses:
     /// `app.into_make_service_with_connect_info::<SocketAddr>()`. Set `TCP_NODELAY` on the listener's streams, as below, or a
-    /// small frame may wait 40 ms for the acknowledgement of the one before it. The connections are tasks of the runtime that
+    /// small frame may wait 40 ms for the acknowledgement of the one before it. A handshake that never ends is the server's to
+    /// limit, which [`serve`](Self::serve) does and `axum::serve` does not. The connections are tasks of the runtime that
     /// serves the route.
     ///
     /// # Examples
@@ -164,11 +163,13 @@ where
         any(move |request: Request| async move { gateway.upgrade(request).await })
     }
 
-    /// Serves the gateway, and nothing else, on every path, until it is [shut down](Self::shut_down).
+    /// Serves the gateway, and nothing else, on every path, until it is [shut down](Self::shut_down). A handshake has as long
+    /// as the `connect` after it, [`Limits::connect_within`]. A server that goes on without files or memory for another
+    /// connection tries again each second.
     ///
     /// # Errors
     ///
-    /// The listener's.
+    /// None now; a later version may have some.
     ///
     /// # Examples
     ///
@@ -190,13 +191,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
-        let app = Router::new().fallback_service(self.route::<()>());
-        let registry = Arc::clone(&self.shared.registry);
-        // Small frames one after the other would wait for each other's acknowledgement.
-        let listener = listener.tap_io(|stream| _ = stream.set_nodelay(true));
-        axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
-            .with_graceful_shutdown(async move { registry.shutting_down().await })
-            .await
+        server::serve(self, listener).await
     }
 
     async fn upgrade(self, request: Request) -> Response {

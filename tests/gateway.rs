@@ -11,6 +11,8 @@ mod commands;
 mod connections;
 #[path = "gateway/delivery.rs"]
 mod delivery;
+#[path = "gateway/promises.rs"]
+mod promises;
 #[path = "gateway/requests.rs"]
 mod requests;
 mod support;

@@ -82,6 +82,7 @@ pub(super) type Authorize = dyn Fn(&Session, &Action<'_>) -> Decision + Send + S
 pub(super) struct Access {
     pub(super) publish: Vec<Pattern>,
     pub(super) subscribe: Vec<Pattern>,
+    pub(super) group: Vec<Pattern>,
     pub(super) request: Vec<Pattern>,
     pub(super) authorize: Option<Box<Authorize>>,
 }
@@ -91,7 +92,10 @@ impl Access {
     pub(super) fn allows(&self, session: &Session, action: &Action<'_>) -> bool {
         let listed = match *action {
             Action::Publish { topic } => self.publish.iter().any(|allowed| allowed.matches(topic)),
-            Action::Subscribe { pattern, .. } => self.subscribe.iter().any(|allowed| pattern.is_subset_of(allowed)),
+            Action::Subscribe { pattern, group } => {
+                let allowed = if group.is_some() { &self.group } else { &self.subscribe };
+                allowed.iter().any(|allowed| pattern.is_subset_of(allowed))
+            }
             Action::Request { topic } => self.request.iter().any(|allowed| allowed.matches(topic)),
         };
         listed && self.authorize.as_ref().is_none_or(|authorize| authorize(session, action) == Decision::Allow)

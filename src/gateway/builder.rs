@@ -64,7 +64,8 @@ pub enum GatewayError {
 ///     .authorize(|session, action| match action {
 ///         // Everyone has an inbox, and reads no other.
 ///         Action::Subscribe { pattern, .. } if pattern.as_str().starts_with("users.") => {
-///             let own = session.user().map(|user| format!("users.{user}.inbox"));
+///             // Literal: a user who is called `*` has no more than others.
+///             let own = session.user().filter(|_| pattern.is_literal()).map(|user| format!("users.{user}.inbox"));
 ///             if own.as_deref() == Some(pattern.as_str()) { Decision::Allow } else { Decision::Deny }
 ///         }
 ///         _ => Decision::Allow,
@@ -141,6 +142,25 @@ impl<T, R> GatewayBuilder<T, R> {
     pub fn allow_subscribe(mut self, pattern: impl TryInto<Pattern, Error: Into<TopicError>>) -> Self {
         let pattern = self.pattern(pattern);
         self.access.subscribe.extend(pattern);
+        self
+    }
+
+    /// Clients may be members of groups for this pattern, and for patterns all of which is within it. A member takes messages
+    /// that no other member gets, those of this process included, so this is a right of its own, and
+    /// [`allow_subscribe`](Self::allow_subscribe) does not give it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let bus = tramline::Bus::<String>::new();
+    /// # use tramline::gateway::Gateway;
+    /// let gateway = Gateway::builder(&bus).allow_group("jobs.*").build()?;
+    /// # drop(gateway);
+    /// # Ok::<(), tramline::gateway::GatewayError>(())
+    /// ```
+    pub fn allow_group(mut self, pattern: impl TryInto<Pattern, Error: Into<TopicError>>) -> Self {
+        let pattern = self.pattern(pattern);
+        self.access.group.extend(pattern);
         self
     }
 
@@ -314,7 +334,7 @@ where
         if let Some(error) = error {
             return Err(error);
         }
-        let (feeds, registry) = (Arc::new(Feeds::new(bus.clone())), Arc::new(Registry::new()));
+        let (feeds, registry) = (Arc::new(Feeds::new(bus.clone(), limits.feeds)), Arc::new(Registry::new()));
         let slow_clients = AtomicU64::new(0);
         let shared = Shared { bus, access, origins, limits, authenticate, token, feeds, registry, slow_clients };
         Ok(Gateway { shared: Arc::new(shared) })
@@ -326,6 +346,7 @@ impl<T, R> fmt::Debug for GatewayBuilder<T, R> {
         f.debug_struct("GatewayBuilder")
             .field("publish", &self.access.publish)
             .field("subscribe", &self.access.subscribe)
+            .field("group", &self.access.group)
             .field("request", &self.access.request)
             .field("origins", &self.origins)
             .field("limits", &self.limits)

@@ -67,15 +67,15 @@ impl<T, R> Client<T, R> {
         Ok(())
     }
 
-    /// Fills the place. If it has ended already, the subscription comes back.
-    pub(super) fn hold(&self, key: &Key, subscription: Subscription<T, R>) -> Option<Subscription<T, R>> {
-        match self.held.lock().subscriptions.get_mut(key) {
-            Some(place) => {
-                *place = subscription;
-                None
-            }
-            None => Some(subscription),
-        }
+    /// Fills the place, unless it has ended already.
+    pub(super) fn hold(&self, key: &Key, subscription: Subscription<T, R>) {
+        let mut held = self.held.lock();
+        let unneeded = match held.subscriptions.get_mut(key) {
+            Some(place) => std::mem::replace(place, subscription),
+            None => subscription,
+        };
+        drop(held);
+        drop(unneeded);
     }
 
     pub(super) fn remove(&self, key: &Key) -> Option<Subscription<T, R>> {
@@ -86,8 +86,21 @@ impl<T, R> Client<T, R> {
         self.held.lock().subscriptions.len()
     }
 
-    /// A subscription has ended by itself.
-    pub(super) fn unsubscribed(&self, key: &Key, why: &str) {
+    /// The feed has ended by itself, which concerns the subscription that was to it, and no later one.
+    pub(super) fn feed_ended(&self, feed: &Arc<Feed<T, R>>, why: &str) {
+        let key = feed.key();
+        let mut held = self.held.lock();
+        let is_it = |held: &Subscription<T, R>| matches!(held, Subscription::Fed(own) if Arc::ptr_eq(own, feed));
+        let removed =
+            if held.subscriptions.get(&key).is_some_and(is_it) { held.subscriptions.remove(&key) } else { None };
+        drop(held);
+        if removed.is_some() {
+            self.outbox.push(frames::unsubscribed(&key.0, None, why));
+        }
+    }
+
+    /// The subscription to a group has ended by itself. There is no later one before its task has ended.
+    pub(super) fn group_ended(&self, key: &Key, why: &str) {
         if self.remove(key).is_some() {
             self.outbox.push(frames::unsubscribed(&key.0, key.1.as_deref(), why));
         }

@@ -1,11 +1,13 @@
 //! The task of one connection: reads commands, carries them out one after the other, and writes what waits in the outbox.
 
+use std::error::Error;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{Message as Frame, Utf8Bytes, WebSocket};
+use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,7 +16,7 @@ use tokio_tungstenite::tungstenite;
 
 use super::access::Action;
 use super::client::{Client, Key, NoPlace, Subscription};
-use super::feed::Wanted;
+use super::feed::{JoinError, Wanted};
 use super::frames::{self, CloseCode, Command, ErrorCode, MailboxChoice, Malformed};
 use super::group;
 use super::handshake::Session;
@@ -82,11 +84,16 @@ where
     let end = connection.serve(&mut socket).await;
     // What it held is free before the client hears of the end.
     drop(connection);
-    if end == Some(CloseCode::Slow) {
-        shared.slow_clients.fetch_add(1, Ordering::Relaxed);
-    }
-    if let Some(code) = end {
-        write::goodbye(&mut socket, shared.limits.write_timeout, code).await;
+    match end {
+        End::Gone => {}
+        // The answer is written on the way to the end of the stream.
+        End::Left => _ = timeout(shared.limits.write_timeout, socket.recv()).await,
+        End::Cut(code) => {
+            if code == CloseCode::Slow {
+                shared.slow_clients.fetch_add(1, Ordering::Relaxed);
+            }
+            write::goodbye(&mut socket, shared.limits.write_timeout, code).await;
+        }
     }
     drop(place);
 }
@@ -96,6 +103,21 @@ impl<T, R> Drop for Connection<T, R> {
         for (_, subscription) in self.client.release() {
             self.shared.release(&self.client, subscription);
         }
+    }
+}
+
+/// How a connection ends.
+enum End {
+    /// There is no socket any more.
+    Gone,
+    /// The client has said goodbye.
+    Left,
+    Cut(CloseCode),
+}
+
+impl From<Option<CloseCode>> for End {
+    fn from(code: Option<CloseCode>) -> Self {
+        code.map_or(Self::Gone, Self::Cut)
     }
 }
 
@@ -115,44 +137,36 @@ where
     R: Serialize + DeserializeOwned + Send + 'static,
 {
     /// Until the client is gone, or is to be sent away with a code.
-    async fn serve(&mut self, socket: &mut WebSocket) -> Option<CloseCode> {
+    async fn serve(&mut self, socket: &mut WebSocket) -> End {
         let (shared, client) = (Arc::clone(&self.shared), Arc::clone(&self.client));
         let limits = &shared.limits;
         let mut timer = pin!(sleep(limits.connect_within));
         let mut phase = Phase::Connecting;
-        let mut heard = true;
         loop {
             tokio::select! {
                 next = client.outbox.next() => match next {
                     Next::Frames(frames) => {
                         if let Err(code) = write::frames(socket, &client.outbox, limits.write_timeout, frames).await {
-                            return code;
+                            return code.into();
                         }
                     }
-                    Next::Close(code) => return Some(code),
+                    Next::Close(code) => return End::Cut(code),
                 },
-                frame = socket.recv(), if self.waiting.is_none() => {
-                    heard = true;
-                    match frame {
-                        Some(Ok(Frame::Text(text))) => {
-                            if let Err(code) = self.take(&text) {
-                                // What has been said comes first.
-                                client.outbox.close(code);
-                            }
-                        }
-                        Some(Ok(Frame::Binary(_))) => return Some(CloseCode::Binary),
-                        Some(Ok(Frame::Ping(_) | Frame::Pong(_))) => {}
-                        Some(Ok(Frame::Close(_))) => {
-                            // The answer is written on the way to the end of the stream.
-                            let _ = timeout(limits.write_timeout, socket.recv()).await;
-                            return None;
-                        }
-                        None => return None,
-                        Some(Err(error)) => return is_too_large(error).then_some(CloseCode::TooLarge),
+                // What comes behind the end is not carried out.
+                frame = socket.recv(), if self.waiting.is_none() && !client.outbox.is_closed() => {
+                    if let Err(end) = self.hear(socket, frame).await {
+                        return end;
                     }
-                    if self.connected && matches!(phase, Phase::Connecting) {
-                        phase = Phase::Idle;
-                        timer.as_mut().reset(after(limits.ping_every));
+                    match phase {
+                        Phase::Connecting if self.connected => {
+                            phase = Phase::Idle;
+                            timer.as_mut().reset(after(limits.ping_every));
+                        }
+                        Phase::Pinged { next } => {
+                            phase = Phase::Idle;
+                            timer.as_mut().reset(next);
+                        }
+                        Phase::Connecting | Phase::Idle => {}
                     }
                 }
                 outcome = wait_for(&mut self.waiting), if self.waiting.is_some() => {
@@ -165,25 +179,54 @@ where
                 Some(answer) = self.requests.next(), if !self.requests.is_empty() => client.outbox.push(answer),
                 () = timer.as_mut() => {
                     match phase {
-                        Phase::Connecting => return Some(CloseCode::NoConnect),
+                        Phase::Connecting => return End::Cut(CloseCode::NoConnect),
                         Phase::Idle => {
                             if let Err(code) = write::ping(socket, &client.outbox, limits.write_timeout).await {
-                                return code;
+                                return code.into();
                             }
                             phase = Phase::Pinged { next: after(limits.ping_every) };
-                            heard = false;
                             timer.as_mut().reset(after(limits.pong_within));
                         }
                         // Nothing is read while a command waits.
-                        Phase::Pinged { next } if heard || self.waiting.is_some() => {
+                        Phase::Pinged { next } if self.waiting.is_some() => {
                             phase = Phase::Idle;
                             timer.as_mut().reset(next);
                         }
-                        Phase::Pinged { .. } => return Some(CloseCode::NoPong),
+                        Phase::Pinged { next } => match socket.recv().now_or_never() {
+                            None => return End::Cut(CloseCode::NoPong),
+                            // It was there, and nobody had looked.
+                            Some(frame) => {
+                                if let Err(end) = self.hear(socket, frame).await {
+                                    return end;
+                                }
+                                phase = Phase::Idle;
+                                timer.as_mut().reset(next);
+                            }
+                        },
                     }
                 }
             }
         }
+    }
+
+    /// Hears what the client says, or that it is over.
+    async fn hear(&mut self, socket: &mut WebSocket, frame: Option<Result<Frame, axum::Error>>) -> Result<(), End> {
+        let outbox = &self.client.outbox;
+        match frame {
+            Some(Ok(Frame::Text(text))) => {
+                if let Err(code) = self.take(&text) {
+                    // What has been said comes first.
+                    self.client.outbox.close(code);
+                }
+            }
+            Some(Ok(Frame::Binary(_))) => outbox.close(CloseCode::Binary),
+            Some(Ok(Frame::Ping(_))) => write::pongs(socket, outbox, self.shared.limits.write_timeout).await?,
+            Some(Ok(Frame::Pong(_))) => {}
+            Some(Ok(Frame::Close(_))) => return Err(End::Left),
+            Some(Err(error)) if is_too_large(&error) => outbox.close(CloseCode::TooLarge),
+            Some(Err(_)) | None => return Err(End::Gone),
+        }
+        Ok(())
     }
 
     /// Takes a frame of the client.
@@ -299,26 +342,20 @@ where
                 Failure::new(ErrorCode::TooManySubscriptions, why)
             }
         })?;
+        // In few steps, so that many clients have the same. A group is asked for its own.
+        let capacity = if group.is_some() { capacity } else { capacity.next_power_of_two().min(limits.capacity) };
         let wanted = Wanted { pattern: pattern.clone(), overflow, capacity };
         let ok = frames::ok(id);
-        let subscription = match group {
-            None => self.shared.feeds.join(&self.client, &wanted, retained, ok).map(Subscription::Fed),
-            Some(group) => {
-                group::join(&self.shared, &self.client, &wanted, group, retained, ok).map(Subscription::Grouped)
-            }
+        let joined = match group {
+            None => self.shared.feeds.join(&self.client, &wanted, retained, ok),
+            Some(group) => group::join(&self.shared, &self.client, &wanted, group, retained, ok)
+                .map(|task| self.client.hold(&key, Subscription::Grouped(task)))
+                .map_err(JoinError::Subscribe),
         };
-        match subscription {
-            Ok(subscription) => {
-                if let Some(ended) = self.client.hold(&key, subscription) {
-                    self.shared.release(&self.client, ended);
-                }
-                Ok(())
-            }
-            Err(error) => {
-                drop(self.client.remove(&key));
-                Err(subscribe_failure(&error))
-            }
-        }
+        joined.map_err(|error| {
+            drop(self.client.remove(&key));
+            join_failure(&error)
+        })
     }
 
     fn unsubscribe(&mut self, id: u64, pattern: &str, group: Option<String>) -> Result<(), Failure> {
@@ -397,7 +434,11 @@ where
                 responder.reply(reply).map_err(|_| over())
             }
             Err(why) => {
-                self.client.redeem(token).ok_or_else(over)?.fail(why);
+                let responder = self.client.redeem(token).ok_or_else(over)?;
+                if responder.is_cancelled() {
+                    return Err(over());
+                }
+                responder.fail(why);
                 Ok(())
             }
         }
@@ -439,7 +480,17 @@ async fn reply_to<R: Serialize + Send + 'static>(id: u64, pending: PendingReply<
     frames::err(id, code, &why)
 }
 
-fn subscribe_failure(error: &SubscribeError) -> Failure {
+fn join_failure(error: &JoinError) -> Failure {
+    let error = match error {
+        JoinError::TooMany => {
+            return Failure::new(ErrorCode::TooManySubscriptions, "there are as many patterns as there may be in all");
+        }
+        JoinError::TooLarge => {
+            let why = "the retained values are more bytes than may wait for a client: ask for fewer topics";
+            return Failure::new(ErrorCode::TooLarge, why);
+        }
+        JoinError::Subscribe(error) => error,
+    };
     let code = match error {
         SubscribeError::Topic(_) => ErrorCode::BadTopic,
         SubscribeError::Closed => ErrorCode::Closed,
@@ -448,7 +499,7 @@ fn subscribe_failure(error: &SubscribeError) -> Failure {
     Failure::new(code, error)
 }
 
-fn is_too_large(error: axum::Error) -> bool {
-    let error = error.into_inner().downcast::<tungstenite::Error>();
-    error.is_ok_and(|error| matches!(*error, tungstenite::Error::Capacity(_)))
+fn is_too_large(error: &axum::Error) -> bool {
+    let error = error.source().and_then(|error| error.downcast_ref());
+    matches!(error, Some(tungstenite::Error::Capacity(_)))
 }

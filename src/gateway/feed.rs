@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use super::client::{Client, Key};
+use super::client::{Client, Key, Subscription};
 use super::frames::{self, Broadcast};
 use crate::bus::Bus;
 use crate::error::{RecvError, SubscribeError};
@@ -29,8 +29,21 @@ use crate::topic::{Pattern, Topic};
 /// After as many messages others get a turn.
 const STREAK: u32 = 32;
 
-/// Retained values, and what opens the gate behind them.
-type Kept<T> = (Vec<(Topic, Arc<Retained<T>>)>, oneshot::Sender<()>);
+/// Retained values as of the beginning of a generation, and what opens the gate behind them.
+struct Kept<T> {
+    values: Vec<(Topic, Arc<Retained<T>>)>,
+    generation: u64,
+    gate: oneshot::Sender<()>,
+}
+
+/// Why a client cannot join.
+pub(super) enum JoinError {
+    Subscribe(SubscribeError),
+    /// There are as many feeds as there may be.
+    TooMany,
+    /// Of retained values: more than may wait for the client.
+    TooLarge,
+}
 
 /// What clients have to agree on to share a feed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -75,6 +88,8 @@ struct Source<T, R> {
 /// The feeds of a gateway.
 pub(super) struct Feeds<T, R> {
     bus: Bus<T, R>,
+    /// As many as there may be.
+    most: usize,
     feeds: Mutex<HashMap<Wanted, Arc<Feed<T, R>>>>,
     /// Payloads that could not be written as JSON.
     pub(super) unwritable: AtomicU64,
@@ -85,8 +100,8 @@ where
     T: Clone + Serialize + Send + 'static,
     R: Send + 'static,
 {
-    pub(super) fn new(bus: Bus<T, R>) -> Self {
-        Self { bus, feeds: Mutex::default(), unwritable: AtomicU64::new(0) }
+    pub(super) fn new(bus: Bus<T, R>, most: usize) -> Self {
+        Self { bus, most, feeds: Mutex::default(), unwritable: AtomicU64::new(0) }
     }
 
     /// Makes the client a member. Before its first message it gets `ok`, and then the retained values if it wants them.
@@ -96,51 +111,61 @@ where
         wanted: &Wanted,
         retained: bool,
         ok: Utf8Bytes,
-    ) -> Result<Arc<Feed<T, R>>, SubscribeError> {
+    ) -> Result<(), JoinError> {
         let mut feeds = self.feeds.lock();
         let feed = match feeds.get(wanted) {
             Some(feed) if feed.state.lock().ended.is_none() => Arc::clone(feed),
+            _ if feeds.len() >= self.most => return Err(JoinError::TooMany),
             _ => {
-                let feed = self.open(wanted)?;
+                let feed = self.open(wanted).map_err(JoinError::Subscribe)?;
                 feeds.insert(wanted.clone(), Arc::clone(&feed));
                 feed
             }
         };
+        // Before it can end, so that the client hears of the end.
+        client.hold(&feed.key(), Subscription::Fed(Arc::clone(&feed)));
         let mut state = feed.state.lock();
         // It stays as long as this, even if all others leave.
         state.joining += 1;
-        let renewed = if retained { Some(state.renew()) } else { None };
+        let kept = if retained { state.renew().map(Some) } else { Ok(None) };
+        let newest = state.generation;
         drop(state);
         drop(feeds);
-        let result = match renewed {
-            None => {
-                feed.admit(client, [ok]);
-                Ok(())
-            }
-            Some(Ok((values, gate))) => {
-                let values = values.iter().filter_map(|(topic, value)| {
-                    self.written(catch(|| Broadcast::message(&wanted.pattern, topic, &value.get())))
-                });
-                // More than may wait for the client is not worth the work: it is cut for it.
-                let mut room = client.outbox.limit;
-                let values = values.take_while(|frame| {
-                    let had_room = room > 0;
-                    room = room.saturating_sub(frame.len());
-                    had_room
-                });
-                let frames: Vec<_> = [ok].into_iter().chain(values).collect();
-                feed.admit(client, frames);
-                // The feed may have gone with the bus.
-                let _ = gate.send(());
-                Ok(())
-            }
-            Some(Err(error)) => Err(error),
-        };
+        let result = kept.map_err(JoinError::Subscribe).and_then(|kept| self.admit(client, &feed, newest, kept, ok));
         feed.state.lock().joining -= 1;
         if result.is_err() {
             self.end_if_deserted(&feed);
         }
-        result.map(|()| feed)
+        result
+    }
+
+    fn admit(
+        &self,
+        client: &Arc<Client<T, R>>,
+        feed: &Arc<Feed<T, R>>,
+        newest: u64,
+        kept: Option<Kept<T>>,
+        ok: Utf8Bytes,
+    ) -> Result<(), JoinError> {
+        let Some(Kept { values, generation, gate }) = kept else {
+            feed.admit(client, newest, [ok]);
+            return Ok(());
+        };
+        let (mut frames, mut bytes) = (vec![ok], 0);
+        for (topic, value) in &values {
+            let written = catch(|| Broadcast::message(&feed.wanted.pattern, topic, &value.get()));
+            let Some(frame) = self.written(written) else { continue };
+            bytes += frame.len();
+            if bytes > client.outbox.limit {
+                // The gate ends without a word.
+                return Err(JoinError::TooLarge);
+            }
+            frames.push(frame);
+        }
+        feed.admit(client, generation, frames);
+        // The feed may have gone with the bus.
+        let _ = gate.send(());
+        Ok(())
     }
 
     fn open(self: &Arc<Self>, wanted: &Wanted) -> Result<Arc<Feed<T, R>>, SubscribeError> {
@@ -225,30 +250,41 @@ impl<T: Clone + Send + 'static, R: Send + 'static> State<T, R> {
         self.generation += 1;
         let source = Source { subscriber: Arc::clone(&self.newest), generation: self.generation, gate: Some(gate) };
         self.next.push_back(source);
-        Ok((values, open))
+        Ok(Kept { values, generation: self.generation, gate: open })
     }
 }
 
 impl<T, R> Feed<T, R> {
-    fn admit(&self, client: &Arc<Client<T, R>>, frames: impl IntoIterator<Item = Utf8Bytes>) {
+    /// `since` is the first generation that the client gets messages of.
+    fn admit(self: &Arc<Self>, client: &Arc<Client<T, R>>, since: u64, frames: impl IntoIterator<Item = Utf8Bytes>) {
         let mut state = self.state.lock();
         for frame in frames {
             client.outbox.push(frame);
         }
         match state.ended {
             None => {
-                let since = state.generation;
                 state.members.push(Member { client: Arc::clone(client), since });
             }
             Some(why) => {
                 drop(state);
-                client.unsubscribed(&self.key(), why);
+                client.feed_ended(self, why);
             }
         }
     }
 
-    fn key(&self) -> Key {
+    pub(super) fn key(&self) -> Key {
         (self.wanted.pattern.clone(), None)
+    }
+
+    /// The mailbox has run over, which ends the subscriptions of those who had it; others may have joined the next.
+    fn end_for(self: &Arc<Self>, generation: u64) {
+        let mut state = self.state.lock();
+        let (ended, others) = state.members.drain(..).partition::<Vec<_>, _>(|member| member.since <= generation);
+        state.members = others;
+        drop(state);
+        for member in &ended {
+            member.client.feed_ended(self, frames::OVERFLOWED);
+        }
     }
 
     /// What to read next. After the last nobody can ask for more.
@@ -290,7 +326,7 @@ impl<T, R> Drop for Reading<T, R> {
         feeds.forget(feed);
         drop(unread);
         for member in &members {
-            member.client.unsubscribed(&feed.key(), why);
+            member.client.feed_ended(feed, why);
         }
     }
 }
@@ -308,6 +344,7 @@ where
             // It ends without a word if the client has gone in between.
             let _ = gate.await;
         }
+        let mut told = 0;
         loop {
             let message = match source.subscriber.recv_async().await {
                 Ok(message) => message,
@@ -317,6 +354,7 @@ where
                 }
             };
             let Reading { feeds, feed, .. } = &reading;
+            told += message.lost_before();
             let lost_before = message.lost_before() + unwritable;
             match feeds.written(catch(|| Broadcast::new(&feed.wanted.pattern, None, lost_before, &message))) {
                 Some(broadcast) => {
@@ -325,11 +363,20 @@ where
                 }
                 None => unwritable += 1,
             }
+            // The `Drop` of a payload may panic.
+            let _ = catch(|| drop(message));
             streak += 1;
             if streak == STREAK {
                 streak = 0;
                 tokio::task::yield_now().await;
             }
+        }
+        if reading.why.is_overflowed() {
+            reading.feed.end_for(source.generation);
+            unwritable = 0;
+        } else {
+            // What was lost behind its last message is for the first of the next to tell.
+            unwritable += source.subscriber.dropped().saturating_sub(told);
         }
     }
 }

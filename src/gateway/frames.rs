@@ -146,6 +146,7 @@ pub(super) enum ErrorCode {
     NotSubscribed,
     TooManySubscriptions,
     TooManyRequests,
+    TooLarge,
     Timeout,
     NoResponders,
     Unanswered,

@@ -42,17 +42,26 @@ where
 {
     let mut unwritable = 0;
     while client.outbox.shallow().await {
-        let message = match subscriber.recv_async().await {
+        let received = tokio::select! {
+            biased;
+            // Others may be faster by now.
+            () = client.outbox.deep() => continue,
+            received = subscriber.recv_async() => received,
+        };
+        let message = match received {
             Ok(message) => message,
-            Err(why) => return client.unsubscribed(&key, end(&why)),
+            Err(why) => return client.group_ended(&key, end(&why)),
         };
         let lost_before = message.lost_before() + unwritable;
         let written = catch(|| Broadcast::new(&key.0, key.1.as_deref(), lost_before, &message));
-        let Some(broadcast) = shared.feeds.written(written) else {
-            unwritable += 1;
-            continue;
-        };
-        unwritable = 0;
-        drop(client.send(&message, &broadcast));
+        match shared.feeds.written(written) {
+            Some(broadcast) => {
+                unwritable = 0;
+                drop(client.send(&message, &broadcast));
+            }
+            None => unwritable += 1,
+        }
+        // The `Drop` of a payload may panic.
+        let _ = catch(|| drop(message));
     }
 }

@@ -27,6 +27,9 @@ pub struct Limits {
     /// The largest capacity that a subscription may ask for, in messages, and what it has if it does not ask. 256; the memory
     /// for so many is taken at once. More gets `bad_option`.
     pub capacity: usize,
+    /// Subscriptions to the bus that clients share, in all: one for each pattern and choice of options. 1,000. Each is one more
+    /// mailbox for the publishers of its topics. One more gets `too_many_subscriptions`.
+    pub feeds: usize,
     /// Requests of one connection that have no answer yet, and requests to it that it has not answered. 64. One more of its
     /// own gets `too_many_requests`; one more to it takes the place of the oldest, which the client cannot answer any more.
     pub requests: usize,
@@ -59,6 +62,7 @@ impl Default for Limits {
             topic: 255,
             subscriptions: 128,
             capacity: 256,
+            feeds: 1000,
             requests: 64,
             commands_per_second: 200,
             connections: 10_000,

@@ -21,6 +21,7 @@ pub(super) struct Outbox {
     /// One task waits for it, that of the connection.
     more: Notify,
     room: Notify,
+    full: Notify,
     ended: Notify,
 }
 
@@ -42,7 +43,7 @@ pub(super) enum Next {
 impl Outbox {
     pub(super) fn new(limit: usize) -> Self {
         let notify = Notify::new;
-        Self { waiting: Mutex::default(), limit, more: notify(), room: notify(), ended: notify() }
+        Self { waiting: Mutex::default(), limit, more: notify(), room: notify(), full: notify(), ended: notify() }
     }
 
     /// Puts a frame in. A client that has too much waiting is cut.
@@ -57,8 +58,12 @@ impl Outbox {
             drop(waiting);
             return self.close(CloseCode::Slow);
         }
+        let is_deep = waiting.bytes > SHALLOW;
         drop(waiting);
         self.more.notify_one();
+        if is_deep {
+            self.full.notify_waiters();
+        }
     }
 
     /// Ends the connection. What still waits comes first, but for a client that is too slow for it.
@@ -74,6 +79,12 @@ impl Outbox {
         self.more.notify_one();
         self.ended.notify_one();
         self.room.notify_waiters();
+        self.full.notify_waiters();
+    }
+
+    /// Nothing is put in any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.waiting.lock().close.is_some()
     }
 
     /// Waits for something to write.
@@ -132,6 +143,20 @@ impl Outbox {
                 }
             }
             room.await;
+        }
+    }
+
+    /// Waits until more than little is waiting, or the connection ends.
+    pub(super) async fn deep(&self) {
+        loop {
+            let full = self.full.notified();
+            {
+                let waiting = self.waiting.lock();
+                if waiting.close.is_some() || waiting.bytes > SHALLOW {
+                    return;
+                }
+            }
+            full.await;
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout_at};
+use tokio::time::{sleep_until, timeout_at};
 
 use super::client::Client;
 use super::frames::CloseCode;
@@ -104,7 +104,7 @@ impl<T, R> Registry<T, R> {
         let clients = self.clients();
         for (index, batch) in clients.chunks(BATCH).enumerate() {
             if index > 0 {
-                sleep(BETWEEN_BATCHES).await;
+                sleep_until(deadline.min(after(BETWEEN_BATCHES))).await;
             }
             for client in batch {
                 client.outbox.close(CloseCode::Shutdown);

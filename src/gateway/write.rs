@@ -44,6 +44,11 @@ pub(super) async fn ping(socket: &mut WebSocket, outbox: &Outbox, within: Durati
     in_time(writing, outbox, within).await
 }
 
+/// The answers to a client's pings, of which the socket keeps any number.
+pub(super) async fn pongs(socket: &mut WebSocket, outbox: &Outbox, within: Duration) -> Result<(), Cut> {
+    in_time(socket.flush(), outbox, within).await
+}
+
 /// A client may become too slow while a write to it is stuck.
 async fn in_time(
     writing: impl Future<Output = Result<(), axum::Error>>,

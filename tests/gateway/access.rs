@@ -76,6 +76,7 @@ fn w05_the_hook_is_asked_for_what_the_lists_allow() {
             builder
                 .allow_publish("a.*")
                 .allow_subscribe("a.>")
+                .allow_group("a.>")
                 .authenticate(|handshake| Ok(handshake.cookie("user").map(str::to_owned)))
                 .authorize(|session, action| match action {
                     Action::Publish { topic, .. } if topic.as_str() == "a.panic" => panic!("a hook panics"),
@@ -229,5 +230,23 @@ fn w14_there_are_so_many_connections() {
         one.reset();
         until(|| crowded.gateway.stats().connections == 1).await;
         assert_eq!(crowded.status(&[]).await, 101);
+    });
+}
+
+#[test]
+fn w06_a_group_is_a_right_of_its_own() {
+    run(|| async {
+        let server =
+            Server::<Value>::start(|builder| builder.allow_subscribe("jobs.>").allow_group("jobs.mail.*")).await;
+        let mut client = server.client().await;
+        for (pattern, group, expected) in [
+            ("jobs.mail.new", json!(null), "ok"),
+            ("jobs.mail.new", json!("workers"), "ok"),
+            ("jobs.print.new", json!("workers"), "denied"),
+            ("jobs.>", json!("workers"), "denied"),
+        ] {
+            let command = json!({"type": "sub", "pattern": pattern, "group": group});
+            assert_eq!(client.code(command).await, expected, "{pattern} {group}");
+        }
     });
 }

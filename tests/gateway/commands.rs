@@ -13,7 +13,7 @@ use tramline::{Bus, Overflow};
 use crate::client::{SHORT, Server, run};
 
 fn all(builder: GatewayBuilder<Value>) -> GatewayBuilder<Value> {
-    builder.allow_publish(">").allow_subscribe(">").allow_request(">")
+    builder.allow_publish(">").allow_subscribe(">").allow_group(">").allow_request(">")
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::client::{Client, SHORT, Server, run, until};
 use crate::support::LONG;
 
 fn all(builder: GatewayBuilder<Value>) -> GatewayBuilder<Value> {
-    builder.allow_publish(">").allow_subscribe(">").allow_request(">")
+    builder.allow_publish(">").allow_subscribe(">").allow_group(">").allow_request(">")
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::support::LONG;
 
 fn all<T, R>(builder: GatewayBuilder<T, R>) -> GatewayBuilder<T, R> {
     let limits = Limits { connections_per_address: 10_000, capacity: 1024, ..Limits::default() };
-    builder.allow_publish(">").allow_subscribe(">").allow_request(">").limits(limits)
+    builder.allow_publish(">").allow_subscribe(">").allow_group(">").allow_request(">").limits(limits)
 }
 
 #[test]
@@ -438,7 +438,7 @@ fn w16_a_thousand_clients_get_a_thousand_messages_in_order() {
 }
 
 #[test]
-fn w20_retained_values_beyond_what_may_wait_cut_the_client() {
+fn w20_retained_values_beyond_what_may_wait_are_refused() {
     run(|| async {
         let server = Server::<Value>::start(|builder| {
             all(builder).limits(Limits { waiting_bytes: 10_000, ..Limits::default() })
@@ -448,9 +448,12 @@ fn w20_retained_values_beyond_what_may_wait_cut_the_client() {
             let _ = server.bus.retain(format!("kept.{topic}"), json!("x".repeat(100))).expect("it is open");
         }
         let mut client = server.client().await;
-        client.send(&json!({"type": "sub", "id": 1, "pattern": "kept.*", "retained": true})).await;
-        assert_eq!(client.close_code().await, 3008);
-        drop(client);
+        let answer = client.ask(json!({"type": "sub", "pattern": "kept.*", "retained": true})).await;
+        assert_eq!((&answer["code"], &answer["temporary"]), (&json!("too_large"), &json!(false)));
+        assert_eq!((server.gateway.stats().subscriptions, server.gateway.stats().feeds), (0, 0));
+        assert_eq!(client.code(json!({"type": "sub", "pattern": "kept.7", "retained": true})).await, "ok");
+        assert_eq!(client.event().await["topic"], "kept.7");
+        client.leave().await;
         server.is_empty_again().await;
     });
 }

@@ -6,7 +6,7 @@ use tramline::gateway::{GatewayBuilder, Limits};
 use crate::client::{SHORT, Server, run, until};
 
 fn all(builder: GatewayBuilder<Value>) -> GatewayBuilder<Value> {
-    builder.allow_publish(">").allow_subscribe(">").allow_request(">")
+    builder.allow_publish(">").allow_subscribe(">").allow_group(">").allow_request(">")
 }
 
 fn request(topic: &str) -> Value {

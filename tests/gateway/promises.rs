@@ -1,0 +1,441 @@
+//! What a hostile reading of the gateway has found: each says what the page or the documentation promises.
+
+use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use tokio_tungstenite::tungstenite::Message;
+use tramline::Bus;
+use tramline::gateway::{Gateway, GatewayBuilder, Limits};
+
+use crate::client::{Client, SHORT, Server, until};
+use crate::support::{LONG, within};
+
+const SOON: Duration = Duration::from_secs(3);
+
+/// Some of these block a thread of the runtime.
+fn run<Fut: Future<Output = ()>>(test: impl FnOnce() -> Fut + Send + 'static) {
+    within(LONG * 2, || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(6).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        // Who blocks a thread may have had the turn at the sockets: another has to be awake to take it.
+        let handle = runtime.handle().clone();
+        let end = Arc::<AtomicBool>::default();
+        let ended = Arc::clone(&end);
+        std::thread::spawn(move || {
+            while !ended.load(Ordering::Relaxed) {
+                handle.spawn(async {});
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        runtime.block_on(test());
+        end.store(true, Ordering::Relaxed);
+    });
+}
+
+fn all<T, R>(builder: GatewayBuilder<T, R>) -> GatewayBuilder<T, R> {
+    builder.allow_publish(">").allow_subscribe(">").allow_group(">").allow_request(">")
+}
+
+/// Holds up the first who comes.
+#[derive(Default)]
+struct Gate {
+    came: AtomicBool,
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    fn pass(&self) {
+        if !self.came.swap(true, Ordering::SeqCst) {
+            let mut open = self.open.lock().expect("no panic");
+            while !*open {
+                open = self.opened.wait(open).expect("no panic");
+            }
+        }
+    }
+
+    fn open(&self) {
+        *self.open.lock().expect("no panic") = true;
+        self.opened.notify_all();
+    }
+
+    async fn somebody_came(&self) {
+        until(|| self.came.load(Ordering::SeqCst)).await;
+    }
+}
+
+/// A number that takes its time to be written.
+#[derive(Clone, Deserialize)]
+struct Number {
+    number: u32,
+    #[serde(skip)]
+    gate: Option<Arc<Gate>>,
+}
+
+fn number(number: u32) -> Number {
+    Number { number, gate: None }
+}
+
+impl Serialize for Number {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Some(gate) = &self.gate {
+            gate.pass();
+        }
+        serializer.serialize_u32(self.number)
+    }
+}
+
+/// "`retained`: without a gap". Two clients join a feed at once; the one that began first misses what was published between
+/// the two.
+#[test]
+fn w31_two_who_want_the_last_values_at_once_both_get_what_follows() {
+    run(|| async {
+        let server = Server::<Number, Number>::start(all).await;
+        let mut first = server.client().await;
+        first.subscribe("a").await;
+        let gate = Arc::<Gate>::default();
+        let _ = server.bus.retain("a", Number { number: 0, gate: Some(Arc::clone(&gate)) }).expect("it is open");
+        gate.somebody_came().await;
+        gate.open();
+        assert_eq!(first.payload().await, 0);
+
+        let gate = Arc::<Gate>::default();
+        let kept = Number { number: 1, gate: Some(Arc::clone(&gate)) };
+        // Nobody but who wants the last value writes this one: `first` has gone.
+        first.leave().await;
+        server.is_empty_again().await;
+        let _ = server.bus.retain("a", kept).expect("it is open");
+
+        let sub = json!({"type": "sub", "id": 1, "pattern": "a", "retained": true});
+        let mut slow = server.client().await;
+        slow.send(&sub).await;
+        gate.somebody_came().await;
+        let _ = server.bus.publish("a", number(2)).expect("it is open");
+        let mut quick = server.client().await;
+        quick.send(&sub).await;
+        assert_eq!(quick.event().await["type"], "ok");
+        assert_eq!(quick.payload().await, 1);
+        gate.open();
+        let _ = server.bus.publish("a", number(3)).expect("it is open");
+        assert_eq!(slow.event().await["type"], "ok");
+        let got = [slow.payload().await, slow.payload().await];
+        assert_eq!(got, [json!(1), json!(2)], "the last value, and what was published after it");
+    });
+}
+
+/// "`disconnect`, which ends the subscription": not if another client wants the last values before the feed is read to its
+/// end.
+#[test]
+fn w32_a_feed_that_has_run_over_ends_also_if_somebody_joins() {
+    run(|| async {
+        let server = Server::<Number, Number>::start(all).await;
+        let sub = json!({"type": "sub", "pattern": "a", "overflow": "disconnect", "capacity": 1});
+        let mut client = server.client().await;
+        assert_eq!(client.code(sub.clone()).await, "ok");
+        let gate = Arc::<Gate>::default();
+        let _ = server.bus.publish("a", Number { number: 1, gate: Some(Arc::clone(&gate)) }).expect("it is open");
+        gate.somebody_came().await;
+        assert_eq!(server.bus.publish("a", number(2)).expect("it is open").delivered(), 1);
+        assert_eq!(server.bus.publish("a", number(3)).expect("it is open").dropped(), 1);
+        let mut other = server.client().await;
+        let mut with_values = sub;
+        with_values["retained"] = true.into();
+        assert_eq!(other.code(with_values).await, "ok");
+        gate.open();
+        let _ = server.bus.publish("a", number(4)).expect("it is open");
+        assert_eq!((client.payload().await, client.payload().await), (json!(1), json!(2)));
+        let event = client.event().await;
+        assert_eq!(event["type"], "unsubscribed", "3 is missing without a word: {event}");
+    });
+}
+
+/// "`lost_before` tells how many are missing": what the old mailbox refused last is told by nobody.
+#[test]
+fn w33_what_was_refused_before_somebody_joined_is_told() {
+    run(|| async {
+        let server = Server::<Number, Number>::start(all).await;
+        let sub = json!({"type": "sub", "pattern": "a", "overflow": "drop_newest", "capacity": 1});
+        let mut client = server.client().await;
+        assert_eq!(client.code(sub.clone()).await, "ok");
+        let gate = Arc::<Gate>::default();
+        let _ = server.bus.publish("a", Number { number: 1, gate: Some(Arc::clone(&gate)) }).expect("it is open");
+        gate.somebody_came().await;
+        assert_eq!(server.bus.publish("a", number(2)).expect("it is open").delivered(), 1);
+        assert_eq!(server.bus.publish("a", number(3)).expect("it is open").dropped(), 1);
+        let mut other = server.client().await;
+        let mut with_values = sub;
+        with_values["retained"] = true.into();
+        assert_eq!(other.code(with_values).await, "ok");
+        gate.open();
+        assert_eq!((client.payload().await, client.payload().await), (json!(1), json!(2)));
+        let _ = server.bus.publish("a", number(4)).expect("it is open");
+        let event = client.event().await;
+        assert_eq!((&event["payload"], &event["lost_before"]), (&json!(4), &json!(1)), "{event}");
+    });
+}
+
+/// "Serves the gateway until it is shut down": not if somebody is in the middle of his request.
+#[test]
+fn w34_serve_ends_though_a_handshake_does_not() {
+    run(|| async {
+        let server = Server::<Value>::start(all).await;
+        let mut stream = TcpStream::connect(server.address).await.expect("it listens");
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n").await.expect("it reads");
+        sleep(SHORT * 4).await;
+        assert!(timeout(SOON, server.stop()).await.is_ok(), "it hangs for as long as the client wants");
+    });
+}
+
+/// "Everything that a client can make the server keep has one of the limits": not a connection before its request.
+#[test]
+fn w35_a_handshake_takes_no_longer_than_it_may() {
+    run(|| async {
+        let limits = Limits { connect_within: SHORT, connections: 2, connections_per_address: 2, ..Limits::default() };
+        let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
+        let mut streams = Vec::new();
+        for _ in 0..50 {
+            let mut stream = TcpStream::connect(server.address).await.expect("it listens");
+            stream.write_all(b"GET / HTTP/1.1\r\n").await.expect("it reads");
+            streams.push(stream);
+        }
+        sleep(SHORT * 40).await;
+        let mut open = 0;
+        for stream in &mut streams {
+            open += usize::from(timeout(SHORT, stream.read(&mut [0])).await.is_err());
+        }
+        assert!(open <= 2, "{open} of 50 are open, of 2 that may be, 40 times as long as they may take");
+    });
+}
+
+fn resident() -> usize {
+    let mut text = String::new();
+    let _ = std::fs::File::open("/proc/self/statm").and_then(|mut file| file.read_to_string(&mut text));
+    text.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or_default() * 4096
+}
+
+/// "Bytes that wait for a client: 1 MiB": the answers to pings are not among them, and have no bound.
+#[test]
+fn w36_the_answers_to_pings_have_a_bound() {
+    run(|| async {
+        let server = Server::<Value>::start(all).await;
+        let mut stream = server.stranger().await.socket.into_inner();
+        let mut ping = vec![0x89, 0x80 | 125, 0, 0, 0, 0];
+        ping.resize(6 + 125, 0);
+        let pings = ping.repeat(512);
+        let before = resident();
+        let mut sent = 0;
+        // Never reads. A server that waits for it makes this wait too.
+        while sent < 96 << 20 {
+            match timeout(Duration::from_secs(2), stream.write_all(&pings)).await {
+                Ok(Ok(())) => sent += pings.len(),
+                _ => break,
+            }
+        }
+        let grown = resident().saturating_sub(before);
+        assert!(grown < 16 << 20, "{} MiB of pings, {} MiB more memory", sent >> 20, grown >> 20);
+    });
+}
+
+/// A gateway that two runtimes serve, one for each core: the feed is a task of one of them.
+#[test]
+fn w37_a_feed_outlives_the_runtime_of_who_came_first() {
+    run(|| async {
+        let bus = Bus::<Value>::new();
+        let gateway = all(Gateway::builder(&bus)).build().expect("valid");
+        let serve = || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+            let runtime = runtime.expect("a runtime");
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+            listener.set_nonblocking(true).expect("a socket");
+            let address = listener.local_addr().expect("bound");
+            let gateway = gateway.clone();
+            runtime.spawn(async move { gateway.serve(TcpListener::from_std(listener).expect("a socket")).await });
+            (runtime, address)
+        };
+        let ((one, first), (other, second)) = (serve(), serve());
+        let mut clients = Vec::new();
+        for address in [first, second] {
+            let mut client = Client::open(address, &[]).await.expect("it is let in");
+            client.connect(None).await;
+            client.subscribe("a").await;
+            clients.push(client);
+        }
+        one.shutdown_background();
+        until(|| gateway.stats().connections == 1).await;
+        let _ = bus.publish("a", json!(1)).expect("it is open");
+        let event = timeout(SOON, clients[1].next()).await;
+        other.shutdown_background();
+        assert!(event.is_ok(), "neither a message nor the end of the subscription");
+    });
+}
+
+/// User code that panics costs one message elsewhere in the bus; here all that follow, of all who share the feed.
+#[derive(Clone, Serialize, Deserialize)]
+struct Throws(u32);
+
+impl Drop for Throws {
+    fn drop(&mut self) {
+        if self.0 == 13 && !std::thread::panicking() {
+            std::panic::resume_unwind(Box::new("dropping it panics"));
+        }
+    }
+}
+
+#[test]
+fn w38_a_payload_whose_drop_panics_ends_no_feed() {
+    run(|| async {
+        let server = Server::<Throws, Value>::start(all).await;
+        let mut client = server.client().await;
+        client.subscribe("a").await;
+        let mut member = server.client().await;
+        assert_eq!(member.code(json!({"type": "sub", "pattern": "b", "group": "g"})).await, "ok");
+        for topic in ["a", "b"] {
+            for number in [13, 1] {
+                let _ = server.bus.publish(topic, Throws(number)).expect("it is open");
+            }
+        }
+        assert_eq!((client.payload().await, member.payload().await), (json!(13), json!(13)));
+        let of_feed = timeout(SOON, client.next()).await.is_ok();
+        let of_group = timeout(SOON, member.next()).await.is_ok();
+        assert_eq!((of_feed, of_group), (true, true), "nothing comes any more, not even `unsubscribed`");
+    });
+}
+
+/// "The server sends one every `ping_ms`": one in `pong_within`, if that is longer. A client gives up after `ping_ms` and 20
+/// seconds.
+#[test]
+fn w40_pings_come_as_often_as_was_told() {
+    run(|| async {
+        let limits = Limits { ping_every: SHORT, pong_within: SOON, ..Limits::default() };
+        let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
+        let mut client = server.client().await;
+        let (begin, mut pings) = (Instant::now(), 0);
+        while let Ok(Some(Ok(frame))) = timeout(SOON.saturating_sub(begin.elapsed() * 2), client.socket.next()).await {
+            pings += usize::from(matches!(frame, Message::Ping(_)));
+        }
+        assert!(pings >= 5, "{pings} in {:?}, of one every {SHORT:?}", begin.elapsed());
+    });
+}
+
+/// "Clients who want the same pattern share one mailbox": not with a capacity of their own.
+#[test]
+fn w41_clients_cannot_multiply_the_mailboxes_of_one_pattern() {
+    run(|| async {
+        let server = Server::<Value>::start(all).await;
+        let probe = server.bus.publisher("a.b.c.d.e.f.g").expect("valid");
+        let mut clients = Vec::new();
+        let before = resident();
+        for capacity in 249..=256 {
+            let mut client = server.client().await;
+            for bits in 0..127_u32 {
+                // Every one of them matches.
+                let token = |(index, token)| if bits >> index & 1 == 1 { "*" } else { token };
+                let pattern: Vec<_> = ["a", "b", "c", "d", "e", "f", "g"].into_iter().enumerate().map(token).collect();
+                let sub = json!({"type": "sub", "pattern": pattern.join("."), "capacity": capacity});
+                assert_eq!(client.code(sub).await, "ok");
+            }
+            clients.push(client);
+        }
+        let feeds = server.gateway.stats().feeds;
+        let begin = Instant::now();
+        let delivered = probe.publish(json!({"text": "hello"})).expect("it is open").delivered();
+        let took = begin.elapsed();
+        let grown = (resident().saturating_sub(before)) >> 10;
+        assert!(
+            feeds <= 127,
+            "{feeds} feeds for 127 patterns, {delivered} mailboxes for one message, {took:?}, {grown} KiB"
+        );
+    });
+}
+
+/// Close code 3501 ends it: what comes behind is not carried out.
+#[test]
+fn w42_nothing_is_carried_out_behind_the_end() {
+    run(|| async {
+        let server = Server::<Value>::start(all).await;
+        let heard = server.bus.subscribe("a").expect("it is open");
+        let mut published = 0;
+        for _ in 0..60 {
+            let mut client = server.client().await;
+            client.socket.get_mut().set_nodelay(false).expect("a socket");
+            use futures_util::SinkExt;
+            client.socket.feed(Message::text("garbage")).await.expect("it is open");
+            for id in 1..20 {
+                let command = json!({"type": "pub", "id": id, "topic": "a", "payload": id}).to_string();
+                client.socket.feed(Message::text(command)).await.expect("it is open");
+            }
+            client.socket.flush().await.expect("it is open");
+            assert_eq!(client.close_code().await, 3501);
+            published += heard.try_iter().count();
+        }
+        assert_eq!(published, 0, "commands behind a frame that ends the connection, in 60 connections");
+    });
+}
+
+/// "A client whose connection is slow takes none": the task was waiting for a message already, and takes that.
+#[test]
+fn w44_a_slow_member_of_a_group_takes_nothing() {
+    run(|| async {
+        let limits = Limits { waiting_bytes: 64 << 20, ..Limits::default() };
+        let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
+        let mut slow = server.client().await;
+        slow.subscribe("big").await;
+        let join = json!({"type": "sub", "pattern": "jobs", "group": "g"});
+        assert_eq!(slow.code(join.clone()).await, "ok");
+        let big = json!("x".repeat(1 << 20));
+        while server.gateway.stats().waiting_bytes < 4 << 20 {
+            let _ = server.bus.publish("big", big.clone()).expect("it is open");
+            sleep(Duration::from_millis(5)).await;
+        }
+        let _ = server.bus.publish("jobs", json!("work")).expect("it is open");
+        sleep(SHORT).await;
+        let mut other = server.client().await;
+        assert_eq!(other.code(join).await, "ok");
+        slow.reset();
+        let work = timeout(SOON, other.next()).await;
+        assert!(work.is_ok(), "it was given to a client with 4 MiB before it, which has gone");
+    });
+}
+
+/// `unknown_token`: "used, or the request is over".
+#[test]
+fn w45_a_failure_of_a_request_that_is_over_is_told() {
+    run(|| async {
+        let server = Server::<Value>::start(all).await;
+        let mut client = server.client().await;
+        client.subscribe("ask").await;
+        for answer in ["payload", "error"] {
+            let pending = server.bus.request("ask", json!(1)).expect("it is open");
+            let token = client.event().await["token"].clone();
+            drop(pending);
+            let mut reply = json!({"type": "reply", "token": token});
+            reply[answer] = "no".into();
+            assert_eq!(client.code(reply).await, "unknown_token", "with `{answer}`");
+        }
+    });
+}
+
+/// "At most this long".
+#[test]
+fn w46_a_shutdown_waits_no_longer_than_it_may() {
+    run(|| async {
+        let limits = Limits { connections_per_address: 1000, ..Limits::default() };
+        let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
+        let mut clients = Vec::new();
+        for _ in 0..450 {
+            clients.push(server.client().await);
+        }
+        let begin = Instant::now();
+        let _ = server.gateway.shut_down(Duration::ZERO).await;
+        let took = begin.elapsed();
+        assert!(took < Duration::from_millis(40), "450 connections, no time to wait: {took:?}");
+    });
+}
