@@ -23,7 +23,8 @@
 //! A chat with a room for each topic, for pages of this server:
 //!
 //! ```no_run
-//! //! use serde::{Deserialize, Serialize};
+//! use axum::Router;
+//! use serde::{Deserialize, Serialize};
 //! use tramline::Bus;
 //! use tramline::gateway::Gateway;
 //!
