@@ -1,9 +1,7 @@
 //! The bus: owns the topic map, hands out handles.
 
-use std::any::type_name;
 use std::fmt;
-use std::marker::PhantomData;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::Core;
@@ -12,8 +10,7 @@ use crate::drain::{DrainReport, drain};
 use crate::error::{PublishError, RequestError, SubscribeError, TopicError};
 use crate::gather::Replies;
 use crate::handler::{Handler, Outcome};
-use crate::lifecycle::{Family, Phase};
-use crate::mailbox::Overflow;
+use crate::lifecycle::Phase;
 use crate::message::Message;
 use crate::publisher::{Publisher, wait_for};
 use crate::request::PendingReply;
@@ -24,13 +21,12 @@ use crate::subscription::SubscriptionBuilder;
 use crate::sync::Guard;
 use crate::topic::{Pattern, Topic};
 
-/// Of a mailbox, in messages, unless somebody chooses another.
-pub(crate) const DEFAULT_CAPACITY: usize = 256;
+mod builder;
+mod weak;
 
-/// What a bus is called unless somebody chooses a name.
-pub(crate) fn default_name<T>() -> Arc<str> {
-    type_name::<T>().into()
-}
+pub use builder::BusBuilder;
+pub(crate) use builder::{DEFAULT_CAPACITY, default_name};
+pub use weak::WeakBus;
 
 /// A message bus within one process, for payloads of type `T` and replies of type `R`.
 ///
@@ -91,7 +87,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn builder() -> BusBuilder<T, R> {
-        BusBuilder { name: None, capacity: DEFAULT_CAPACITY, overflow: Overflow::default(), types: PhantomData }
+        BusBuilder::new()
     }
 
     /// A handle that publishes to one topic: the fast path.
@@ -566,7 +562,7 @@ impl<T, R> Bus<T, R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn downgrade(&self) -> WeakBus<T, R> {
-        WeakBus { core: Arc::downgrade(&self.core) }
+        WeakBus::new(&self.core)
     }
 }
 
@@ -585,167 +581,5 @@ impl<T: Clone + Send + 'static> Default for Bus<T> {
 impl<T, R> fmt::Debug for Bus<T, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bus").field("closed", &self.is_closed()).finish_non_exhaustive()
-    }
-}
-
-/// A handle to a bus that does not keep it open, made by [`Bus::downgrade`].
-///
-/// # Examples
-///
-/// A handler that publishes to its own bus. With a `Bus` in the closure this bus would stay open for ever.
-///
-/// ```
-/// let bus = tramline::Bus::<u32>::new();
-/// let doubled = bus.subscribe("doubled")?;
-/// let weak = bus.downgrade();
-/// let _handler = bus.on("numbers", move |n| {
-///     if let Some(bus) = weak.upgrade() {
-///         bus.fire("doubled", 2 * **n);
-///     }
-/// })?;
-/// let _ = bus.publish("numbers", 21)?;
-/// assert_eq!(*doubled.recv()?, 42);
-/// drop(bus);
-/// assert!(doubled.recv().unwrap_err().is_closed());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub struct WeakBus<T, R = T> {
-    core: Weak<Core<T, R>>,
-}
-
-impl<T, R> WeakBus<T, R> {
-    /// A full handle, if any `Bus` or [`Publisher`] is left.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let bus = tramline::Bus::<u32>::new();
-    /// let weak = bus.downgrade();
-    /// assert!(weak.upgrade().is_some());
-    /// drop(bus);
-    /// assert!(weak.upgrade().is_none());
-    /// ```
-    pub fn upgrade(&self) -> Option<Bus<T, R>> {
-        self.core.upgrade().map(|core| Bus { core })
-    }
-}
-
-impl<T, R> Clone for WeakBus<T, R> {
-    fn clone(&self) -> Self {
-        Self { core: Weak::clone(&self.core) }
-    }
-}
-
-impl<T, R> fmt::Debug for WeakBus<T, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("WeakBus")
-    }
-}
-
-/// Options for a new bus, made by [`Bus::builder`].
-///
-/// # Examples
-///
-/// ```
-/// use tramline::{Bus, BusBuilder, Overflow};
-///
-/// let builder: BusBuilder<u32, String> = Bus::builder();
-/// let bus = builder.capacity(1).overflow(Overflow::DropNewest).build();
-/// let ticks = bus.subscribe("tick")?;
-/// let _ = bus.publish("tick", 1)?;
-/// assert_eq!(bus.publish("tick", 2)?.dropped(), 1);
-/// assert_eq!(*ticks.recv()?, 1);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[must_use = "a bus is made by build"]
-pub struct BusBuilder<T, R = T> {
-    name: Option<Arc<str>>,
-    capacity: usize,
-    overflow: Overflow,
-    types: PhantomData<fn() -> (T, R)>,
-}
-
-impl<T, R> BusBuilder<T, R>
-where
-    T: Clone + Send + 'static,
-    R: Send + 'static,
-{
-    /// What the bus is called in its [statistics](crate::BusStats::name); the default is the name of the type of its
-    /// messages, as [`type_name`] writes it.
-    ///
-    /// It is for people and for what observes the program; the bus itself does nothing with it. Names need not differ.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use tramline::Bus;
-    ///
-    /// let bus = Bus::<u32>::builder().name("orders").build();
-    /// assert_eq!(bus.stats().name, "orders");
-    /// assert_eq!(Bus::<u32>::new().stats().name, "u32");
-    /// ```
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into().into());
-        self
-    }
-
-    /// The capacity of mailboxes that do not set their own, in messages, from 1 to 16,777,216; the default is 256.
-    ///
-    /// One that is out of range is reported by every subscription that would use it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let bus = tramline::Bus::<u32>::builder().capacity(16).build();
-    /// assert_eq!(bus.subscribe("orders")?.capacity(), 16);
-    /// assert_eq!(bus.subscription("orders").capacity(1).open()?.capacity(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn capacity(mut self, capacity: usize) -> Self {
-        self.capacity = capacity;
-        self
-    }
-
-    /// The policy of mailboxes that do not set their own; the default is [`Overflow::Block`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use tramline::{Bus, Overflow};
-    ///
-    /// let bus = Bus::<u32>::builder().overflow(Overflow::DropOldest).build();
-    /// let _price = bus.subscribe("price")?;
-    /// assert_eq!(bus.stats().subscriptions[0].overflow, Overflow::DropOldest);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn overflow(mut self, overflow: Overflow) -> Self {
-        self.overflow = overflow;
-        self
-    }
-
-    /// Makes the bus.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use tramline::Bus;
-    ///
-    /// let bus: Bus<u32, String> = Bus::builder().build();
-    /// assert!(!bus.is_closed());
-    /// ```
-    #[must_use]
-    pub fn build(self) -> Bus<T, R> {
-        let name = self.name.unwrap_or_else(default_name::<T>);
-        Bus { core: Arc::new(Core::new(name, self.capacity, self.overflow, Family::new())) }
-    }
-}
-
-impl<T, R> fmt::Debug for BusBuilder<T, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BusBuilder")
-            .field("name", &self.name)
-            .field("capacity", &self.capacity)
-            .field("overflow", &self.overflow)
-            .finish_non_exhaustive()
     }
 }

@@ -1,0 +1,131 @@
+//! How a bus is set up.
+
+use std::any::type_name;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::Bus;
+use crate::core::Core;
+use crate::lifecycle::Family;
+use crate::mailbox::Overflow;
+
+/// Of a mailbox, in messages, unless somebody chooses another.
+pub(crate) const DEFAULT_CAPACITY: usize = 256;
+
+/// What a bus is called unless somebody chooses a name.
+pub(crate) fn default_name<T>() -> Arc<str> {
+    type_name::<T>().into()
+}
+
+/// Options for a new bus, made by [`Bus::builder`].
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{Bus, BusBuilder, Overflow};
+///
+/// let builder: BusBuilder<u32, String> = Bus::builder();
+/// let bus = builder.capacity(1).overflow(Overflow::DropNewest).build();
+/// let ticks = bus.subscribe("tick")?;
+/// let _ = bus.publish("tick", 1)?;
+/// assert_eq!(bus.publish("tick", 2)?.dropped(), 1);
+/// assert_eq!(*ticks.recv()?, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a bus is made by build"]
+pub struct BusBuilder<T, R = T> {
+    name: Option<Arc<str>>,
+    capacity: usize,
+    overflow: Overflow,
+    types: PhantomData<fn() -> (T, R)>,
+}
+
+impl<T, R> BusBuilder<T, R>
+where
+    T: Clone + Send + 'static,
+    R: Send + 'static,
+{
+    pub(super) fn new() -> Self {
+        Self { name: None, capacity: DEFAULT_CAPACITY, overflow: Overflow::default(), types: PhantomData }
+    }
+
+    /// What the bus is called in its [statistics](crate::BusStats::name); the default is the name of the type of its
+    /// messages, as [`type_name`] writes it.
+    ///
+    /// It is for people and for what observes the program; the bus itself does nothing with it. Names need not differ.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::Bus;
+    ///
+    /// let bus = Bus::<u32>::builder().name("orders").build();
+    /// assert_eq!(bus.stats().name, "orders");
+    /// assert_eq!(Bus::<u32>::new().stats().name, "u32");
+    /// ```
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into().into());
+        self
+    }
+
+    /// The capacity of mailboxes that do not set their own, in messages, from 1 to 16,777,216; the default is 256.
+    ///
+    /// One that is out of range is reported by every subscription that would use it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::builder().capacity(16).build();
+    /// assert_eq!(bus.subscribe("orders")?.capacity(), 16);
+    /// assert_eq!(bus.subscription("orders").capacity(1).open()?.capacity(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn capacity(mut self, capacity: usize) -> Self {
+        self.capacity = capacity;
+        self
+    }
+
+    /// The policy of mailboxes that do not set their own; the default is [`Overflow::Block`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Bus, Overflow};
+    ///
+    /// let bus = Bus::<u32>::builder().overflow(Overflow::DropOldest).build();
+    /// let _price = bus.subscribe("price")?;
+    /// assert_eq!(bus.stats().subscriptions[0].overflow, Overflow::DropOldest);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
+        self
+    }
+
+    /// Makes the bus.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::Bus;
+    ///
+    /// let bus: Bus<u32, String> = Bus::builder().build();
+    /// assert!(!bus.is_closed());
+    /// ```
+    #[must_use]
+    pub fn build(self) -> Bus<T, R> {
+        let name = self.name.unwrap_or_else(default_name::<T>);
+        Bus { core: Arc::new(Core::new(name, self.capacity, self.overflow, Family::new())) }
+    }
+}
+
+impl<T, R> fmt::Debug for BusBuilder<T, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BusBuilder")
+            .field("name", &self.name)
+            .field("capacity", &self.capacity)
+            .field("overflow", &self.overflow)
+            .finish_non_exhaustive()
+    }
+}
