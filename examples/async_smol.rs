@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let control = thread::spawn(move || {
         for n in 0..readings {
             let reading = Reading { sensor: n % 10, celsius: 20.0 + (n % 100) as f32 };
-            let _ = bus.publish(format!("sensor.{}", reading.sensor), reading)?;
+            bus.publish(format!("sensor.{}", reading.sensor), reading)?;
         }
         // The bus is dropped with its last handle, and so the streams end.
         Ok::<(), tramline::PublishError<Reading>>(())

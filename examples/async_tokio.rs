@@ -66,7 +66,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let pending = bus.request_async("price.of", Event::PriceOf(item)).await?;
         let cents = timeout(Duration::from_secs(1), pending).await??;
         println!("shop: {item} costs {}.{:02}", cents / 100, cents % 100);
-        let _ = placed.publish_async(Event::Placed { order, item }).await?;
+        placed.publish_async(Event::Placed { order, item }).await?;
     }
 
     // A drain waits on its thread, so on a runtime with one thread it needs another.

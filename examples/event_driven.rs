@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let _till = bus.on("order.placed", move |event| -> Result<(), PublishError<Event>> {
         if let (Event::Ordered { order }, Some(bus)) = (event.payload(), weak.upgrade()) {
             println!("till:    order {order} is paid");
-            let _ = bus.publish("order.paid", Event::Paid { order: *order })?;
+            bus.publish("order.paid", Event::Paid { order: *order })?;
         }
         Ok(())
     })?;
@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     })?;
 
     for order in 1..=5 {
-        let _ = bus.publish("order.placed", Event::Ordered { order })?;
+        bus.publish("order.placed", Event::Ordered { order })?;
     }
 
     // What is on its way is finished, also what handlers publish meanwhile; then the bus is closed.

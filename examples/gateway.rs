@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let Arguments { port, token } = Arguments::parse();
     let bus = Bus::<Value>::new();
     let _echo = bus.serve("echo", |request: &Message<Value>| (**request).clone())?;
-    let _ = bus.retain("status.version", json!(env!("CARGO_PKG_VERSION")))?;
+    bus.publish_retained("status.version", json!(env!("CARGO_PKG_VERSION")))?;
 
     let gateway = Gateway::builder(&bus)
         .allow_publish("chat.>")

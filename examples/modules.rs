@@ -66,8 +66,8 @@ mod billing {
         let weak = hub.downgrade();
         hub.bus::<OrderPlaced>().on(OrderPlaced::TOPIC, move |placed| -> Result<(), Box<dyn std::error::Error>> {
             let hub = weak.upgrade().ok_or("the program ends")?;
-            let cents = hub.call(GetPrice(placed.item))?.wait()?;
-            let _ = hub.publish(OrderPriced { order: placed.order, cents })?;
+            let cents = hub.request(GetPrice(placed.item))?.wait()?;
+            hub.publish(OrderPriced { order: placed.order, cents })?;
             Ok(())
         })
     }
@@ -91,7 +91,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let _modules = [catalogue::start(&hub)?, billing::start(&hub)?, mail::start(&hub)?];
 
     for (order, item) in [(1, "tea"), (2, "soup"), (3, "tea")] {
-        let _ = hub.publish(messages::OrderPlaced { order, item })?;
+        hub.publish(messages::OrderPlaced { order, item })?;
     }
 
     // An order goes through three buses. The drain waits until none has anything left.

@@ -50,8 +50,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("packer 2: {}", packers[1].recv()?.item);
 
     // A retained value waits for those who come later.
-    let _ = bus.retain("menu.today", Order { item: "soup", cents: 590 })?;
-    let late = bus.subscription("menu.*").retained().open()?;
+    bus.publish_retained("menu.today", Order { item: "soup", cents: 590 })?;
+    let late = bus.subscription("menu.*").with_retained().open()?;
     println!("late, but there is still {}", late.recv()?.item);
 
     // After the close everyone gets what is queued, then the end.

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use tramline::{Bus, ReplyRecvError};
+use tramline::{Bus, ReplyError};
 
 /// The replies of this bus have a type of their own.
 type Shop = Bus<&'static str, u32>;
@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // A panic in the server reaches the caller, and the server goes on. It is told on stderr as any other.
     match shop.request("price", "a samovar")?.wait() {
-        Err(ReplyRecvError::Failed(why)) => println!("failed: {why}"),
+        Err(ReplyError::Failed(why)) => println!("failed: {why}"),
         other => println!("unexpected: {other:?}"),
     }
 
@@ -54,7 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // A timeout hands the pending reply back, to be waited on again.
     let slow = shop.subscribe("advice")?;
     let pending = match shop.request("advice", "tea or coffee?")?.wait_timeout(Duration::from_millis(20)) {
-        Err(ReplyRecvError::Timeout(pending)) => pending,
+        Err(ReplyError::Timeout(pending)) => pending,
         other => return Err(format!("unexpected: {other:?}").into()),
     };
     println!("no advice in 20 ms");

@@ -43,7 +43,7 @@ pub use weak::WeakBus;
 ///
 /// let bus = Bus::<String>::new();
 /// let orders = bus.subscribe("orders.*")?;
-/// let _ = bus.publish("orders.new", "tea".to_owned())?;
+/// bus.publish("orders.new", "tea".to_owned())?;
 /// assert_eq!(orders.recv()?.as_str(), "tea");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -124,7 +124,7 @@ where
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
     /// let orders = bus.subscribe("orders.>")?;
-    /// let _ = bus.publish("orders.eu.new", 1)?;
+    /// bus.publish("orders.eu.new", 1)?;
     /// assert_eq!(*orders.recv()?, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -143,7 +143,7 @@ where
     /// let bus = tramline::Bus::<u32>::new();
     /// let even = bus.subscription("numbers").filter(|n| n % 2 == 0).open()?;
     /// for n in 1..=4 {
-    ///     let _ = bus.publish("numbers", n)?;
+    ///     bus.publish("numbers", n)?;
     /// }
     /// assert_eq!(even.try_iter().map(|n| *n).collect::<Vec<_>>(), [2, 4]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -165,7 +165,7 @@ where
     /// let bus = tramline::Bus::<u32>::new();
     /// let _orders = bus.subscribe("orders.*")?;
     /// assert_eq!(bus.publish("orders.new", 1)?.delivered(), 1);
-    /// assert!(bus.publish("orders..new", 1).unwrap_err().is_topic());
+    /// assert!(bus.publish("orders..new", 1).unwrap_err().is_invalid_topic());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn publish(
@@ -214,7 +214,7 @@ where
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
     /// let _slow = bus.subscription("work").capacity(1).open()?;
-    /// let _ = bus.try_publish("work", 1)?;
+    /// bus.try_publish("work", 1)?;
     /// let delivery = bus.try_publish("work", 2)?;
     /// assert_eq!((delivery.delivered(), delivery.dropped()), (0, 1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -241,7 +241,7 @@ where
         self.core.fire(self.try_publish(topic, payload));
     }
 
-    /// Publishes and keeps the payload as the topic's last value, as [`Publisher::retain`] does.
+    /// Publishes and keeps the payload as the topic's last value, as [`Publisher::publish_retained`] does.
     ///
     /// # Errors
     ///
@@ -251,19 +251,19 @@ where
     ///
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
-    /// let _ = bus.retain("price.tea", 7)?;
-    /// let prices = bus.subscription("price.*").retained().open()?;
+    /// bus.publish_retained("price.tea", 7)?;
+    /// let prices = bus.subscription("price.*").with_retained().open()?;
     /// assert_eq!(*prices.recv()?, 7);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn retain(
+    pub fn publish_retained(
         &self,
         topic: impl TryInto<Topic, Error: Into<TopicError>>,
         payload: T,
     ) -> Result<Delivery, PublishError<T>> {
         // A publisher for a moment: it keeps the topic in the map until the value does.
         match self.publisher(topic) {
-            Ok(publisher) => publisher.retain(payload),
+            Ok(publisher) => publisher.publish_retained(payload),
             Err(error) => Err(PublishError::Topic(error, payload)),
         }
     }
@@ -276,9 +276,9 @@ where
     ///
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
-    /// let _ = bus.retain("price.tea", 7)?;
-    /// let _ = bus.retain("price.tea", 8)?;
-    /// let _ = bus.publish("price.tea", 9)?; // not kept
+    /// bus.publish_retained("price.tea", 7)?;
+    /// bus.publish_retained("price.tea", 8)?;
+    /// bus.publish("price.tea", 9)?; // not kept
     /// assert_eq!(bus.retained("price.tea"), Some(8));
     /// assert_eq!(bus.retained("price.coffee"), None);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -295,13 +295,13 @@ where
     ///
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
-    /// let _ = bus.retain("price.tea", 7)?;
+    /// bus.publish_retained("price.tea", 7)?;
     /// assert_eq!(bus.retained("price.tea"), Some(7));
-    /// assert_eq!(bus.forget("price.tea"), Some(7));
+    /// assert_eq!(bus.clear_retained("price.tea"), Some(7));
     /// assert_eq!(bus.retained("price.tea"), None);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn forget(&self, topic: impl TryInto<Topic, Error: Into<TopicError>>) -> Option<T> {
+    pub fn clear_retained(&self, topic: impl TryInto<Topic, Error: Into<TopicError>>) -> Option<T> {
         let topic = topic.try_into().ok()?;
         let (value, leftovers) = self.core.map.write().forget(&topic);
         drop(leftovers);
@@ -380,7 +380,7 @@ where
     /// let bus = tramline::Bus::<u32>::new();
     /// let (sender, seen) = std::sync::mpsc::channel();
     /// let _handler = bus.on("orders.*", move |order| sender.send(**order).unwrap())?;
-    /// let _ = bus.publish("orders.new", 7)?;
+    /// bus.publish("orders.new", 7)?;
     /// assert_eq!(seen.recv_timeout(Duration::from_secs(5))?, 7);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -429,7 +429,7 @@ where
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
     /// let dead_letters = bus.dead_letters();
-    /// let _ = bus.publish("nobody.listens", 7)?;
+    /// bus.publish("nobody.listens", 7)?;
     /// assert_eq!(dead_letters.recv()?.into_payload(), 7);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -464,7 +464,7 @@ where
     /// let bus = tramline::Bus::<u32>::new();
     /// let _handler = bus.on("orders.new", |_| {})?;
     /// for order in 0..100 {
-    ///     let _ = bus.publish("orders.new", order)?;
+    ///     bus.publish("orders.new", order)?;
     /// }
     /// assert!(bus.drain(Duration::from_secs(5)).is_complete());
     /// assert!(bus.is_closed());
@@ -503,7 +503,7 @@ impl<T, R> Bus<T, R> {
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
     /// let orders = bus.subscribe("orders.new")?;
-    /// let _ = bus.publish("orders.new", 1)?;
+    /// bus.publish("orders.new", 1)?;
     /// bus.close();
     /// assert!(bus.publish("orders.new", 2).unwrap_err().is_closed());
     /// assert_eq!(*orders.recv()?, 1);
@@ -556,7 +556,7 @@ impl<T, R> Bus<T, R> {
     /// let weak = bus.downgrade();
     /// let _handler = bus.on("orders.new", move |order| {
     ///     let Some(bus) = weak.upgrade() else { return Err("the bus is gone".to_owned()) };
-    ///     let _ = bus.publish("orders.seen", **order).map_err(|error| error.to_string())?;
+    ///     bus.publish("orders.seen", **order).map_err(|error| error.to_string())?;
     ///     Ok(())
     /// })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -220,7 +220,7 @@ impl<T: Clone, R> Core<T, R> {
     /// What fire-and-forget makes of the outcome: a closed bus, or an invalid topic, is one more loss.
     pub(crate) fn fire(&self, outcome: Result<Delivery, PublishError<T>>) {
         if let Err(error) = outcome {
-            self.losses.dropped.add(if error.is_topic() { Loss::InvalidTopic } else { Loss::Closed });
+            self.losses.dropped.add(if error.is_invalid_topic() { Loss::InvalidTopic } else { Loss::Closed });
         }
     }
 

@@ -101,7 +101,7 @@ impl fmt::Display for DeadLetterReason {
 /// let bus = Bus::<&str>::new();
 /// let dead_letters = bus.dead_letters();
 /// let _printer = bus.on("print", |_| Err::<(), _>("no paper"))?;
-/// let _ = bus.publish("print", "a page")?;
+/// bus.publish("print", "a page")?;
 ///
 /// let letter = dead_letters.recv()?;
 /// assert_eq!(letter.reason(), &DeadLetterReason::Failed("no paper".to_owned()));
@@ -159,7 +159,7 @@ impl<T> DeadLetter<T> {
     /// bus.fire("orders.new", "tea".to_owned()); // too early
     /// let orders = bus.subscribe("orders.new")?;
     /// let letter = dead_letters.recv()?;
-    /// let _ = bus.publish(letter.topic().clone(), letter.into_payload())?;
+    /// bus.publish(letter.topic().clone(), letter.into_payload())?;
     /// assert_eq!(orders.recv()?.as_str(), "tea");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -198,7 +198,7 @@ impl<T> DeadLetter<T> {
     /// let dead_letters = bus.dead_letters();
     /// let printer = bus.subscription("print").retry(Retry::fixed(2, Duration::ZERO));
     /// let _printer = printer.handle(|_| Err::<(), _>("no paper"))?;
-    /// let _ = bus.publish("print", 1)?;
+    /// bus.publish("print", 1)?;
     /// assert_eq!(dead_letters.recv()?.attempts(), 3); // the first, and two more
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -42,8 +42,8 @@ pub(crate) fn drain(bus: &impl Drain, within: Duration) -> DrainReport {
     bus.close();
     // What came from publishers that were on their way is handled too: the threads end when their queues are empty.
     while bus.workers() > 0 && pause.wait() {}
-    let left = queues.iter().map(|queue| queue()).sum();
-    DrainReport { left, busy: bus.workers(), waited: started.elapsed() }
+    let remaining = queues.iter().map(|queue| queue()).sum();
+    DrainReport { remaining, running: bus.workers(), elapsed: started.elapsed() }
 }
 
 /// Waits until the queues are empty and the handlers idle; `false` if they are not in time. Nothing is refused meanwhile, so
@@ -102,19 +102,19 @@ impl Pause {
 ///
 /// let bus = tramline::Bus::<u32>::new();
 /// let orders = bus.subscribe("orders.new")?;
-/// let _ = bus.publish("orders.new", 7)?;
+/// bus.publish("orders.new", 7)?;
 /// let report = bus.drain(Duration::ZERO);
 /// assert!(!report.is_complete());
-/// assert_eq!((report.left(), report.busy()), (1, 0));
+/// assert_eq!((report.remaining(), report.running()), (1, 0));
 /// assert_eq!(*orders.recv()?, 7); // what is left can still be taken
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a drain that ran out of time leaves messages behind"]
 pub struct DrainReport {
-    left: usize,
-    busy: usize,
-    waited: Duration,
+    remaining: usize,
+    running: usize,
+    elapsed: Duration,
 }
 
 impl DrainReport {
@@ -126,12 +126,12 @@ impl DrainReport {
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
     /// let (_audit, _mail) = (bus.subscribe("orders.>")?, bus.subscribe("orders.new")?);
-    /// let _ = bus.publish("orders.new", 7)?;
-    /// assert_eq!(bus.drain(std::time::Duration::ZERO).left(), 2); // one message, in two mailboxes
+    /// bus.publish("orders.new", 7)?;
+    /// assert_eq!(bus.drain(std::time::Duration::ZERO).remaining(), 2); // one message, in two mailboxes
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn left(&self) -> usize {
-        self.left
+    pub fn remaining(&self) -> usize {
+        self.remaining
     }
 
     /// The handler threads that had not ended.
@@ -142,13 +142,13 @@ impl DrainReport {
     /// let bus = tramline::Bus::<u32>::new();
     /// let (go, gate) = std::sync::mpsc::channel::<()>();
     /// let _handler = bus.on("work", move |_| { let _ = gate.recv(); })?;
-    /// let _ = bus.publish("work", 1)?;
-    /// assert_eq!(bus.drain(std::time::Duration::from_millis(1)).busy(), 1);
+    /// bus.publish("work", 1)?;
+    /// assert_eq!(bus.drain(std::time::Duration::from_millis(1)).running(), 1);
     /// # drop(go);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn busy(&self) -> usize {
-        self.busy
+    pub fn running(&self) -> usize {
+        self.running
     }
 
     /// Whether every queue was empty and every handler had finished in time. What a subscriber has taken out is its
@@ -159,13 +159,13 @@ impl DrainReport {
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
     /// let orders = bus.subscribe("orders.new")?;
-    /// let _ = bus.publish("orders.new", 7)?;
+    /// bus.publish("orders.new", 7)?;
     /// let _ = orders.recv()?;
     /// assert!(bus.drain(std::time::Duration::from_secs(5)).is_complete());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn is_complete(&self) -> bool {
-        self.left == 0 && self.busy == 0
+        self.remaining == 0 && self.running == 0
     }
 
     /// How long it took.
@@ -175,9 +175,9 @@ impl DrainReport {
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
     /// let within = std::time::Duration::from_secs(5);
-    /// assert!(bus.drain(within).waited() < within); // there was nothing to wait for
+    /// assert!(bus.drain(within).elapsed() < within); // there was nothing to wait for
     /// ```
-    pub fn waited(&self) -> Duration {
-        self.waited
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
     }
 }

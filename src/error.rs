@@ -87,9 +87,9 @@ impl TopicError {
     /// # Examples
     ///
     /// ```
-    /// assert!(tramline::Topic::new("orders..new").unwrap_err().is_token());
+    /// assert!(tramline::Topic::new("orders..new").unwrap_err().is_invalid_token());
     /// ```
-    pub fn is_token(&self) -> bool {
+    pub fn is_invalid_token(&self) -> bool {
         matches!(self, Self::Token { .. })
     }
 }
@@ -147,7 +147,7 @@ impl fmt::Display for InvalidToken {
 /// assert!(matches!(no_room, Err(SubscribeError::Capacity { capacity: 0, .. })));
 ///
 /// let _one = bus.subscription("jobs").group("workers").open()?;
-/// let differs = bus.subscription("jobs").group("workers").retained().open();
+/// let differs = bus.subscription("jobs").group("workers").with_retained().open();
 /// assert!(matches!(differs, Err(SubscribeError::Group { option: "retained", .. })));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -206,9 +206,9 @@ impl SubscribeError {
     ///
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
-    /// assert!(bus.subscription("orders").capacity(0).open().unwrap_err().is_capacity());
+    /// assert!(bus.subscription("orders").capacity(0).open().unwrap_err().is_invalid_capacity());
     /// ```
-    pub fn is_capacity(&self) -> bool {
+    pub fn is_invalid_capacity(&self) -> bool {
         matches!(self, Self::Capacity { .. })
     }
 
@@ -218,9 +218,9 @@ impl SubscribeError {
     ///
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
-    /// assert!(bus.subscription("orders").workers(0).handle(|_| {}).unwrap_err().is_workers());
+    /// assert!(bus.subscription("orders").workers(0).handle(|_| {}).unwrap_err().is_invalid_workers());
     /// ```
-    pub fn is_workers(&self) -> bool {
+    pub fn is_invalid_workers(&self) -> bool {
         matches!(self, Self::Workers { .. })
     }
 
@@ -231,10 +231,10 @@ impl SubscribeError {
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
     /// let _one = bus.subscription("jobs").group("g").open()?;
-    /// assert!(bus.subscription("jobs").group("g").capacity(1).open().unwrap_err().is_group());
+    /// assert!(bus.subscription("jobs").group("g").capacity(1).open().unwrap_err().is_group_mismatch());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn is_group(&self) -> bool {
+    pub fn is_group_mismatch(&self) -> bool {
         matches!(self, Self::Group { .. })
     }
 
@@ -257,9 +257,9 @@ impl SubscribeError {
     ///
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
-    /// assert!(bus.subscribe("orders.>.new").unwrap_err().is_topic());
+    /// assert!(bus.subscribe("orders.>.new").unwrap_err().is_invalid_topic());
     /// ```
-    pub fn is_topic(&self) -> bool {
+    pub fn is_invalid_topic(&self) -> bool {
         matches!(self, Self::Topic(_))
     }
 }
@@ -274,7 +274,7 @@ impl SubscribeError {
 ///
 /// let bus = Bus::<u32>::new();
 /// let _slow = bus.subscription("work").capacity(1).open()?;
-/// let _ = bus.publish("work", 1)?;
+/// bus.publish("work", 1)?;
 /// match bus.publish_timeout("work", 2, Duration::from_millis(1)) {
 ///     Err(PublishError::Timeout(payload)) => assert_eq!(payload, 2),
 ///     other => panic!("{other:?}"),
@@ -319,9 +319,9 @@ impl<T> PublishError<T> {
     ///
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
-    /// assert!(bus.publish("orders.*", 1).unwrap_err().is_topic()); // a wildcard is for subscriptions
+    /// assert!(bus.publish("orders.*", 1).unwrap_err().is_invalid_topic()); // a wildcard is for subscriptions
     /// ```
-    pub fn is_topic(&self) -> bool {
+    pub fn is_invalid_topic(&self) -> bool {
         matches!(self, Self::Topic(..))
     }
 
@@ -417,9 +417,9 @@ impl<T> RequestError<T> {
     ///
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
-    /// assert!(bus.gather("bids.>", 1).unwrap_err().is_topic());
+    /// assert!(bus.gather("bids.>", 1).unwrap_err().is_invalid_topic());
     /// ```
-    pub fn is_topic(&self) -> bool {
+    pub fn is_invalid_topic(&self) -> bool {
         matches!(self, Self::Topic(..))
     }
 
@@ -474,8 +474,8 @@ impl<T> fmt::Debug for RequestError<T> {
 /// let bus = Bus::<u32>::new();
 /// let patient = bus.subscribe("tick")?;
 /// let strict = bus.subscription("tick").capacity(1).overflow(Overflow::Disconnect).open()?;
-/// let _ = bus.publish("tick", 1)?;
-/// let _ = bus.publish("tick", 2)?; // one too many for `strict`
+/// bus.publish("tick", 1)?;
+/// bus.publish("tick", 2)?; // one too many for `strict`
 /// drop(bus);
 /// assert!(matches!(patient.iter().last(), Some(tick) if *tick == 2));
 /// assert!(matches!(patient.recv(), Err(RecvError::Closed)));

@@ -84,7 +84,7 @@ impl<E: fmt::Display> Outcome for Result<(), E> {
 ///
 /// let bus = tramline::Bus::<u32>::new();
 /// let handler = bus.on("orders.new", |order| println!("order {}", **order))?;
-/// let _ = bus.publish("orders.new", 7)?;
+/// bus.publish("orders.new", 7)?;
 /// assert!(handler.stop(Duration::from_secs(5)).is_complete());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -160,11 +160,11 @@ impl Handler {
     /// let (go, gate) = std::sync::mpsc::channel::<()>();
     /// let handler = bus.on("work", move |_| { let _ = gate.recv(); })?;
     /// for n in 0..3 {
-    ///     let _ = bus.publish("work", n)?;
+    ///     bus.publish("work", n)?;
     /// }
     /// let report = handler.stop(Duration::from_millis(50));
     /// assert!(!report.is_complete());
-    /// assert_eq!(report.busy(), 1);
+    /// assert_eq!(report.running(), 1);
     /// # drop(go);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -176,15 +176,15 @@ impl Handler {
             self.control.leave();
         }
         if self.control.is_run_by_this_thread() {
-            let left = if last { self.subscription.len() } else { 0 };
-            return StopReport { left, busy: self.control.running() };
+            let remaining = if last { self.subscription.len() } else { 0 };
+            return StopReport { remaining, running: self.control.running() };
         }
         let ended = match deadline {
             Some(deadline) => !matches!(self.ended.recv_deadline(deadline), Err(RecvTimeoutError::Timeout)),
             None => self.ended.recv().is_err(),
         };
         // Counted before they are told: a thread that was cut short is not one that has finished.
-        let busy = self.control.running();
+        let running = self.control.running();
         if ended {
             for thread in self.threads.drain(..) {
                 // A worker catches what panics in its closure, so there is nothing to hear from it.
@@ -193,8 +193,8 @@ impl Handler {
         } else {
             self.control.abandon();
         }
-        let left = if last { self.subscription.abandon() } else { 0 };
-        StopReport { left, busy: if ended { 0 } else { busy } }
+        let remaining = if last { self.subscription.abandon() } else { 0 };
+        StopReport { remaining, running: if ended { 0 } else { running } }
     }
 }
 
@@ -232,15 +232,15 @@ impl fmt::Debug for Handler {
 /// (1..=3).for_each(|n| bus.fire("work", n));
 /// has_begun.recv()?;
 /// let report = handler.stop(Duration::ZERO);
-/// assert_eq!((report.busy(), report.left()), (1, 2)); // one in hand, two in the mailbox
+/// assert_eq!((report.running(), report.remaining()), (1, 2)); // one in hand, two in the mailbox
 /// # drop(go);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a stop that ran out of time leaves messages behind"]
 pub struct StopReport {
-    left: usize,
-    busy: usize,
+    remaining: usize,
+    running: usize,
 }
 
 impl StopReport {
@@ -254,11 +254,11 @@ impl StopReport {
     /// let bus = tramline::Bus::<u32>::new();
     /// let handler = bus.on("work", |_| {})?;
     /// (1..=3).for_each(|n| bus.fire("work", n));
-    /// assert_eq!(handler.stop(Duration::from_secs(5)).left(), 0); // it finishes what is queued
+    /// assert_eq!(handler.stop(Duration::from_secs(5)).remaining(), 0); // it finishes what is queued
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn left(&self) -> usize {
-        self.left
+    pub fn remaining(&self) -> usize {
+        self.remaining
     }
 
     /// The threads that had not ended: busy with a message, or not given the time to end.
@@ -271,13 +271,13 @@ impl StopReport {
     /// let bus = tramline::Bus::<u32>::new();
     /// let (go, gate) = std::sync::mpsc::channel::<()>();
     /// let handler = bus.on("work", move |_| { let _ = gate.recv(); })?;
-    /// let _ = bus.publish("work", 1)?;
-    /// assert_eq!(handler.stop(Duration::from_millis(1)).busy(), 1);
+    /// bus.publish("work", 1)?;
+    /// assert_eq!(handler.stop(Duration::from_millis(1)).running(), 1);
     /// drop(go); // now the thread ends
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn busy(&self) -> usize {
-        self.busy
+    pub fn running(&self) -> usize {
+        self.running
     }
 
     /// Whether everything was handled in time.
@@ -293,6 +293,6 @@ impl StopReport {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn is_complete(&self) -> bool {
-        self.left == 0 && self.busy == 0
+        self.remaining == 0 && self.running == 0
     }
 }

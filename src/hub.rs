@@ -50,7 +50,7 @@ use crate::sync::RwLock;
 ///
 /// let hub = Hub::new();
 /// let (mail, _prices) = (mail(&hub)?, prices(&hub)?);
-/// let _ = hub.bus::<OrderPlaced>().publish("orders.de", OrderPlaced { order: 7 })?;
+/// hub.bus::<OrderPlaced>().publish("orders.de", OrderPlaced { order: 7 })?;
 /// assert_eq!(mail.recv()?.order, 7);
 /// assert_eq!(hub.bus_with_reply::<GetPrice, f64>().request("price", GetPrice { order: 7 })?.wait()?, 3.5);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -152,7 +152,7 @@ impl Hub {
     /// ```
     /// let hub = tramline::Hub::new();
     /// let ticks = hub.bus::<u32>().subscribe("tick")?;
-    /// let _ = hub.bus::<u32>().publish("tick", 1)?; // the same bus
+    /// hub.bus::<u32>().publish("tick", 1)?; // the same bus
     /// assert_eq!(*ticks.recv()?, 1);
     /// assert!(hub.bus::<u64>().publish("tick", 1)?.is_unheard()); // another
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -220,7 +220,7 @@ impl Hub {
     ///
     /// let hub = Hub::new();
     /// let orders = hub.bus::<OrderPlaced>().subscribe(OrderPlaced::TOPIC)?;
-    /// let _ = hub.publish(OrderPlaced { order: 7 })?;
+    /// hub.publish(OrderPlaced { order: 7 })?;
     /// assert_eq!(orders.recv()?.order, 7);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -250,10 +250,10 @@ impl Hub {
     /// let hub = Hub::new();
     /// let prices = hub.bus_with_reply::<GetPrice, f64>();
     /// let _server = prices.serve(GetPrice::TOPIC, |request| f64::from(request.order) / 2.0)?;
-    /// assert_eq!(hub.call(GetPrice { order: 7 })?.wait()?, 3.5);
+    /// assert_eq!(hub.request(GetPrice { order: 7 })?.wait()?, 3.5);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn call<Q: Request>(&self, request: Q) -> Result<PendingReply<Q::Reply>, RequestError<Q>> {
+    pub fn request<Q: Request>(&self, request: Q) -> Result<PendingReply<Q::Reply>, RequestError<Q>> {
         self.bus_with_reply::<Q, Q::Reply>().request(Q::TOPIC, request)
     }
 
@@ -264,7 +264,7 @@ impl Hub {
     /// ```
     /// let hub = tramline::Hub::new();
     /// let _ticks = hub.bus::<u32>().subscribe("tick")?;
-    /// let _ = hub.bus::<u32>().publish("tick", 1)?;
+    /// hub.bus::<u32>().publish("tick", 1)?;
     /// let stats = hub.stats();
     /// assert_eq!((stats[0].payload, stats[0].reply), ("u32", "u32"));
     /// assert_eq!(stats[0].stats.subscriptions[0].depth, 1);
@@ -347,7 +347,7 @@ impl Hub {
     ///         hub.bus::<usize>().fire("length", text.len());
     ///     }
     /// })?;
-    /// let _ = hub.bus::<String>().publish("text", "tea".to_owned())?;
+    /// hub.bus::<String>().publish("text", "tea".to_owned())?;
     /// let reader = std::thread::spawn(move || lengths.iter().map(|length| *length).collect::<Vec<_>>());
     /// assert!(hub.drain(Duration::from_secs(5)).is_complete());
     /// assert_eq!(reader.join().unwrap(), [3]);
@@ -470,7 +470,7 @@ impl fmt::Debug for Hub {
 ///         hub.bus::<u64>().fire("doubled", 2 * u64::from(**n));
 ///     }
 /// })?;
-/// let _ = hub.bus::<u32>().publish("number", 21)?;
+/// hub.bus::<u32>().publish("number", 21)?;
 /// assert_eq!(*doubled.recv()?, 42);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -518,7 +518,7 @@ impl fmt::Debug for WeakHub {
 ///
 /// let hub = Hub::new();
 /// let log = hub.bus::<DoorOpened>().subscribe("door.*")?;
-/// let _ = hub.publish(DoorOpened { door: 1 })?;
+/// hub.publish(DoorOpened { door: 1 })?;
 /// assert_eq!(log.recv()?.door, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -527,7 +527,7 @@ pub trait Event: Clone + Send + 'static {
     const TOPIC: &'static str;
 }
 
-/// A message that asks for an answer, with one topic of its own, for [`Hub::call`].
+/// A message that asks for an answer, with one topic of its own, for [`Hub::request`].
 ///
 /// # Examples
 ///
@@ -544,13 +544,13 @@ pub trait Event: Clone + Send + 'static {
 ///
 /// let hub = Hub::new();
 /// let _doors = hub.bus_with_reply::<IsOpen, bool>().serve(IsOpen::TOPIC, |request| request.door == 1)?;
-/// assert!(hub.call(IsOpen { door: 1 })?.wait()?);
+/// assert!(hub.request(IsOpen { door: 1 })?.wait()?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Request: Clone + Send + 'static {
     /// What it is answered with.
     type Reply: Send + 'static;
-    /// Where it is sent. An invalid topic is an error of every [`Hub::call`].
+    /// Where it is sent. An invalid topic is an error of every [`Hub::request`].
     const TOPIC: &'static str;
 }
 

@@ -9,7 +9,7 @@
 //!
 //! let bus = Bus::<String>::new();
 //! let orders = bus.subscribe("orders.>")?;
-//! let _ = bus.publish("orders.de.placed", "tea".to_owned())?;
+//! bus.publish("orders.de.placed", "tea".to_owned())?;
 //! assert_eq!(orders.recv()?.as_str(), "tea");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -25,7 +25,7 @@
 //! | [`publish_timeout`](Publisher::publish_timeout) | waits so long, then hands the payload back | yes |
 //! | [`try_publish`](Publisher::try_publish) | does not wait: a counted loss | yes |
 //! | [`fire`](Publisher::fire) | does not wait: a counted loss | no: a counted loss |
-//! | [`retain`](Publisher::retain) | waits; and keeps the value for those who come later | yes |
+//! | [`publish_retained`](Publisher::publish_retained) | waits; and keeps the value for those who come later | yes |
 //!
 //! `Ok` means that the message is in mailboxes: the [`Delivery`] says in how many. That there was none is no error.
 //!
@@ -33,7 +33,7 @@
 //!
 //! A subscription is a mailbox: a bounded queue with an [`Overflow`] policy. [`Bus::subscribe`] takes the defaults of
 //! the bus, [`Bus::subscription`] opens with options of its own: more patterns, a [group](SubscriptionBuilder::group)
-//! that shares one mailbox, a [filter](SubscriptionBuilder::filter), the [last value](SubscriptionBuilder::retained) of
+//! that shares one mailbox, a [filter](SubscriptionBuilder::filter), the [last value](SubscriptionBuilder::with_retained) of
 //! each topic first. It ends in a [`Subscriber`] that you read, or in a [`Handler`] that calls your closure on its own
 //! thread.
 //!
@@ -90,7 +90,7 @@
 //!
 //! let hub = Hub::new();
 //! let orders = hub.bus::<OrderPlaced>().subscribe("orders.>")?;
-//! let _ = hub.bus::<OrderPlaced>().publish("orders.de", OrderPlaced { order: 7 })?;
+//! hub.bus::<OrderPlaced>().publish("orders.de", OrderPlaced { order: 7 })?;
 //! assert_eq!(orders.recv()?.order, 7);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -103,7 +103,7 @@
 //! | a thread | a task |
 //! | --- | --- |
 //! | [`subscriber.recv()`](Subscriber::recv), `recv_many`, iterator | `subscriber.recv_async().await`, `recv_many_async`, `Stream` |
-//! | [`publisher.publish(x)`](Publisher::publish), `retain` | `publisher.publish_async(x).await`, `retain_async` |
+//! | [`publisher.publish(x)`](Publisher::publish), `retain` | `publisher.publish_async(x).await`, `publish_retained_async` |
 //! | [`bus.request("t", x)?`](Bus::request)[`.wait()?`](PendingReply::wait) | `bus.request_async("t", x).await?.await?` |
 //! | [`bus.gather("t", x)?`](Bus::gather) | `bus.gather_async("t", x).await?`, a `Stream` |
 //! | [`bus.on("t", f)`](Bus::on), [`serve`](Bus::serve) | `bus.on_async("t", spawner, f)`, `serve_async` |
@@ -277,8 +277,8 @@ pub use crate::hub::{Event, Hub, HubBusStats, Request, WeakHub};
 pub use crate::mailbox::Overflow;
 pub use crate::message::Message;
 pub use crate::publisher::Publisher;
-pub use crate::reply::{ReplyError, Responder};
-pub use crate::request::{PendingReply, ReplyRecvError};
+pub use crate::reply::{RespondError, Responder};
+pub use crate::request::{PendingReply, ReplyError};
 pub use crate::retry::Retry;
 pub use crate::route::Delivery;
 pub use crate::stats::{BusStats, SubscriptionStats};

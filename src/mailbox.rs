@@ -47,8 +47,8 @@ static NEXT_ID: counters::AtomicU64 = counters::AtomicU64::new(1);
 ///
 /// let bus = Bus::<u32>::new();
 /// let latest = bus.subscription("price").capacity(1).overflow(Overflow::DropOldest).open()?;
-/// let _ = bus.publish("price", 1)?;
-/// let _ = bus.publish("price", 2)?;
+/// bus.publish("price", 1)?;
+/// bus.publish("price", 2)?;
 /// assert_eq!(*latest.recv()?, 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::reply::{ReplyError, Responder};
+use crate::reply::{RespondError, Responder};
 use crate::retained::Retained;
 use crate::topic::Topic;
 use crate::trace::Requesting;
@@ -106,7 +106,7 @@ impl<T: Clone, R> Envelope<T, R> {
 ///
 /// let bus = Bus::<String>::new();
 /// let orders = bus.subscribe("orders.*")?;
-/// let _ = bus.publish("orders.new", "tea".to_owned())?;
+/// bus.publish("orders.new", "tea".to_owned())?;
 ///
 /// let message = orders.recv()?;
 /// assert_eq!(message.topic(), &"orders.new");
@@ -156,7 +156,7 @@ impl<T, R> Message<T, R> {
     /// ```
     /// let bus = tramline::Bus::<String>::new();
     /// let orders = bus.subscribe("orders.new")?;
-    /// let _ = bus.publish("orders.new", "tea".to_owned())?;
+    /// bus.publish("orders.new", "tea".to_owned())?;
     /// let message = orders.recv()?;
     /// let copy: String = message.payload().clone(); // the message itself cannot be cloned
     /// assert_eq!(copy, *message);
@@ -178,7 +178,7 @@ impl<T, R> Message<T, R> {
     ///
     /// let bus = tramline::Bus::<Arc<str>>::new();
     /// let only = bus.subscribe("orders.new")?;
-    /// let _ = bus.publish("orders.new", "tea".into())?;
+    /// bus.publish("orders.new", "tea".into())?;
     /// let payload = only.recv()?.into_payload();
     /// assert_eq!(Arc::strong_count(&payload), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -194,7 +194,7 @@ impl<T, R> Message<T, R> {
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
     /// let flights = bus.subscribe("flight.*.LAX")?;
-    /// let _ = bus.publish("flight.JFK.LAX", 1)?;
+    /// bus.publish("flight.JFK.LAX", 1)?;
     /// let message = flights.recv()?;
     /// assert_eq!(message.topic().tokens().nth(1), Some("JFK")); // what the `*` stood for
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -217,7 +217,7 @@ impl<T, R> Message<T, R> {
     /// let bus = Bus::<u32>::new();
     /// let latest = bus.subscription("price").capacity(1).overflow(Overflow::DropOldest).open()?;
     /// for price in 1..=4 {
-    ///     let _ = bus.publish("price", price)?;
+    ///     bus.publish("price", price)?;
     /// }
     /// let message = latest.recv()?;
     /// assert_eq!((*message, message.lost_before()), (4, 3));
@@ -234,7 +234,7 @@ impl<T, R> Message<T, R> {
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
     /// let service = bus.subscribe("double")?;
-    /// let _ = bus.publish("double", 21)?;
+    /// bus.publish("double", 21)?;
     /// let _pending = bus.request("double", 21)?;
     /// assert!(!service.recv()?.is_request());
     /// assert!(service.recv()?.is_request());
@@ -248,9 +248,9 @@ impl<T, R> Message<T, R> {
     ///
     /// # Errors
     ///
-    /// Hands the reply back: [`NotARequest`](ReplyError::NotARequest) if the message was published, not requested;
-    /// [`AlreadyAnswered`](ReplyError::AlreadyAnswered) if another responder was first;
-    /// [`Cancelled`](ReplyError::Cancelled) if the caller has gone.
+    /// Hands the reply back: [`NotARequest`](RespondError::NotARequest) if the message was published, not requested;
+    /// [`AlreadyAnswered`](RespondError::AlreadyAnswered) if another responder was first;
+    /// [`Cancelled`](RespondError::Cancelled) if the caller has gone.
     ///
     /// # Examples
     ///
@@ -266,10 +266,10 @@ impl<T, R> Message<T, R> {
     /// assert_eq!(pending.wait()?, 42);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn reply(&self, reply: R) -> Result<(), ReplyError<R>> {
+    pub fn reply(&self, reply: R) -> Result<(), RespondError<R>> {
         match self.request() {
             Some(responder) => responder.reply(reply),
-            None => Err(ReplyError::NotARequest(reply)),
+            None => Err(RespondError::NotARequest(reply)),
         }
     }
 

@@ -59,7 +59,7 @@ impl<T, R> Bus<T, R> {
     /// let snapshotter = recorder.snapshotter();
     /// let bus = Bus::<u32>::builder().name("orders").build();
     /// let _orders = bus.subscribe("orders.*")?;
-    /// let _ = bus.publish("orders.new", 1)?;
+    /// bus.publish("orders.new", 1)?;
     /// metrics::with_local_recorder(&recorder, || bus.record_metrics());
     ///
     /// let recorded = snapshotter.snapshot().into_vec();

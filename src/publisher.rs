@@ -100,7 +100,7 @@ where
     /// let bus = tramline::Bus::<u32>::new();
     /// let slow = bus.subscription("work").capacity(1).open()?;
     /// let work = bus.publisher("work")?;
-    /// let _ = work.publish(1)?;
+    /// work.publish(1)?;
     /// let error = work.publish_timeout(2, Duration::from_millis(1)).unwrap_err();
     /// assert!(error.is_timeout());
     /// assert_eq!(error.into_inner(), 2);
@@ -186,7 +186,7 @@ where
 
     /// Publishes as [`publish`](Self::publish) does, and keeps a clone of the payload as the last value of the topic.
     ///
-    /// Subscriptions made with [`retained`](crate::SubscriptionBuilder::retained) get the kept value first. Each either
+    /// Subscriptions made with [`retained`](crate::SubscriptionBuilder::with_retained) get the kept value first. Each either
     /// gets the kept value or the live message: never both, never neither.
     ///
     /// # Errors
@@ -200,14 +200,14 @@ where
     /// let price = bus.publisher("price.tea")?;
     /// let early = bus.subscribe("price.tea")?;
     /// for value in [7, 8] {
-    ///     let _ = price.retain(value)?;
+    ///     price.publish_retained(value)?;
     /// }
-    /// let late = bus.subscription("price.tea").retained().open()?;
+    /// let late = bus.subscription("price.tea").with_retained().open()?;
     /// assert_eq!((early.len(), late.len()), (2, 1)); // both prices live, the last one kept
     /// assert_eq!(*late.recv()?, 8);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn retain(&self, payload: T) -> Result<Delivery, PublishError<T>> {
+    pub fn publish_retained(&self, payload: T) -> Result<Delivery, PublishError<T>> {
         if !self.core.lifecycle.accepts() {
             return Err(PublishError::Closed(payload));
         }

@@ -280,10 +280,10 @@ impl<R> ReplySlot<R> {
         }
     }
 
-    fn reply(&self, reply: R) -> Result<(), ReplyError<R>> {
+    fn reply(&self, reply: R) -> Result<(), RespondError<R>> {
         match self.answer(Answer::Reply(reply)) {
-            Err(Refused::AlreadyAnswered(Answer::Reply(reply))) => Err(ReplyError::AlreadyAnswered(reply)),
-            Err(Refused::Cancelled(Answer::Reply(reply))) => Err(ReplyError::Cancelled(reply)),
+            Err(Refused::AlreadyAnswered(Answer::Reply(reply))) => Err(RespondError::AlreadyAnswered(reply)),
+            Err(Refused::Cancelled(Answer::Reply(reply))) => Err(RespondError::Cancelled(reply)),
             Ok(()) | Err(_) => Ok(()),
         }
     }
@@ -407,7 +407,7 @@ impl<R> ReplySource<R> for NoReply {
 ///
 /// Made by [`Message::responder`](crate::Message::responder). The caller hears `Unanswered` when the message and every
 /// responder of it are dropped without an answer. After the bus is closed nobody waits any more: replies come back as
-/// [`ReplyError::Cancelled`], or are taken by nobody.
+/// [`RespondError::Cancelled`], or are taken by nobody.
 ///
 /// # Examples
 ///
@@ -454,8 +454,8 @@ impl<R> Responder<R> {
     ///
     /// # Errors
     ///
-    /// Hands the reply back: [`AlreadyAnswered`](ReplyError::AlreadyAnswered) if another responder was first,
-    /// [`Cancelled`](ReplyError::Cancelled) if the caller has gone.
+    /// Hands the reply back: [`AlreadyAnswered`](RespondError::AlreadyAnswered) if another responder was first,
+    /// [`Cancelled`](RespondError::Cancelled) if the caller has gone.
     ///
     /// # Examples
     ///
@@ -470,7 +470,7 @@ impl<R> Responder<R> {
     /// assert_eq!(error.into_inner(), 42);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn reply(&self, reply: R) -> Result<(), ReplyError<R>> {
+    pub fn reply(&self, reply: R) -> Result<(), RespondError<R>> {
         self.slot.reply(reply)
     }
 
@@ -479,13 +479,13 @@ impl<R> Responder<R> {
     /// # Examples
     ///
     /// ```
-    /// use tramline::{Bus, ReplyRecvError};
+    /// use tramline::{Bus, ReplyError};
     ///
     /// let bus = Bus::<u32>::new();
     /// let service = bus.subscribe("double")?;
     /// let pending = bus.request("double", 21)?;
     /// service.recv()?.responder().expect("it is a request").fail("out of numbers");
-    /// assert!(matches!(pending.wait(), Err(ReplyRecvError::Failed(why)) if why == "out of numbers"));
+    /// assert!(matches!(pending.wait(), Err(ReplyError::Failed(why)) if why == "out of numbers"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn fail(&self, why: impl Into<String>) {
@@ -534,21 +534,21 @@ impl<R> fmt::Debug for Responder<R> {
 /// # Examples
 ///
 /// ```
-/// use tramline::{Bus, ReplyError};
+/// use tramline::{Bus, RespondError};
 ///
 /// let bus = Bus::<u32, String>::builder().build();
 /// let (fast, slow) = (bus.subscribe("double")?, bus.subscribe("double")?);
 /// let _pending = bus.request("double", 21)?;
 /// fast.recv()?.reply("42".to_owned())?;
 /// match slow.recv()?.reply("forty-two".to_owned()) {
-///     Err(ReplyError::AlreadyAnswered(reply)) => assert_eq!(reply, "forty-two"),
+///     Err(RespondError::AlreadyAnswered(reply)) => assert_eq!(reply, "forty-two"),
 ///     other => panic!("{other:?}"),
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum ReplyError<R> {
+pub enum RespondError<R> {
     /// The message was published, not requested: nobody waits for a reply.
     #[error("the message is not a request")]
     NotARequest(R),
@@ -560,7 +560,7 @@ pub enum ReplyError<R> {
     Cancelled(R),
 }
 
-impl<R> ReplyError<R> {
+impl<R> RespondError<R> {
     /// The reply that was not taken.
     ///
     /// # Examples
@@ -568,7 +568,7 @@ impl<R> ReplyError<R> {
     /// ```
     /// let bus = tramline::Bus::<String>::new();
     /// let orders = bus.subscribe("orders.new")?;
-    /// let _ = bus.publish("orders.new", "tea".to_owned())?;
+    /// bus.publish("orders.new", "tea".to_owned())?;
     /// let error = orders.recv()?.reply("thanks".to_owned()).unwrap_err();
     /// assert_eq!(error.into_inner(), "thanks");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -586,7 +586,7 @@ impl<R> ReplyError<R> {
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
     /// let service = bus.subscribe("double")?;
-    /// let _ = bus.publish("double", 21)?;
+    /// bus.publish("double", 21)?;
     /// assert!(service.recv()?.reply(42).unwrap_err().is_not_a_request());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -627,7 +627,7 @@ impl<R> ReplyError<R> {
     }
 }
 
-impl<R> fmt::Debug for ReplyError<R> {
+impl<R> fmt::Debug for RespondError<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotARequest(_) => "NotARequest(..)",

@@ -51,7 +51,7 @@ impl<R> ReplySource<R> for OneReply {
 ///
 /// Dropping it cancels the request: responders can see it
 /// ([`Responder::is_cancelled`](crate::Responder::is_cancelled)), and a reply that comes later is handed back to them
-/// as [`ReplyError::Cancelled`](crate::ReplyError::Cancelled).
+/// as [`RespondError::Cancelled`](crate::RespondError::Cancelled).
 ///
 /// # Examples
 ///
@@ -86,8 +86,8 @@ impl<R> PendingReply<R> {
     ///
     /// # Errors
     ///
-    /// [`Failed`](ReplyRecvError::Failed), [`Unanswered`](ReplyRecvError::Unanswered) or
-    /// [`Closed`](ReplyRecvError::Closed); never `Timeout`.
+    /// [`Failed`](ReplyError::Failed), [`Unanswered`](ReplyError::Unanswered) or
+    /// [`Closed`](ReplyError::Closed); never `Timeout`.
     ///
     /// # Examples
     ///
@@ -99,7 +99,7 @@ impl<R> PendingReply<R> {
     /// assert!(pending.wait().unwrap_err().is_unanswered());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn wait(self) -> Result<R, ReplyRecvError<R>> {
+    pub fn wait(self) -> Result<R, ReplyError<R>> {
         self.wait_until(None)
     }
 
@@ -107,26 +107,26 @@ impl<R> PendingReply<R> {
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait), and [`Timeout`](ReplyRecvError::Timeout) with the pending reply, which can be waited on
+    /// As [`wait`](Self::wait), and [`Timeout`](ReplyError::Timeout) with the pending reply, which can be waited on
     /// again.
     ///
     /// # Examples
     ///
     /// ```
     /// use std::time::Duration;
-    /// use tramline::{Bus, ReplyRecvError};
+    /// use tramline::{Bus, ReplyError};
     ///
     /// let bus = Bus::<u32>::new();
     /// let service = bus.subscribe("slow")?;
     /// let pending = match bus.request("slow", 1)?.wait_timeout(Duration::from_millis(1)) {
-    ///     Err(ReplyRecvError::Timeout(pending)) => pending,
+    ///     Err(ReplyError::Timeout(pending)) => pending,
     ///     other => panic!("{other:?}"),
     /// };
     /// service.recv()?.reply(2)?;
     /// assert_eq!(pending.wait()?, 2);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn wait_timeout(self, timeout: Duration) -> Result<R, ReplyRecvError<R>> {
+    pub fn wait_timeout(self, timeout: Duration) -> Result<R, ReplyError<R>> {
         // A time beyond the end of the clock is no limit.
         let deadline = Instant::now().checked_add(timeout);
         self.wait_until(deadline)
@@ -152,12 +152,12 @@ impl<R> PendingReply<R> {
     /// assert_eq!(square.wait_deadline(deadline)?, 16);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn wait_deadline(self, deadline: Instant) -> Result<R, ReplyRecvError<R>> {
+    pub fn wait_deadline(self, deadline: Instant) -> Result<R, ReplyError<R>> {
         self.wait_until(Some(deadline))
     }
 
     /// Takes the answer if it is there: `None` while it is on its way, and after it was taken. A wait after that finds
-    /// [`Unanswered`](ReplyRecvError::Unanswered).
+    /// [`Unanswered`](ReplyError::Unanswered).
     ///
     /// # Errors
     ///
@@ -177,7 +177,7 @@ impl<R> PendingReply<R> {
     /// assert_eq!(pending.try_take().unwrap()?, 8);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn try_take(&self) -> Option<Result<R, ReplyRecvError<R>>> {
+    pub fn try_take(&self) -> Option<Result<R, ReplyError<R>>> {
         if self.done.load(Ordering::Relaxed) {
             return None;
         }
@@ -217,7 +217,7 @@ impl<R> PendingReply<R> {
     /// ```
     pub fn on_reply<F>(self, callback: F)
     where
-        F: FnOnce(Result<R, ReplyRecvError<R>>) + Send + 'static,
+        F: FnOnce(Result<R, ReplyError<R>>) + Send + 'static,
         R: Send + 'static,
     {
         self.done.store(true, Ordering::Relaxed);
@@ -236,7 +236,7 @@ impl<R> PendingReply<R> {
         if self.slot.has_ended() || self.slot.lifecycle().phase() == Phase::Closed { self.slot.take() } else { None }
     }
 
-    fn wait_until(self, deadline: Option<Instant>) -> Result<R, ReplyRecvError<R>> {
+    fn wait_until(self, deadline: Option<Instant>) -> Result<R, ReplyError<R>> {
         let backoff = Backoff::new();
         let mut answer = None;
         loop {
@@ -245,7 +245,7 @@ impl<R> PendingReply<R> {
                 return into_result(answer);
             }
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                return Err(ReplyRecvError::Timeout(self));
+                return Err(ReplyError::Timeout(self));
             }
             if backoff.is_completed() {
                 answer = self.sleep(deadline);
@@ -270,7 +270,7 @@ impl<R> PendingReply<R> {
 #[cfg(feature = "async")]
 impl<R: Send + 'static> PendingReply<R> {
     /// The result; otherwise the task is woken when there is one.
-    pub(crate) fn poll_answer(&mut self, waker: &Waker) -> Poll<Result<R, ReplyRecvError<R>>> {
+    pub(crate) fn poll_answer(&mut self, waker: &Waker) -> Poll<Result<R, ReplyError<R>>> {
         let mut answer = self.look();
         if answer.is_none() {
             if self.remembered.is_none() {
@@ -304,12 +304,12 @@ impl<R> fmt::Debug for PendingReply<R> {
     }
 }
 
-fn into_result<R>(answer: Answer<R>) -> Result<R, ReplyRecvError<R>> {
+fn into_result<R>(answer: Answer<R>) -> Result<R, ReplyError<R>> {
     match answer {
         Answer::Reply(reply) => Ok(reply),
-        Answer::Failed(text) => Err(ReplyRecvError::Failed(text)),
-        Answer::Gone | Answer::Taken => Err(ReplyRecvError::Unanswered),
-        Answer::Closed => Err(ReplyRecvError::Closed),
+        Answer::Failed(text) => Err(ReplyError::Failed(text)),
+        Answer::Gone | Answer::Taken => Err(ReplyError::Unanswered),
+        Answer::Closed => Err(ReplyError::Closed),
     }
 }
 
@@ -318,7 +318,7 @@ fn into_result<R>(answer: Answer<R>) -> Result<R, ReplyRecvError<R>> {
 /// # Examples
 ///
 /// ```
-/// use tramline::{Bus, ReplyRecvError};
+/// use tramline::{Bus, ReplyError};
 ///
 /// let bus = Bus::<u32>::new();
 /// let _server = bus.serve("halve", |n| {
@@ -327,14 +327,14 @@ fn into_result<R>(answer: Answer<R>) -> Result<R, ReplyRecvError<R>> {
 /// })?;
 /// assert_eq!(bus.request("halve", 4)?.wait()?, 2);
 /// match bus.request("halve", 3)?.wait() {
-///     Err(ReplyRecvError::Failed(why)) => assert_eq!(why, "its handler panicked: odd"),
+///     Err(ReplyError::Failed(why)) => assert_eq!(why, "its handler panicked: odd"),
 ///     other => panic!("{other:?}"),
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Error)]
 #[non_exhaustive]
-pub enum ReplyRecvError<R> {
+pub enum ReplyError<R> {
     /// The time was over; the pending reply can be waited on again.
     #[error("no reply came in time")]
     Timeout(PendingReply<R>),
@@ -349,7 +349,7 @@ pub enum ReplyRecvError<R> {
     Closed,
 }
 
-impl<R> ReplyRecvError<R> {
+impl<R> ReplyError<R> {
     /// The pending reply of a timeout, to be waited on again; `None` otherwise.
     ///
     /// # Examples
@@ -433,7 +433,7 @@ impl<R> ReplyRecvError<R> {
     }
 }
 
-impl<R> fmt::Debug for ReplyRecvError<R> {
+impl<R> fmt::Debug for ReplyError<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Timeout(_) => f.write_str("Timeout(..)"),

@@ -56,7 +56,7 @@ impl Retry {
     ///     tries += 1;
     ///     if tries < 3 { Err("not yet") } else { Ok(()) }
     /// })?;
-    /// let _ = bus.publish("work", 1)?;
+    /// bus.publish("work", 1)?;
     /// assert!(handler.stop(Duration::from_secs(5)).is_complete());
     /// assert_eq!(bus.stats().handler_failures, 0); // the third attempt was good
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -78,7 +78,7 @@ impl Retry {
     /// let started = Instant::now();
     /// let slower = bus.subscription("work").retry(Retry::exponential(3, Duration::from_millis(1)));
     /// let _handler = slower.handle(|_| Err::<(), _>("never"))?;
-    /// let _ = bus.publish("work", 1)?;
+    /// bus.publish("work", 1)?;
     /// assert_eq!(dead_letters.recv()?.attempts(), 4);
     /// assert!(started.elapsed() >= Duration::from_millis(1 + 2 + 4));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -100,7 +100,7 @@ impl Retry {
     /// let an_hour = Duration::from_secs(3600);
     /// let capped = bus.subscription("work").retry(Retry::exponential(3, an_hour).max(Duration::from_millis(1)));
     /// let _handler = capped.handle(|_| Err::<(), _>("never"))?;
-    /// let _ = bus.publish("work", 1)?;
+    /// bus.publish("work", 1)?;
     /// assert_eq!(dead_letters.recv_timeout(Duration::from_secs(5))?.attempts(), 4);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -33,7 +33,6 @@ pub(crate) use unfinished::{Unfinished, deliver_at_once};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "a delivery tells how many mailboxes took the message and how many dropped it"]
 pub struct Delivery {
     delivered: usize,
     dropped: usize,
@@ -79,7 +78,7 @@ impl Delivery {
     ///
     /// let bus = Bus::<u32>::new();
     /// let latest = bus.subscription("price").capacity(1).overflow(Overflow::DropOldest).open()?;
-    /// let _ = bus.publish("price", 1)?;
+    /// bus.publish("price", 1)?;
     /// let delivery = bus.publish("price", 2)?;
     /// assert_eq!((delivery.delivered(), delivery.dropped()), (1, 1)); // 2 is in, 1 had to go
     /// assert_eq!(*latest.recv()?, 2);

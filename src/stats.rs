@@ -16,8 +16,8 @@ mod table;
 /// ```
 /// let bus = tramline::Bus::<u32>::new();
 /// let _orders = bus.subscribe("orders.*")?;
-/// let _ = bus.publish("orders.new", 1)?;
-/// let _ = bus.publish("nobody.listens", 2)?;
+/// bus.publish("orders.new", 1)?;
+/// bus.publish("nobody.listens", 2)?;
 ///
 /// let stats = bus.stats();
 /// assert_eq!(stats.unheard, 1);
@@ -65,7 +65,7 @@ pub struct BusStats {
 /// let bus = Bus::<u32>::new();
 /// let price = bus.subscription("price.*").name("ticker").capacity(2).overflow(Overflow::DropOldest).open()?;
 /// for value in 1..=5 {
-///     let _ = bus.publish("price.tea", value)?;
+///     bus.publish("price.tea", value)?;
 /// }
 /// let _ = price.recv()?;
 ///

@@ -35,7 +35,7 @@ use crate::waiters::Place;
 /// ```
 /// let bus = tramline::Bus::<u32>::new();
 /// let orders = bus.subscribe("orders.>")?;
-/// let _ = bus.publish("orders.eu.new", 7)?;
+/// bus.publish("orders.eu.new", 7)?;
 /// let message = orders.recv()?;
 /// assert_eq!((message.topic().as_str(), *message), ("orders.eu.new", 7));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -113,7 +113,7 @@ where
     /// let bus = tramline::Bus::<u32>::new();
     /// let orders = bus.subscribe("orders.new")?;
     /// assert!(orders.recv_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
-    /// let _ = bus.publish("orders.new", 7)?;
+    /// bus.publish("orders.new", 7)?;
     /// assert_eq!(*orders.recv_timeout(Duration::ZERO)?, 7); // what is there is taken
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -138,7 +138,7 @@ where
     ///
     /// let bus = tramline::Bus::<u32>::new();
     /// let orders = bus.subscribe("orders.new")?;
-    /// let _ = bus.publish("orders.new", 7)?;
+    /// bus.publish("orders.new", 7)?;
     /// let deadline = Instant::now() + Duration::from_millis(1); // for all that come
     /// let mut seen = Vec::new();
     /// while let Ok(order) = orders.recv_deadline(deadline) {
@@ -166,7 +166,7 @@ where
     /// let bus = tramline::Bus::<u32>::new();
     /// let orders = bus.subscribe("orders.new")?;
     /// for order in 0..5 {
-    ///     let _ = bus.publish("orders.new", order)?;
+    ///     bus.publish("orders.new", order)?;
     /// }
     /// let mut batch = Vec::new();
     /// assert_eq!(orders.recv_many(&mut batch, 3)?, 3);
@@ -197,8 +197,8 @@ where
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
     /// let orders = bus.subscribe("orders.new")?;
-    /// let _ = bus.publish("orders.new", 1)?;
-    /// let _ = bus.publish("orders.new", 2)?;
+    /// bus.publish("orders.new", 1)?;
+    /// bus.publish("orders.new", 2)?;
     /// bus.close();
     /// assert_eq!(orders.iter().map(|order| *order).sum::<u32>(), 3);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -233,7 +233,7 @@ where
     ///
     /// let bus = tramline::Bus::<u32>::new();
     /// let (orders, returns) = (bus.subscribe("orders.new")?, bus.subscribe("orders.returned")?);
-    /// let _ = bus.publish("orders.returned", 7)?;
+    /// bus.publish("orders.returned", 7)?;
     ///
     /// let mut select = Select::new();
     /// let new = orders.register(&mut select);
@@ -330,7 +330,7 @@ impl<T, R> Subscriber<T, R> {
     ///
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
-    /// let _ = bus.publish("orders.new", 1)?;
+    /// bus.publish("orders.new", 1)?;
     /// let orders = bus.subscribe("orders.new")?;
     /// assert!(orders.is_empty()); // the message came before it
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -404,7 +404,7 @@ impl<T, R> Subscriber<T, R> {
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
     /// let orders = bus.subscribe("orders.new")?;
-    /// let _ = bus.publish("orders.new", 1)?;
+    /// bus.publish("orders.new", 1)?;
     /// assert_eq!(orders.unsubscribe(), 1);
     /// assert!(bus.publish("orders.new", 2)?.is_unheard());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -479,7 +479,7 @@ impl<T: Clone + Send + 'static, R: Send + 'static> Iterator for Iter<'_, T, R> {
 /// let orders = bus.subscribe("orders.new")?;
 /// let mut waiting = orders.try_iter();
 /// assert!(waiting.next().is_none());
-/// let _ = bus.publish("orders.new", 7)?;
+/// bus.publish("orders.new", 7)?;
 /// assert!(waiting.next().is_some_and(|order| *order == 7));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -72,8 +72,8 @@ pub struct ManyWorkers;
 ///     .overflow(Overflow::DropOldest)
 ///     .filter(|amount| *amount > 100)
 ///     .open()?;
-/// let _ = bus.publish("orders.new", 50)?;
-/// let _ = bus.publish("returns.new", 500)?;
+/// bus.publish("orders.new", 50)?;
+/// bus.publish("returns.new", 500)?;
 /// assert_eq!(*large.recv()?, 500);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -189,7 +189,7 @@ where
     ///         seen += 1;
     ///         if mail.is_empty() { Err("an empty mail") } else { Ok(()) }
     ///     })?;
-    /// let _ = bus.publish("mail.new", "hello".to_owned())?;
+    /// bus.publish("mail.new", "hello".to_owned())?;
     /// assert!(handler.stop(Duration::from_secs(5)).is_complete());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -243,7 +243,7 @@ where
     ///     total.fetch_add(**n, Ordering::Relaxed);
     /// })?;
     /// for n in 1..=10 {
-    ///     let _ = bus.publish("add", n)?;
+    ///     bus.publish("add", n)?;
     /// }
     /// assert!(handler.stop(Duration::from_secs(5)).is_complete());
     /// assert_eq!(sum.load(Ordering::Relaxed), 55);
@@ -355,8 +355,8 @@ where
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
     /// let orders = bus.subscription("orders.*").also("*.new").open()?;
-    /// let _ = bus.publish("orders.new", 1)?; // matches both
-    /// let _ = bus.publish("returns.new", 2)?;
+    /// bus.publish("orders.new", 1)?; // matches both
+    /// bus.publish("returns.new", 2)?;
     /// assert_eq!(orders.try_iter().map(|order| *order).collect::<Vec<_>>(), [1, 2]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -397,7 +397,7 @@ where
     ///
     /// let bus = Bus::<u32>::new();
     /// let strict = bus.subscription("tick").capacity(1).overflow(Overflow::Disconnect).open()?;
-    /// let _ = bus.publish("tick", 1)?;
+    /// bus.publish("tick", 1)?;
     /// assert_eq!(bus.publish("tick", 2)?.dropped(), 1); // does not wait: the subscription has ended
     /// assert_eq!(*strict.recv()?, 1);
     /// assert!(strict.recv().unwrap_err().is_overflowed());
@@ -421,7 +421,7 @@ where
     /// let bus = tramline::Bus::<u32>::new();
     /// let one = bus.subscription("jobs").group("workers").open()?;
     /// let two = bus.subscription("jobs").group("workers").open()?;
-    /// let _ = bus.publish("jobs", 1)?;
+    /// bus.publish("jobs", 1)?;
     /// assert_eq!(*one.recv()?, 1);
     /// assert!(two.try_recv().is_err());
     ///
@@ -444,7 +444,7 @@ where
     /// let bus = tramline::Bus::<u32>::new();
     /// let large = bus.subscription("orders").capacity(1).filter(|amount| *amount > 100).open()?;
     /// for amount in [5, 500, 50] {
-    ///     let _ = bus.publish("orders", amount)?; // waits for nobody: one message takes room
+    ///     bus.publish("orders", amount)?; // waits for nobody: one message takes room
     /// }
     /// assert_eq!((*large.recv()?, large.dropped()), (500, 0));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -458,7 +458,7 @@ where
         self
     }
 
-    /// Begins with the last [retained](crate::Bus::retain) value of every matching topic, in the order in which they
+    /// Begins with the last [retained](crate::Bus::publish_retained) value of every matching topic, in the order in which they
     /// were kept, then goes on with live messages: no gap, and no value twice. They have room beyond the capacity. A
     /// [filter](Self::filter) sees them when the subscriber takes them out, on its thread. In a group they come once,
     /// when the group begins.
@@ -467,12 +467,12 @@ where
     ///
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
-    /// let _ = bus.retain("price.tea", 7)?;
-    /// let prices = bus.subscription("price.*").retained().open()?;
+    /// bus.publish_retained("price.tea", 7)?;
+    /// let prices = bus.subscription("price.*").with_retained().open()?;
     /// assert_eq!(*prices.recv()?, 7);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn retained(mut self) -> Self {
+    pub fn with_retained(mut self) -> Self {
         self.retained = true;
         self
     }

@@ -29,7 +29,7 @@
 //!             let Shop::Placed { item } = **order else { return Ok(()) };
 //!             let bus = weak.upgrade().ok_or("the program ends")?;
 //!             let cents = bus.request(format!("price.{item}"), Shop::PriceOf(item))?.wait()?;
-//!             let _ = bus.publish("order.priced", Shop::Priced { item, cents })?;
+//!             bus.publish("order.priced", Shop::Priced { item, cents })?;
 //!             Ok(())
 //!         })
 //!     }
@@ -51,7 +51,7 @@
 //!     kit.reply_to("price.*")?.with(350);
 //!     let _billing = billing::start(&bus)?;
 //!
-//!     let _ = bus.publish("order.de.placed", Shop::Placed { item: "tea" })?;
+//!     bus.publish("order.de.placed", Shop::Placed { item: "tea" })?;
 //!
 //!     let recorded = recorder.wait_for(3, SOON);
 //!     let topics: Vec<_> = recorded.iter().map(|recorded| recorded.topic.as_str()).collect();
@@ -69,7 +69,7 @@
 //!     kit.reply_to("price.*")?.then_fail("out of stock");
 //!     let _billing = billing::start(&bus)?;
 //!
-//!     let _ = bus.publish("order.de.placed", Shop::Placed { item: "tea" })?;
+//!     bus.publish("order.de.placed", Shop::Placed { item: "tea" })?;
 //!
 //!     let letters = recorder.wait_for_dead_letters(1, SOON);
 //!     let reason = DeadLetterReason::Failed("the request failed: out of stock".to_owned());
@@ -148,7 +148,7 @@ use recorder::Tapes;
 /// kit.reply_to("double")?.by(|n| 2 * n);
 ///
 /// let doubled = bus.request("double", 4)?.wait()?;
-/// let _ = bus.publish("sum", 4 + doubled)?;
+/// bus.publish("sum", 4 + doubled)?;
 /// recorder.wait_for(1, Duration::from_secs(5));
 /// recorder.assert_published("sum", &12);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -280,7 +280,7 @@ where
     /// let recorder = kit.record("orders.*")?;
     /// kit.panic_on("orders.*", 2)?;
     /// for order in 1..=3 {
-    ///     let _ = bus.publish("orders.new", order)?;
+    ///     bus.publish("orders.new", order)?;
     /// }
     /// let letters = recorder.wait_for_dead_letters(1, Duration::from_secs(5));
     /// assert!(letters[0].to_string().contains("2: its handler panicked: a fault of the test kit"));
@@ -373,7 +373,7 @@ where
     ///     total.fetch_add(**n, Ordering::Relaxed);
     /// })?;
     /// for n in 1..=10 {
-    ///     let _ = bus.publish("number", n)?;
+    ///     bus.publish("number", n)?;
     /// }
     /// TestKit::new(&bus).wait_until_idle(Duration::from_secs(5));
     /// assert_eq!(sum.load(Ordering::Relaxed), 55);
@@ -416,7 +416,7 @@ impl<T, R> fmt::Debug for TestKit<T, R> {
 /// let recorder = lengths.record("length")?;
 /// let bus = hub.bus::<usize>();
 /// let _measuring = hub.bus::<String>().on("text", move |text| bus.fire("length", text.len()))?;
-/// let _ = hub.bus::<String>().publish("text", "tea".to_owned())?;
+/// hub.bus::<String>().publish("text", "tea".to_owned())?;
 /// wait_until_hub_idle(&hub, Duration::from_secs(5));
 /// recorder.assert_published("length", &3);
 /// # Ok::<(), Box<dyn std::error::Error>>(())

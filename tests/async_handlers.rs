@@ -214,7 +214,7 @@ fn h04_a_stop_past_its_deadline_reports_what_was_left() {
         (0..3).for_each(|n| bus.fire("n", n));
         let ((), _begun) = next(begun).await;
         let report = spawn_blocking(move || handler.stop(Duration::ZERO)).await.expect("no panic");
-        assert_eq!((report.left(), report.busy()), (2, 1));
+        assert_eq!((report.remaining(), report.running()), (2, 1));
         gate.add_permits(1);
     });
 }
@@ -264,12 +264,12 @@ fn h06_a_handler_may_stop_itself_publish_subscribe_and_close() {
                     gate.acquire().await.expect("open").forget();
                     let bus = bus.expect("alive");
                     let other = bus.subscribe("other").expect("open");
-                    let _ = bus.publish_async("other", 1).await.expect("open");
+                    bus.publish_async("other", 1).await.expect("open");
                     assert_eq!(*other.recv_async().await.expect("open"), 1);
                     let handler: tramline::Handler = place.lock().expect("no panic").take().expect("it is there");
                     let report = handler.stop(LONG);
                     bus.close();
-                    tell((report.left(), report.busy()));
+                    tell((report.remaining(), report.running()));
                 }
             })
             .expect("valid");
@@ -296,14 +296,14 @@ fn o09_a_handler_that_publishes_to_its_own_full_mailbox_is_refused() {
                     let (n, bus, tell) = (**n, weak.upgrade(), tell.clone());
                     async move {
                         let (Some(bus), 1) = (bus, n) else { return };
-                        let _ = bus.try_publish("n", 2).expect("open");
+                        bus.try_publish("n", 2).expect("open");
                         let delivery = if asynchronous { bus.publish_async("n", 3).await } else { bus.publish("n", 3) };
                         let delivery = delivery.expect("open");
                         tell((delivery.delivered(), delivery.dropped()));
                     }
                 })
                 .expect("valid");
-            let _ = bus.publish_async("n", 1).await.expect("open");
+            bus.publish_async("n", 1).await.expect("open");
             let (refused, _told) = next(told).await;
             assert_eq!(refused, (0, 1), "asynchronous: {asynchronous}");
             let letter = dead_letters.try_recv().expect("a letter");
@@ -337,7 +337,7 @@ fn o09_workers_that_all_publish_to_their_own_full_mailbox_are_not_stuck() {
             })
             .expect("valid");
         for _ in 0..WORKERS {
-            let _ = bus.publish_async("n", 0).await.expect("open");
+            bus.publish_async("n", 0).await.expect("open");
         }
         // It comes to an end: nobody waits for ever, and what was not handled was refused and counted.
         let report = spawn_blocking(move || (bus.drain(LONG), bus)).await.expect("no panic");
@@ -367,7 +367,7 @@ fn o09_a_worker_that_waits_is_refused_when_the_last_other_one_is_gone() {
                         match (n, bus) {
                             (1, _) => std::future::pending().await,
                             (2, Some(bus)) => {
-                                let _ = bus.publish_async("n", 3).await.expect("open");
+                                bus.publish_async("n", 3).await.expect("open");
                                 tell(bus.publish_async("n", 4).await.expect("open").dropped());
                             }
                             _ => {}
@@ -468,11 +468,11 @@ fn a_runtime_that_ends_ends_its_handlers() {
         let runtime = one_thread();
         let _handler = runtime.block_on(async {
             let handler = bus.on_async("n", on_tokio, |_| std::future::pending::<()>()).expect("valid");
-            let _ = bus.publish_async("n", 1).await.expect("open");
+            bus.publish_async("n", 1).await.expect("open");
             yield_now().await;
             handler
         });
-        let _ = bus.publish("n", 2).expect("there is room: the first is in hand");
+        bus.publish("n", 2).expect("there is room: the first is in hand");
         let blocked = std::thread::spawn({
             let bus = bus.clone();
             move || bus.publish("n", 3).expect("open").delivered()
@@ -532,7 +532,7 @@ fn a_drain_finishes_what_tasks_do_for_one_another() {
                 let (n, bus) = (**n, weak.upgrade());
                 async move {
                     yield_now().await;
-                    let _ = bus.expect("alive").publish_async("second", n).await.expect("from a handler");
+                    bus.expect("alive").publish_async("second", n).await.expect("from a handler");
                 }
             })
             .expect("valid");
@@ -546,7 +546,7 @@ fn a_drain_finishes_what_tasks_do_for_one_another() {
             })
             .expect("valid");
         for n in 0..100 {
-            let _ = bus.publish_async("first", n).await.expect("open");
+            bus.publish_async("first", n).await.expect("open");
         }
         let report = spawn_blocking(move || bus.drain(LONG)).await.expect("no panic");
         assert!(report.is_complete(), "{report:?}");

@@ -99,7 +99,7 @@ fn waiting_for_room_leaves_nothing_behind() {
                 let bus = Bus::<u32>::builder().capacity(1).build();
                 let subscriber = bus.subscribe("work").unwrap();
                 let publisher = bus.publisher("work").unwrap();
-                let _ = publisher.publish(0).unwrap();
+                publisher.publish(0).unwrap();
                 (publisher, subscriber)
             },
             |(publisher, subscriber), waker, n| {
@@ -160,7 +160,7 @@ fn what_is_kept_of_forgotten_futures_goes_with_the_next_message() {
             assert!(receiving.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         }
         assert_eq!(Arc::strong_count(&nobody), 102);
-        let _ = bus.publish("work", 1).unwrap();
+        bus.publish("work", 1).unwrap();
         assert_eq!(Arc::strong_count(&nobody), 2);
     });
 }

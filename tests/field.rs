@@ -140,10 +140,10 @@ impl Meddling {
         let member = bus.subscription("meddle").group("members").open().unwrap();
         let letters = bus.dead_letters();
         bus.fire("meddle", quiet());
-        let _ = bus.retain("side.kept", quiet());
+        let _ = bus.publish_retained("side.kept", quiet());
         drop(bus.retained("side.kept"));
-        drop(bus.subscription("side.kept").retained().open());
-        drop(bus.forget("side.kept"));
+        drop(bus.subscription("side.kept").with_retained().open());
+        drop(bus.clear_retained("side.kept"));
         drop(bus.request("side.ask", quiet()).unwrap());
         drop(bus.publisher("meddle"));
         let _ = bus.stats();
@@ -220,12 +220,12 @@ fn run_user_code(place: Place) -> usize {
     }
     let _ = bus.publish("unheard", payload());
     // Replaced, cloned for a subscriber, and forgotten.
-    let _ = bus.retain("kept.one", payload());
-    let _ = bus.retain("kept.one", payload());
-    let _ = bus.retain("kept.other", payload());
-    let late = bus.subscription("kept.>").retained().open().unwrap();
+    let _ = bus.publish_retained("kept.one", payload());
+    let _ = bus.publish_retained("kept.one", payload());
+    let _ = bus.publish_retained("kept.other", payload());
+    let late = bus.subscription("kept.>").with_retained().open().unwrap();
     drop(late.recv().unwrap());
-    drop(bus.forget("kept.one"));
+    drop(bus.clear_retained("kept.one"));
     // Answered, and dropped unanswered.
     let service = bus.subscribe("ask").unwrap();
     for answered in [true, false] {
@@ -308,7 +308,7 @@ fn lag_treated_as_the_end() {
                 let mut taken = Vec::new();
                 for burst in 0..3 {
                     for n in 0..100 {
-                        let _ = bus.publish("news", 100 * burst + n).unwrap();
+                        bus.publish("news", 100 * burst + n).unwrap();
                     }
                     // A reader that lags by 98 messages goes on.
                     while !reader.is_empty() {
@@ -371,7 +371,7 @@ fn lost_wake_ups() {
             for n in 1..=ROUNDS {
                 round.wait();
                 (0..n % 7).for_each(|_| thread::yield_now());
-                let _ = bus.publish("work", 1).unwrap();
+                bus.publish("work", 1).unwrap();
                 round.wait();
                 // Those who were hasty are gone: nobody else wakes up by chance.
                 wait_until("the message is taken by somebody", || received.load(Ordering::SeqCst) == n);
@@ -539,7 +539,7 @@ fn idle_cpu_and_spinning() {
     in_turn(|| {
         let bus = Bus::<u32>::builder().capacity(1).build();
         let stuck = bus.subscribe("stuck").unwrap();
-        let _ = bus.publish("stuck", 0).unwrap();
+        bus.publish("stuck", 0).unwrap();
         let silent = bus.subscription("silent").capacity(8).open().unwrap();
         let mut waiting = Vec::new();
         for n in 0..20 {
@@ -562,9 +562,9 @@ fn idle_cpu_and_spinning() {
             waiting.push(named("idle-letters", move || letters.iter().for_each(drop)));
         }
         for n in 0..1000 {
-            let _ = bus.publish("news", n).unwrap();
+            bus.publish("news", n).unwrap();
         }
-        let _ = bus.publish("unheard.by.all", 1).unwrap();
+        bus.publish("unheard.by.all", 1).unwrap();
         let all = 20 + 10 + 4 * 3;
         let idle = || Activity::of("idle-");
         wait_until("all are asleep, and have nothing to wake up for", || {
@@ -652,7 +652,7 @@ fn superlinear_fan_out_beyond_40_receivers() {
         wait_until("all wait", || Activity::of("fan-out").asleep == receivers as u64);
         let before = Activity::of("fan-out").sleeps;
         for n in 1..=MESSAGES {
-            let _ = bus.publish("news", 1).unwrap();
+            bus.publish("news", 1).unwrap();
             wait_until("all have it", || received.load(Ordering::SeqCst) == n * receivers);
         }
         let sleeps = Activity::of("fan-out").sleeps - before;
@@ -696,7 +696,7 @@ fn unbounded_memory() {
         let bus = Bus::<u32>::builder().capacity(1).build();
         let empty = bus.subscribe("empty").unwrap();
         let _full = bus.subscribe("full").unwrap();
-        let _ = bus.publish("full", 0).unwrap();
+        bus.publish("full", 0).unwrap();
         let silent = bus.subscription("silent").capacity(4).open().unwrap();
         let pending = std::cell::Cell::new(Some(bus.request("silent", 0).unwrap()));
         grows("those who wait and give up", |n| {
@@ -711,7 +711,7 @@ fn unbounded_memory() {
             assert!(bus.publish(topic.as_str(), n).unwrap().is_unheard());
             assert!(bus.request(topic.as_str(), n).unwrap_err().is_no_responders());
             assert_eq!(bus.retained(topic.as_str()), None);
-            assert_eq!(bus.forget(topic.as_str()), None);
+            assert_eq!(bus.clear_retained(topic.as_str()), None);
             let publisher = bus.publisher(topic.as_str()).unwrap();
             let subscriber = bus.subscribe(topic).unwrap();
             assert!(publisher.try_publish(n).unwrap().delivered() == 1);
@@ -747,7 +747,7 @@ fn a_full_queue_that_drops_silently() {
     let ways: [(&str, Publish); 4] = [
         ("publish", |bus, n| Some(counts(bus.publish("work", n).unwrap()))),
         ("try_publish", |bus, n| Some(counts(bus.try_publish("work", n).unwrap()))),
-        ("retain", |bus, n| Some(counts(bus.retain("work", n).unwrap()))),
+        ("publish_retained", |bus, n| Some(counts(bus.publish_retained("work", n).unwrap()))),
         ("fire", |bus, n| {
             bus.fire("work", n);
             None
@@ -756,7 +756,7 @@ fn a_full_queue_that_drops_silently() {
     in_turn(move || {
         for (name, publish) in ways {
             for overflow in [Overflow::Block, Overflow::DropNewest, Overflow::DropOldest, Overflow::Disconnect] {
-                if overflow == Overflow::Block && matches!(name, "publish" | "retain") {
+                if overflow == Overflow::Block && matches!(name, "publish" | "publish_retained") {
                     continue; // These wait.
                 }
                 let what = format!("{name} with {overflow:?}");
@@ -864,19 +864,19 @@ fn panic_poison_and_shutdown() {
             // Clone is the publisher's: it panics there.
             let _pair = [(); 2].map(|()| bus.subscribe("broken").unwrap());
             panics(&mut || drop(bus.publish("broken", fragile(true, false))));
-            panics(&mut || drop(bus.retain("broken", fragile(true, false))));
+            panics(&mut || drop(bus.publish_retained("broken", fragile(true, false))));
             works("a panic in Clone");
         }
         {
             // Drop is whose hand it happens in: of who publishes and evicts, of who receives, of who leaves.
             let evicting = bus.subscription("broken").capacity(1).overflow(Overflow::DropOldest).open().unwrap();
-            let _ = bus.publish("broken", fragile(false, true)).unwrap();
+            bus.publish("broken", fragile(false, true)).unwrap();
             panics(&mut || drop(bus.publish("broken", fragile(false, true))));
             works("a panic in Drop at an eviction");
             panics(&mut || drop(evicting.recv()));
             works("a panic in Drop at the reader");
-            let _ = bus.publish("broken", fragile(false, true)).unwrap();
-            let _ = bus.publish("other", fragile(false, false)).unwrap();
+            bus.publish("broken", fragile(false, true)).unwrap();
+            bus.publish("other", fragile(false, false)).unwrap();
             panics(&mut || drop(bus.publish("unheard", fragile(false, true))));
             let mut leaving = Some(evicting);
             panics(&mut || drop(leaving.take()));
@@ -889,8 +889,8 @@ fn panic_poison_and_shutdown() {
             let (kept, before) = (alive.load(Ordering::SeqCst), bus.stats().abandoned);
             let full = bus.subscription("broken").capacity(8).open().unwrap();
             for n in 0..8 {
-                let _ = bus.publish("broken", fragile(false, n % 3 == 0)).unwrap();
-                let _ = bus.publish("unheard", fragile(false, n % 3 == 0)).unwrap();
+                bus.publish("broken", fragile(false, n % 3 == 0)).unwrap();
+                bus.publish("unheard", fragile(false, n % 3 == 0)).unwrap();
             }
             let mut leaving = Some(full);
             panics(&mut || drop(leaving.take()));
@@ -909,10 +909,10 @@ fn panic_poison_and_shutdown() {
         }
         {
             let broken = bus.on("broken", |_| -> () { panic!("a handler") }).unwrap();
-            let _ = bus.publish("broken", fragile(false, false)).unwrap();
+            bus.publish("broken", fragile(false, false)).unwrap();
             // And the payload in the hand of a handler that is all right.
-            let _ = bus.publish("broken", fragile(false, true)).unwrap();
-            let _ = bus.publish("work", fragile(false, true)).unwrap();
+            bus.publish("broken", fragile(false, true)).unwrap();
+            bus.publish("work", fragile(false, true)).unwrap();
             // Twice the closure, and twice the payload.
             wait_until("both have got over it", || bus.stats().handler_panics == 4);
             assert!(broken.stop(LONG).is_complete());
@@ -932,7 +932,7 @@ fn panic_poison_and_shutdown() {
             let dies = thread::spawn(move || {
                 let reader = bus.subscription("work").group("mortal").open().unwrap();
                 let publisher = bus.publisher("work").unwrap();
-                let _ = publisher.publish(Fragile::new(&alive)).unwrap();
+                publisher.publish(Fragile::new(&alive)).unwrap();
                 let _message = reader.recv().unwrap();
                 panic!("a thread");
             });
@@ -942,7 +942,7 @@ fn panic_poison_and_shutdown() {
         }
         for _ in 0..3 {
             // The refusal of one who comes too late, again and again; see the end.
-            let _ = bus.publish("work", fragile(false, true)).unwrap();
+            bus.publish("work", fragile(false, true)).unwrap();
         }
         assert!(bus.drain(LONG).is_complete());
         for _ in 0..3 {
@@ -1008,9 +1008,15 @@ fn lock_order_inversion() {
                             drop((group().overflow(Overflow::DropOldest).open(), bus.dead_letters()));
                         }),
                         Box::new(move |n| {
-                            drop(bus.retain(format!("x.{}", n % 3), across()));
-                            drop(bus.subscription("x.*").retained().capacity(4).overflow(Overflow::DropOldest).open());
-                            drop(bus.forget(format!("x.{}", n % 3)));
+                            drop(bus.publish_retained(format!("x.{}", n % 3), across()));
+                            drop(
+                                bus.subscription("x.*")
+                                    .with_retained()
+                                    .capacity(4)
+                                    .overflow(Overflow::DropOldest)
+                                    .open(),
+                            );
+                            drop(bus.clear_retained(format!("x.{}", n % 3)));
                         }),
                         Box::new(move |_| {
                             let Ok(service) = bus.subscription("ask").capacity(2).open() else { return };
@@ -1099,7 +1105,7 @@ fn stale_route_after_the_last_unsubscribe() {
             }
             // And nobody reaches one that is gone.
             last.unsubscribe();
-            for delivery in [early.publish(0), bus.publish("a.b", 0), bus.retain("a.b", 0)] {
+            for delivery in [early.publish(0), bus.publish("a.b", 0), bus.publish_retained("a.b", 0)] {
                 assert!(delivery.unwrap().is_unheard());
             }
             assert_eq!(early.subscriber_count(), 0);
@@ -1173,7 +1179,7 @@ mod tasks {
                 let bus = Bus::<u32>::new();
                 let reader = bus.subscribe("work").unwrap();
                 let mut waiting: Vec<_> = (0..4).map(|_| Some(Asked::waiting(reader.recv_async()))).collect();
-                let _ = bus.publish("work", 1).unwrap();
+                bus.publish("work", 1).unwrap();
                 for (index, asked) in waiting.iter_mut().enumerate() {
                     if !stays(index) {
                         *asked = None;
@@ -1190,7 +1196,7 @@ mod tasks {
                 let bus = Bus::<u32>::builder().capacity(1).build();
                 let reader = bus.subscribe("work").unwrap();
                 let work = bus.publisher("work").unwrap();
-                let _ = work.publish(0).unwrap();
+                work.publish(0).unwrap();
                 let mut waiting: Vec<_> = (1..=4).map(|n| Some(Asked::waiting(work.publish_async(n)))).collect();
                 assert_eq!(*reader.recv().unwrap(), 0);
                 for (index, asked) in waiting.iter_mut().enumerate() {
@@ -1269,7 +1275,7 @@ mod tasks {
                     let _ = publishing.as_mut().poll(&mut Context::from_waker(&meddler()));
                 }
                 // Each is woken: by a message, by room, by an answer.
-                let _ = bus.publish("work", 1).unwrap();
+                bus.publish("work", 1).unwrap();
                 drop(silent.recv().unwrap());
             }
             // Each has been called or dropped, at the least.
@@ -1310,13 +1316,13 @@ mod tasks {
             let mut waiting: Vec<_> = readers.iter().map(|reader| Asked::waiting(reader.recv_async())).collect();
             let other = bus.subscribe("other").unwrap();
             for n in 0..1000 {
-                let _ = bus.publish("other", n).unwrap();
+                bus.publish("other", n).unwrap();
                 let _ = other.recv().unwrap();
                 drop(bus.subscribe("idle").unwrap());
                 let _ = bus.stats();
             }
             assert!(waiting.iter().all(|asked| asked.wakes() == 0), "woken for nothing");
-            let _ = bus.publish("idle", 1).unwrap();
+            bus.publish("idle", 1).unwrap();
             assert!(waiting.iter_mut().all(|asked| asked.wakes() == 1 && asked.ask().is_ready()));
         });
     }
@@ -1346,7 +1352,7 @@ mod tasks {
         in_turn(|| {
             let bus = Bus::<u32>::builder().capacity(1).build();
             let (empty, _full) = (bus.subscribe("empty").unwrap(), bus.subscribe("full").unwrap());
-            let _ = bus.publish("full", 0).unwrap();
+            bus.publish("full", 0).unwrap();
             let silent = bus.subscription("silent").capacity(4).open().unwrap();
             let mut pending = Box::pin(bus.request("silent", 0).unwrap());
             let mut kept = Asked::waiting(empty.recv_async());

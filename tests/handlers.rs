@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use support::{LONG, wait_until, within_limit};
-use tramline::{Bus, DeadLetterReason, Handler, Overflow, ReplyRecvError, Retry, StopReport};
+use tramline::{Bus, DeadLetterReason, Handler, Overflow, ReplyError, Retry, StopReport};
 
 /// A handler of `work` that says when it has a message and keeps it until it is let go.
 struct Held {
@@ -38,7 +38,7 @@ impl Held {
 
 fn publish(bus: &Bus<u32>, topic: &str, payloads: impl IntoIterator<Item = u32>) {
     for payload in payloads {
-        let _ = bus.publish(topic, payload).unwrap();
+        bus.publish(topic, payload).unwrap();
     }
 }
 
@@ -264,7 +264,7 @@ fn h03_a_stop_past_its_deadline_and_a_drop_do_not_wait_for_a_long_retry() {
         };
         // The deadline cut it short, so it is not complete, however soon the thread ends then.
         let report = hopeless().stop(Duration::from_millis(10));
-        assert_eq!((report.busy(), report.is_complete()), (1, false));
+        assert_eq!((report.running(), report.is_complete()), (1, false));
         assert_eq!(letters.recv().unwrap().attempts(), 1);
         drop(hopeless());
         assert_eq!(letters.recv().unwrap().attempts(), 1);
@@ -284,7 +284,7 @@ fn h04_stop_finishes_what_is_queued() {
         assert!(bus.publish("work", 99).unwrap().is_unheard());
         drop(go);
         let report = stopping.join().unwrap();
-        assert_eq!((report.left(), report.busy(), report.is_complete()), (0, 0, true));
+        assert_eq!((report.remaining(), report.running(), report.is_complete()), (0, 0, true));
         assert_eq!(entered.iter().collect::<Vec<_>>(), (1..10).collect::<Vec<_>>());
     });
 }
@@ -298,9 +298,9 @@ fn h04_stop_past_the_deadline_reports_what_was_left() {
         let request = bus.request("work", 5).unwrap();
         assert_eq!(entered.recv().unwrap(), 0);
         let report = handler.stop(Duration::from_millis(20));
-        assert_eq!((report.left(), report.busy(), report.is_complete()), (5, 1, false));
+        assert_eq!((report.remaining(), report.running(), report.is_complete()), (5, 1, false));
         // What was reported as left is dropped, while the thread is still busy, and not handled after all.
-        assert!(matches!(request.wait_timeout(LONG), Err(ReplyRecvError::Unanswered)));
+        assert!(matches!(request.wait_timeout(LONG), Err(ReplyError::Unanswered)));
         drop(go);
         assert!(entered.recv().is_err());
     });
@@ -381,7 +381,7 @@ fn h06_a_handler_may_unsubscribe_itself() {
             publish(bus, "inside", [2]);
             let report = own.stop(Duration::MAX);
             // It cannot wait for itself.
-            assert_eq!((report.left(), report.busy()), (1, 1));
+            assert_eq!((report.remaining(), report.running()), (1, 1));
         });
         assert!(bus.stats().subscriptions.is_empty());
         assert!(bus.publish("inside", 3).unwrap().is_unheard());
@@ -400,8 +400,8 @@ fn h06_a_handler_may_publish_and_subscribe() {
             let nested = bus.serve("nested", |n| **n + 1).unwrap();
             assert_eq!(bus.request("nested", 1).unwrap().wait().unwrap(), 2);
             assert!(nested.stop(LONG).is_complete());
-            let _ = bus.retain("kept", 1).unwrap();
-            assert_eq!(bus.forget("kept"), Some(1));
+            bus.publish_retained("kept", 1).unwrap();
+            assert_eq!(bus.clear_retained("kept"), Some(1));
         });
     });
 }
@@ -574,7 +574,7 @@ fn h08_a_thread_that_panics_while_it_holds_handles_poisons_nothing() {
         assert!(panicked.join().is_err());
 
         // What it held was dropped as by any other thread.
-        assert!(matches!(asked.wait(), Err(ReplyRecvError::Unanswered)));
+        assert!(matches!(asked.wait(), Err(ReplyError::Unanswered)));
         assert_eq!(bus.stats().subscriptions.len(), 2);
         let publisher = bus.publisher("work").unwrap();
         assert_eq!(publisher.publish(2).unwrap().delivered(), 2);
@@ -648,7 +648,7 @@ fn a_panic_in_the_clone_of_a_payload_reaches_its_publisher_and_nobody_else() {
             let _ = publisher.publish("work", fragile(1, Poor::AsTold));
         });
         assert!(panicked.join().is_err());
-        let _ = bus.publish("work", fragile(2, Poor::AsTold)).unwrap();
+        bus.publish("work", fragile(2, Poor::AsTold)).unwrap();
         for subscriber in &subscribers {
             assert_eq!(subscriber.iter().find(|message| message.n == 2).map(|message| message.n), Some(2));
         }
@@ -663,8 +663,8 @@ fn a_panic_in_the_drop_of_a_payload_does_not_end_the_handler() {
         let bus = Bus::<Fragile>::new();
         let (sender, seen) = channel();
         let handler = bus.on("work", move |message| sender.send(message.n).unwrap()).unwrap();
-        let _ = bus.publish("work", fragile(1, Poor::DropInHandlers)).unwrap();
-        let _ = bus.publish("work", fragile(2, Poor::AsTold)).unwrap();
+        bus.publish("work", fragile(1, Poor::DropInHandlers)).unwrap();
+        bus.publish("work", fragile(2, Poor::AsTold)).unwrap();
         assert!(handler.stop(LONG).is_complete());
         assert_eq!(seen.iter().collect::<Vec<_>>(), [1, 2]);
         assert_eq!(bus.stats().handler_panics, 1);
@@ -675,11 +675,11 @@ fn a_panic_in_the_drop_of_a_payload_does_not_end_the_handler() {
 fn a_panic_in_the_clone_of_a_retained_value_does_not_end_the_handler() {
     within_limit(|| {
         let bus = Bus::<Fragile>::new();
-        let _ = bus.retain("work", fragile(1, Poor::CloneInHandlers)).unwrap();
+        bus.publish_retained("work", fragile(1, Poor::CloneInHandlers)).unwrap();
         let (sender, seen) = channel();
         let handler =
-            bus.subscription("work").retained().handle(move |message| sender.send(message.n).unwrap()).unwrap();
-        let _ = bus.publish("work", fragile(2, Poor::AsTold)).unwrap();
+            bus.subscription("work").with_retained().handle(move |message| sender.send(message.n).unwrap()).unwrap();
+        bus.publish("work", fragile(2, Poor::AsTold)).unwrap();
         assert_eq!(seen.recv_timeout(LONG), Ok(2));
         assert!(handler.stop(LONG).is_complete());
         assert!(bus.drain(LONG).is_complete());
@@ -692,7 +692,7 @@ fn a_panic_in_the_drop_of_a_retained_value_does_not_keep_the_bus_from_closing() 
         let bus = Bus::<Fragile>::new();
         let letters = bus.dead_letters();
         let reader = bus.subscribe("work").unwrap();
-        let _ = bus.retain("kept", fragile(1, Poor::AsTold)).unwrap();
+        bus.publish_retained("kept", fragile(1, Poor::AsTold)).unwrap();
         drop(letters.try_recv());
         let closing = bus.clone();
         // It may panic, but it has to do its work.
@@ -724,7 +724,7 @@ fn workers_that_all_publish_into_their_own_full_mailbox_do_not_wait_for_one_anot
                     // All four at once, into a mailbox that has room for two.
                     together.wait();
                     for again in 0..3 {
-                        let _ = weak.upgrade().unwrap().publish("work", 100 + **n * 10 + again).unwrap();
+                        weak.upgrade().unwrap().publish("work", 100 + **n * 10 + again).unwrap();
                     }
                 }
                 count.fetch_add(1, Ordering::SeqCst);
@@ -763,7 +763,7 @@ fn stopping_a_handler_wakes_a_publisher_that_waits_for_it() {
         let blocked = thread::spawn(move || publisher.publish("work", 2));
         // There is no seeing that somebody waits; either way it has to come to an end.
         let report = handler.stop(Duration::from_millis(50));
-        assert_eq!((report.left(), report.busy()), (1, 1));
+        assert_eq!((report.remaining(), report.running()), (1, 1));
         assert!(blocked.join().unwrap().is_ok_and(|delivery| delivery.is_unheard()));
         drop(go);
         assert!(entered.recv().is_err(), "what was left is not handled");
@@ -928,7 +928,7 @@ fn a_worker_that_drains_does_not_keep_another_from_being_refused() {
                     2 => {
                         together.wait();
                         wait_until("the other worker drains", || bus.is_closed());
-                        let _ = bus.publish("work", 3).unwrap();
+                        bus.publish("work", 3).unwrap();
                         sender.send(bus.publish("work", 4).unwrap().dropped()).unwrap();
                     }
                     _ => {}

@@ -83,7 +83,7 @@ fn the_defaults_are_those_of_the_hub() {
     assert_eq!(placed.capacity(), 2);
     let dropped: Vec<_> = (0..3).map(|n| hub.publish(Placed(n)).unwrap().dropped()).collect();
     assert_eq!(dropped, [0, 0, 1]);
-    assert!(Hub::with_defaults(0, Overflow::Block).bus::<Placed>().subscribe("a").unwrap_err().is_capacity());
+    assert!(Hub::with_defaults(0, Overflow::Block).bus::<Placed>().subscribe("a").unwrap_err().is_invalid_capacity());
     assert_eq!(Hub::default().bus::<Placed>().subscribe("a").unwrap().capacity(), 256);
 }
 
@@ -92,13 +92,13 @@ fn events_and_requests_know_their_topic() {
     within_limit(|| {
         let hub = Hub::new();
         assert!(hub.publish(Placed(1)).unwrap().is_unheard());
-        assert!(hub.call(GetPrice(1)).err().unwrap().is_no_responders());
+        assert!(hub.request(GetPrice(1)).err().unwrap().is_no_responders());
         let placed = hub.bus::<Placed>().subscribe(Placed::TOPIC).unwrap();
         let prices = hub.bus_with_reply::<GetPrice, f64>();
         let _server = prices.serve(GetPrice::TOPIC, |request| f64::from(request.0) / 2.0).unwrap();
         assert_eq!(hub.publish(Placed(7)).unwrap().delivered(), 1);
         assert_eq!(placed.recv().unwrap().payload(), &Placed(7));
-        assert_eq!(hub.call(GetPrice(7)).unwrap().wait().unwrap(), 3.5);
+        assert_eq!(hub.request(GetPrice(7)).unwrap().wait().unwrap(), 3.5);
     });
 }
 
@@ -112,7 +112,7 @@ fn an_invalid_topic_of_an_event_is_an_error_with_the_event() {
     }
 
     let error = Hub::new().publish(Wrong).unwrap_err();
-    assert!(error.is_topic());
+    assert!(error.is_invalid_topic());
     assert_eq!(error.into_inner(), Wrong);
 }
 
@@ -121,7 +121,7 @@ fn close_ends_every_bus_and_those_asked_for_later() {
     within_limit(|| {
         let hub = Hub::new();
         let (placed, paid) = (hub.bus::<Placed>().subscribe(">").unwrap(), hub.bus::<Paid>().subscribe(">").unwrap());
-        let _ = hub.publish(Placed(1)).unwrap();
+        hub.publish(Placed(1)).unwrap();
         assert!(!hub.is_closed());
         hub.close();
         assert!(hub.is_closed());
@@ -193,7 +193,7 @@ fn drain_refuses_what_does_not_come_from_a_handler_of_the_hub() {
                 let _ = gate.recv();
             })
             .unwrap();
-        let _ = hub.publish(Placed(1)).unwrap();
+        hub.publish(Placed(1)).unwrap();
         inside.recv().unwrap();
         let draining = hub.clone();
         let drain = thread::spawn(move || draining.drain(LONG));
@@ -208,7 +208,7 @@ fn drain_refuses_what_does_not_come_from_a_handler_of_the_hub() {
                 .bus::<Paid>()
                 .on("order.paid", move |_| sender.send(hub.publish(Placed(3)).is_err()).unwrap())
                 .unwrap();
-            let _ = stranger.bus::<Paid>().publish("order.paid", Paid(1)).unwrap();
+            stranger.bus::<Paid>().publish("order.paid", Paid(1)).unwrap();
             refused.recv().unwrap()
         };
         assert!(refused, "a handler of another hub");
@@ -225,7 +225,7 @@ fn drain_past_its_deadline_reports_what_all_buses_left() {
     (0..3).for_each(|n| _ = hub.publish(Placed(n)).unwrap());
     (0..4).for_each(|n| _ = hub.bus::<Paid>().publish("order.paid", Paid(n)).unwrap());
     let report = hub.drain(Duration::from_millis(1));
-    assert_eq!((report.left(), report.busy()), (7, 0));
+    assert_eq!((report.remaining(), report.running()), (7, 0));
     assert_eq!((placed.iter().count(), paid.iter().count()), (3, 4));
 }
 
@@ -247,7 +247,7 @@ fn a_handler_may_drain_or_close_its_hub() {
                     sender.send(complete).unwrap();
                 })
                 .unwrap();
-            let _ = hub.publish(Placed(1)).unwrap();
+            hub.publish(Placed(1)).unwrap();
             assert!(done.recv().unwrap());
             assert!(hub.is_closed());
         }
@@ -275,7 +275,7 @@ fn the_last_hub_and_the_last_handle_close_a_bus() {
 fn stats_name_the_types() {
     let hub = Hub::new();
     let _placed = hub.bus::<Placed>().subscribe(">").unwrap();
-    let _ = hub.publish(Placed(1)).unwrap();
+    hub.publish(Placed(1)).unwrap();
     let _ = hub.bus_with_reply::<GetPrice, f64>();
     let stats = hub.stats();
     let names: Vec<_> = stats.iter().map(|bus| (bus.payload, bus.reply)).collect();

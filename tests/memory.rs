@@ -98,8 +98,8 @@ fn l05_a_million_one_off_topics_leave_the_bus_as_small_as_before() {
                 2 => assert!(bus.publisher(format!("once.{n}.a")).unwrap().publish(n).unwrap().is_unheard()),
                 3 => {
                     let topic = format!("kept.{n}");
-                    let _ = bus.retain(topic.as_str(), n).unwrap();
-                    assert_eq!(bus.forget(topic.as_str()), Some(n));
+                    bus.publish_retained(topic.as_str(), n).unwrap();
+                    assert_eq!(bus.clear_retained(topic.as_str()), Some(n));
                 }
                 _ => assert!(bus.publish(format!("once.{n}"), n).unwrap().is_unheard()),
             }
@@ -167,10 +167,10 @@ fn l05_groups_filters_and_handlers_that_come_and_go_leave_no_memory_behind() {
     leaves_nothing_behind(Bus::<u32>::new, 2_000, |bus, n| {
         let group = || bus.subscription("work.*").also("work").group(format!("g{n}")).filter(|n| *n > 0);
         let (one, two) = (group().open().unwrap(), group().open().unwrap());
-        let _ = bus.publish("work", 1).unwrap();
+        bus.publish("work", 1).unwrap();
         drop((one, two));
         let handler = bus.on("work", |_| {}).unwrap();
-        let _ = bus.publish("work", 1).unwrap();
+        bus.publish("work", 1).unwrap();
         assert!(handler.stop(Duration::MAX).is_complete());
         drop(bus.dead_letters());
     });
@@ -185,8 +185,8 @@ fn l05_a_bus_that_is_dropped_leaves_no_memory_behind() {
             let bus = Bus::<Vec<u32>>::new();
             let reader = bus.subscribe(">").unwrap();
             let publisher = bus.publisher("a.b").unwrap();
-            let _ = publisher.publish(vec![n; 100]).unwrap();
-            let _ = bus.retain("a.c", vec![n; 100]).unwrap();
+            publisher.publish(vec![n; 100]).unwrap();
+            bus.publish_retained("a.c", vec![n; 100]).unwrap();
             bus.request("a.d", vec![n; 100]).unwrap().on_reply(|_| {});
             drop((bus, publisher));
             drop(reader);

@@ -90,7 +90,7 @@ fn every_loss_is_counted_by_its_reason() {
                 assert_eq!(bus.publish("echo", 2).unwrap().dropped(), 1);
             }
         });
-        let _ = bus.publish("echo", 0).unwrap();
+        bus.publish("echo", 0).unwrap();
         wait_until("both are handled", || {
             recorded.by(|| bus.record_metrics()).counter("tramline_handled_total{bus=b,outcome=ok}") == 2
         });
@@ -114,9 +114,9 @@ fn messages_are_counted_whether_anybody_takes_them_or_not() {
     let (recorded, bus) = (Recorded::new(), bus());
     let (one, _two) = (bus.subscribe("a.*").unwrap(), bus.subscribe("a.b").unwrap());
     let publisher = bus.publisher("a.b").unwrap();
-    let _ = publisher.publish(1).unwrap();
-    let _ = publisher.publish_all([2, 3]).unwrap();
-    let _ = bus.retain("a.c", 4).unwrap();
+    publisher.publish(1).unwrap();
+    publisher.publish_all([2, 3]).unwrap();
+    bus.publish_retained("a.c", 4).unwrap();
     bus.fire("nobody", 5);
     drop(bus.request("a.b", 6).unwrap());
     assert!(bus.request("nobody", 7).is_err());
@@ -136,12 +136,12 @@ fn what_was_delivered_stays_counted_when_the_mailbox_has_gone() {
     let (recorded, bus) = (Recorded::new(), bus());
     let delivered = || recorded.by(|| bus.record_metrics()).counter("tramline_delivered_total{bus=b}");
     let reader = bus.subscribe("a").unwrap();
-    let _ = bus.publish("a", 1).unwrap();
+    bus.publish("a", 1).unwrap();
     assert_eq!(delivered(), 1);
     drop(reader);
     assert_eq!(delivered(), 1);
     let _reader = bus.subscribe("a").unwrap();
-    let _ = bus.publish("a", 1).unwrap();
+    bus.publish("a", 1).unwrap();
     assert_eq!(delivered(), 2);
 }
 
@@ -362,9 +362,9 @@ fn what_tasks_publish_handle_and_give_up_on_is_counted_too() {
             })
         });
         block_on(async {
-            let _ = bus.publish_async("mail", 1).await.unwrap();
-            let _ = bus.publish_async("mail", 13).await.unwrap();
-            let _ = bus.publish_async("full", 1).await.unwrap();
+            bus.publish_async("mail", 1).await.unwrap();
+            bus.publish_async("mail", 13).await.unwrap();
+            bus.publish_async("full", 1).await.unwrap();
             assert!(poll_once(bus.publish_async("full", 2)).await.is_none());
         });
         assert!(handler.unwrap().stop(LONG).is_complete());

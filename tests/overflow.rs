@@ -72,7 +72,7 @@ impl Blocked {
         let full = bus.subscription("work").capacity(1).open().unwrap();
         let other = bus.subscribe("work").unwrap();
         let work = bus.publisher("work").unwrap();
-        let _ = work.publish(1).unwrap();
+        work.publish(1).unwrap();
         let outcome = aside(move || publish(work));
         assert_eq!(*other.recv_timeout(LONG).unwrap(), 1);
         assert_eq!(*other.recv_timeout(LONG).unwrap(), 2);
@@ -184,7 +184,7 @@ fn o02_the_losses_that_messages_tell_of_add_up_under_many_publishers() {
             let dropped: u64 = publishing.into_iter().map(|thread| thread.join().unwrap()).sum();
             // What nobody has told of yet, the next message does.
             subscriber.try_iter().for_each(&mut take);
-            let _ = bus.publish("tick", 0).unwrap();
+            bus.publish("tick", 0).unwrap();
             subscriber.try_iter().for_each(&mut take);
             assert_eq!((lost, subscriber.dropped(), bus.stats().dropped), (dropped, dropped, dropped));
             assert_eq!(received + dropped, PUBLISHERS as u64 * u64::from(EACH) + 1);
@@ -338,7 +338,7 @@ fn o04_a_reader_that_waits_learns_of_the_overflow_at_once() {
         let after = bus.subscription("*").overflow(Overflow::Disconnect).open().unwrap();
         let offered = OfferedToAll::new(&bus);
         let tick = bus.publisher("tick").unwrap();
-        let _ = tick.publish(1).unwrap();
+        tick.publish(1).unwrap();
         let outcome = aside(move || tick.publish(2));
         offered.wait_for(2);
         for overflowed in [before, after] {
@@ -361,7 +361,7 @@ fn o05_a_stuck_subscriber_delays_nobody_else() {
         let work = bus.publisher("work").unwrap();
         let outcome = aside(move || {
             for number in 0..5 {
-                let _ = work.publish(number)?;
+                work.publish(number)?;
             }
             work.publish(5)
         });
@@ -384,7 +384,7 @@ fn o05_a_mailbox_that_gets_room_does_not_wait_for_a_stuck_one() {
         let reading: Vec<_> = (0..70).map(|_| bus.subscribe("work").unwrap()).collect();
         let offered = OfferedToAll::new(&bus);
         let work = bus.publisher("work").unwrap();
-        let _ = work.publish(1).unwrap();
+        work.publish(1).unwrap();
         // All are full now, and only the first stays so.
         let outcome = aside(move || work.publish(2));
         offered.wait_for(2);
@@ -457,7 +457,7 @@ fn o06_a_blocked_publisher_wakes_when_its_time_passes() {
         // The payload came back, so it is not lost.
         assert_eq!((blocked.full.dropped(), blocked.bus.stats().dropped), (0, 0));
         assert_eq!(*blocked.full.recv().unwrap(), 1);
-        let _ = blocked.bus.publish("work", 3).unwrap();
+        blocked.bus.publish("work", 3).unwrap();
         let next = blocked.full.recv().unwrap();
         assert_eq!((*next, next.lost_before()), (3, 0));
     });
@@ -483,7 +483,7 @@ fn o07_publishers_that_do_not_wait_count_the_loss() {
         let expected: Vec<_> = (2..6).map(|number| (number, DeadLetterReason::Full)).collect();
         assert_eq!(letters(&dead_letters), expected);
         assert_eq!(taken(&full), [1]);
-        let _ = work.publish(6).unwrap();
+        work.publish(6).unwrap();
         let next = full.try_recv().unwrap();
         assert_eq!((*next, next.lost_before()), (6, 4));
     });
@@ -555,13 +555,13 @@ fn o09_a_handler_that_publishes_to_its_own_full_mailbox_is_refused() {
             .unwrap();
         let handled = || handled.recv_timeout(LONG).unwrap();
 
-        let _ = bus.publish("work", 1).unwrap();
+        bus.publish("work", 1).unwrap();
         assert_eq!(handled(), (1, vec![(1, 0), (0, 1), (0, 1)]));
         assert_eq!(handled(), (2, vec![]));
         assert_eq!(letters(&dead_letters), [(3, DeadLetterReason::SelfDeadlock), (4, DeadLetterReason::SelfDeadlock)]);
         assert_eq!(bus.stats().dropped, 2);
         // The bus lives on.
-        let _ = bus.publish("work", 10).unwrap();
+        bus.publish("work", 10).unwrap();
         assert_eq!(handled(), (10, vec![]));
     });
 }
@@ -586,7 +586,7 @@ fn o09_workers_that_all_publish_to_their_own_full_mailbox_are_not_stuck() {
             })
             .unwrap();
         for _ in 0..10 {
-            let _ = bus.publish("work", 0).unwrap();
+            bus.publish("work", 0).unwrap();
         }
         // What was not refused is handled.
         for _ in 0..10 {
@@ -632,10 +632,10 @@ fn o09_a_worker_that_waits_elsewhere_does_not_count_as_stuck() {
         let offered = OfferedToAll::new(&bus);
 
         for number in 1..=2 {
-            let _ = bus.publish("work", number).unwrap();
+            bus.publish("work", number).unwrap();
             assert_eq!(begun.recv_timeout(LONG), Ok(number));
         }
-        let _ = bus.publish("work", 3).unwrap();
+        bus.publish("work", 3).unwrap();
         // Both mailboxes are full. The worker with 1 in hand waits for both, then the other one takes 3 out.
         go[1].send(()).unwrap();
         offered.wait_for(4);
@@ -705,7 +705,7 @@ fn a_timeout_hands_back_the_original_and_wastes_one_clone_at_most() {
         let subscribers: Vec<_> =
             [1, 9, 1, 9, 1].map(|capacity| bus.subscription("work").capacity(capacity).open().unwrap()).into();
         let work = bus.publisher("work").unwrap();
-        let _ = work.publish(Counted::new().0).unwrap();
+        work.publish(Counted::new().0).unwrap();
         for timeout in [Duration::ZERO, SHORT] {
             let (payload, clones) = Counted::new();
             let back = work.publish_timeout(payload, timeout).unwrap_err().into_inner();
@@ -748,7 +748,7 @@ fn a_publisher_that_waits_at_several_mailboxes_wakes_when_the_bus_closes() {
         let bus = Bus::<u32>::builder().capacity(1).build();
         let subscribers: Vec<_> = (0..70).map(|_| bus.subscribe("work").unwrap()).collect();
         let work = bus.publisher("work").unwrap();
-        let _ = work.publish(1).unwrap();
+        work.publish(1).unwrap();
         let outcome = aside(move || work.publish(2));
         assert_waits(&outcome);
         bus.close();
@@ -770,7 +770,7 @@ fn a_publish_that_was_ok_left_no_mailbox_out() {
             let mailboxes = [bus.subscribe("work").unwrap(), bus.subscribe("work").unwrap()];
             let offered = OfferedToAll::new(&bus);
             let work = bus.publisher("work").unwrap();
-            let _ = work.publish(1).unwrap();
+            work.publish(1).unwrap();
             let outcome = aside(move || work.publish(2));
             offered.wait_for(2);
             // Time to fall asleep.
@@ -808,7 +808,7 @@ fn many_blocked_publishers_all_wake_when_the_subscriber_leaves() {
             .collect();
         for _ in 0..30 {
             let full = bus.subscription("work").capacity(1).open().unwrap();
-            let _ = bus.publish("work", 1).unwrap();
+            bus.publish("work", 1).unwrap();
             publishers.iter().for_each(|go| go.send(2).unwrap());
             assert!(outcomes.recv_timeout(Duration::from_millis(5)).is_err(), "they wait");
             drop(full);

@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 
 use support::{LONG, wait_until, within_limit};
 use tramline::{
-    Bus, GatherError, Message, Overflow, PendingReply, ReplyError, ReplyRecvError, RequestError, Responder, Subscriber,
+    Bus, GatherError, Message, Overflow, PendingReply, ReplyError, RequestError, RespondError, Responder, Subscriber,
 };
 
 /// Long enough to be told from "at once", short enough to wait for.
 const SHORT: Duration = Duration::from_millis(100);
 
 /// What a callback is told.
-type Told = Result<u32, ReplyRecvError<u32>>;
+type Told = Result<u32, ReplyError<u32>>;
 
 /// A service, and a request that is on its way to it.
 fn one_request(bus: &Bus<u32>) -> (Subscriber<u32>, PendingReply<u32>) {
@@ -112,7 +112,7 @@ fn r03_every_copy_dropped_is_unanswered_at_once() {
         assert!(pending.try_take().is_none());
         drop(responder);
         // "At once": it is there before anybody waits.
-        assert!(matches!(pending.try_take(), Some(Err(ReplyRecvError::Unanswered))));
+        assert!(matches!(pending.try_take(), Some(Err(ReplyError::Unanswered))));
     });
 }
 
@@ -122,11 +122,11 @@ fn r03_taking_the_payload_out_and_handling_without_a_reply_leave_it_unanswered()
         let bus = Bus::<u32>::new();
         let (service, pending) = one_request(&bus);
         assert_eq!(service.recv().unwrap().into_payload(), 1);
-        assert!(matches!(pending.wait(), Err(ReplyRecvError::Unanswered)));
+        assert!(matches!(pending.wait(), Err(ReplyError::Unanswered)));
         drop(service);
 
         let _mute = bus.on("ask", |_| {}).unwrap();
-        assert!(matches!(bus.request("ask", 1).unwrap().wait(), Err(ReplyRecvError::Unanswered)));
+        assert!(matches!(bus.request("ask", 1).unwrap().wait(), Err(ReplyError::Unanswered)));
     });
 }
 
@@ -137,7 +137,7 @@ fn r03_a_request_that_is_evicted_or_not_taken_is_unanswered() {
         let latest = bus.subscription("ask").capacity(1).overflow(Overflow::DropOldest).open().unwrap();
         let first = bus.request("ask", 1).unwrap();
         let second = bus.request("ask", 2).unwrap();
-        assert!(matches!(first.wait(), Err(ReplyRecvError::Unanswered)));
+        assert!(matches!(first.wait(), Err(ReplyError::Unanswered)));
         latest.recv().unwrap().reply(20).unwrap();
         assert_eq!(second.wait().unwrap(), 20);
         drop(latest);
@@ -164,8 +164,8 @@ fn r04_a_late_reply_is_cancelled_at_the_responder_and_nothing_at_the_caller() {
 
         assert!(responder.is_cancelled());
         let error = request.reply(7).unwrap_err();
-        assert!(matches!(error, ReplyError::Cancelled(7)), "{error:?}");
-        assert!(matches!(responder.reply(8), Err(ReplyError::Cancelled(8))));
+        assert!(matches!(error, RespondError::Cancelled(7)), "{error:?}");
+        assert!(matches!(responder.reply(8), Err(RespondError::Cancelled(8))));
         request.fail("too late");
 
         // The next request of the same caller hears nothing of the old one.
@@ -184,11 +184,11 @@ fn r05_the_first_reply_wins_and_the_second_is_already_answered() {
         let pending = bus.request("ask", 1).unwrap();
         let (one, two) = (one.recv().unwrap(), two.recv().unwrap());
         two.reply(22).unwrap();
-        assert!(matches!(one.reply(11), Err(ReplyError::AlreadyAnswered(11))));
+        assert!(matches!(one.reply(11), Err(RespondError::AlreadyAnswered(11))));
         one.fail("a failure after the answer is no news");
         assert_eq!(pending.wait().unwrap(), 22);
         // Also after the caller has taken the answer and gone.
-        assert!(matches!(one.reply(12), Err(ReplyError::AlreadyAnswered(12))));
+        assert!(matches!(one.reply(12), Err(RespondError::AlreadyAnswered(12))));
     });
 }
 
@@ -211,8 +211,8 @@ fn r05_of_two_replies_at_the_same_time_exactly_one_wins() {
                 .map(|own| racer(own, request.responder().unwrap(), Arc::clone(&start)))
                 .map(|t| t.join().unwrap());
             let winner = match racers {
-                [Ok(winner), Err(ReplyError::AlreadyAnswered(_))]
-                | [Err(ReplyError::AlreadyAnswered(_)), Ok(winner)] => winner,
+                [Ok(winner), Err(RespondError::AlreadyAnswered(_))]
+                | [Err(RespondError::AlreadyAnswered(_)), Ok(winner)] => winner,
                 other => panic!("{other:?}"),
             };
             assert_eq!(pending.wait().unwrap(), winner);
@@ -226,7 +226,7 @@ fn r06_fail_reaches_the_caller_with_its_text() {
         let bus = Bus::<u32>::new();
         let (service, pending) = one_request(&bus);
         service.recv().unwrap().fail("x");
-        assert!(matches!(pending.wait(), Err(ReplyRecvError::Failed(text)) if text == "x"));
+        assert!(matches!(pending.wait(), Err(ReplyError::Failed(text)) if text == "x"));
     });
 }
 
@@ -241,7 +241,7 @@ fn r06_a_panicking_server_fails_the_request_and_answers_the_next() {
             })
             .unwrap();
         match bus.request("ask", 13).unwrap().wait() {
-            Err(ReplyRecvError::Failed(text)) => assert!(text.contains("unlucky 13"), "{text}"),
+            Err(ReplyError::Failed(text)) => assert!(text.contains("unlucky 13"), "{text}"),
             other => panic!("{other:?}"),
         }
         assert_eq!(bus.request("ask", 21).unwrap().wait().unwrap(), 42);
@@ -255,7 +255,7 @@ fn r06_an_error_of_a_handler_fails_the_request() {
         let bus = Bus::<u32>::new();
         let _handler = bus.on("ask", |_| Err::<(), _>("no tea")).unwrap();
         match bus.request("ask", 1).unwrap().wait() {
-            Err(ReplyRecvError::Failed(text)) => assert!(text.contains("no tea"), "{text}"),
+            Err(ReplyError::Failed(text)) => assert!(text.contains("no tea"), "{text}"),
             other => panic!("{other:?}"),
         }
     });
@@ -271,7 +271,7 @@ fn r07_a_reply_to_a_plain_message_is_not_a_request_and_has_no_other_effect() {
         assert!(!message.is_request());
         assert!(message.responder().is_none());
         let before = bus.stats();
-        assert!(matches!(message.reply(6), Err(ReplyError::NotARequest(6))));
+        assert!(matches!(message.reply(6), Err(RespondError::NotARequest(6))));
         message.fail("nobody hears this");
         assert_eq!(bus.stats(), before);
         assert_eq!((*message, *two.recv().unwrap()), (5, 5));
@@ -288,7 +288,7 @@ fn r08_the_responder_unsubscribes_with_requests_queued_and_each_is_unanswered() 
         let pending: Vec<_> = (0..100).map(|n| bus.request("ask", n).unwrap()).collect();
         assert_eq!(service.unsubscribe(), 100);
         for pending in pending {
-            assert!(matches!(pending.wait(), Err(ReplyRecvError::Unanswered)));
+            assert!(matches!(pending.wait(), Err(ReplyError::Unanswered)));
         }
     });
 }
@@ -312,7 +312,7 @@ fn r08_a_server_that_is_dropped_with_requests_queued_leaves_them_unanswered() {
         drop(server);
         // The server is still busy: what is queued must not wait for it.
         for pending in queued {
-            assert!(matches!(pending.wait(), Err(ReplyRecvError::Unanswered)));
+            assert!(matches!(pending.wait(), Err(ReplyError::Unanswered)));
         }
         drop(go);
         assert_eq!(in_hand.wait().unwrap(), 1);
@@ -334,10 +334,10 @@ fn r09_closing_the_bus_ends_requests_in_flight() {
         });
         waits.recv().unwrap();
         bus.close();
-        assert!(matches!(waiter.join().unwrap(), Err(ReplyRecvError::Closed)));
-        assert!(matches!(queued.wait_timeout(LONG), Err(ReplyRecvError::Closed)));
+        assert!(matches!(waiter.join().unwrap(), Err(ReplyError::Closed)));
+        assert!(matches!(queued.wait_timeout(LONG), Err(ReplyError::Closed)));
         assert_eq!(gathered.next_timeout(LONG), Err(GatherError::Closed));
-        assert!(matches!(kept.reply(1), Err(ReplyError::Cancelled(1))));
+        assert!(matches!(kept.reply(1), Err(RespondError::Cancelled(1))));
         assert!(bus.request("ask", 4).unwrap_err().is_closed());
     });
 }
@@ -356,7 +356,7 @@ fn r09_what_becomes_of_a_request_after_the_close_does_not_change_its_end() {
         drop((drops, drops_one));
         for pending in [failed, dropped] {
             let end = pending.wait_timeout(LONG);
-            assert!(matches!(end, Err(ReplyRecvError::Closed)), "{end:?}");
+            assert!(matches!(end, Err(ReplyError::Closed)), "{end:?}");
         }
         for replies in [failed_by_one, dropped_by_one] {
             assert_eq!(replies.next_timeout(LONG), Err(GatherError::Closed));
@@ -510,7 +510,7 @@ fn r12_gather_tells_of_failures_and_cancels_when_it_is_dropped() {
         assert!(!responder.is_cancelled());
         drop(replies);
         assert!(responder.is_cancelled());
-        assert!(matches!(request.reply(1), Err(ReplyError::Cancelled(1))));
+        assert!(matches!(request.reply(1), Err(RespondError::Cancelled(1))));
     });
 }
 
@@ -552,7 +552,7 @@ fn r13_on_reply_fires_once_on_a_reply() {
             assert!(request.reply(3).unwrap_err().is_already_answered());
             request.fail("no");
             drop(request);
-            let _ = bus.publish("ask", 0).unwrap();
+            bus.publish("ask", 0).unwrap();
             assert_eq!(only(&told).unwrap(), 2);
         }
     });
@@ -575,7 +575,7 @@ fn r13_on_reply_fires_once_on_failure() {
             };
             assert!(request.reply(3).is_err());
             drop(request);
-            assert!(matches!(only(&told), Err(ReplyRecvError::Failed(text)) if text == "x"));
+            assert!(matches!(only(&told), Err(ReplyError::Failed(text)) if text == "x"));
         }
     });
 }
@@ -594,7 +594,7 @@ fn r13_on_reply_fires_once_on_no_answer() {
                 drop(service);
                 told(pending)
             };
-            assert!(matches!(only(&told), Err(ReplyRecvError::Unanswered)));
+            assert!(matches!(only(&told), Err(ReplyError::Unanswered)));
         }
     });
 }
@@ -614,9 +614,9 @@ fn r13_on_reply_fires_once_on_the_end_of_the_bus() {
                 bus.close();
                 told(pending)
             };
-            assert!(matches!(request.reply(3), Err(ReplyError::Cancelled(3))));
+            assert!(matches!(request.reply(3), Err(RespondError::Cancelled(3))));
             drop(request);
-            assert!(matches!(only(&told), Err(ReplyRecvError::Closed)));
+            assert!(matches!(only(&told), Err(ReplyError::Closed)));
         }
     });
 }
@@ -688,7 +688,7 @@ fn a_caller_that_polls_hears_of_the_close_after_the_responder_has() {
             let message = service.recv().unwrap();
             bus.close();
             assert!(ask(&message));
-            assert!(matches!(pending.try_take(), Some(Err(ReplyRecvError::Closed))));
+            assert!(matches!(pending.try_take(), Some(Err(ReplyError::Closed))));
             assert!(pending.try_take().is_none(), "that was the one end that it has");
         }
     });
@@ -713,7 +713,7 @@ fn r13_on_reply_that_races_with_the_end_of_the_bus_is_told_of_it() {
                         pending.on_reply(move |outcome| drop(sender.send(outcome)));
                         if bus.is_closed() {
                             let outcome = told.recv_timeout(LONG).unwrap();
-                            assert!(matches!(outcome, Ok(1) | Err(ReplyRecvError::Closed)), "{outcome:?}");
+                            assert!(matches!(outcome, Ok(1) | Err(ReplyError::Closed)), "{outcome:?}");
                             return Some(request);
                         }
                         let _ = request.reply(1);
@@ -772,7 +772,7 @@ fn a_pending_reply_has_one_end_also_when_the_bus_closes() {
         let (service, pending) = one_request(&bus);
         let request = service.recv().unwrap();
         bus.close();
-        assert!(matches!(pending.try_take(), Some(Err(ReplyRecvError::Closed))));
+        assert!(matches!(pending.try_take(), Some(Err(ReplyError::Closed))));
         // Whoever still answers may be told so or not; the caller has had his end and must not get a second one.
         drop(request.reply(1));
         assert!(!matches!(pending.try_take(), Some(Ok(_))));
@@ -793,7 +793,7 @@ fn a_panicking_callback_harms_nobody_and_is_counted() {
         panicking.on_reply(|_| panic!("in a callback"));
         let told = told(bus.request("ask", 3).unwrap());
         bus.close();
-        assert!(matches!(only(&told), Err(ReplyRecvError::Closed)));
+        assert!(matches!(only(&told), Err(ReplyError::Closed)));
         assert_eq!(bus.stats().callback_panics, 2);
     });
 }
@@ -808,7 +808,7 @@ fn a_callback_may_use_close_and_let_go_of_the_bus() {
         let last = bus.clone();
         pending.on_reply(move |reply| {
             let echo = last.subscribe("echo").unwrap();
-            let _ = last.publish("echo", reply.unwrap()).unwrap();
+            last.publish("echo", reply.unwrap()).unwrap();
             last.request("ask", 1).unwrap().on_reply(|_| {});
             last.close();
             done.send(*echo.recv().unwrap()).unwrap();
@@ -827,7 +827,7 @@ fn a_callback_told_of_the_close_may_read_its_subscription_to_the_end() {
         let bus = Bus::<u32>::new();
         let (_service, pending) = one_request(&bus);
         let news = bus.subscribe("news").unwrap();
-        let _ = bus.publish("news", 1).unwrap();
+        bus.publish("news", 1).unwrap();
         let (done, ended) = channel();
         pending.on_reply(move |_| done.send(news.iter().count()).unwrap());
         bus.close();
@@ -843,8 +843,8 @@ fn dropping_the_last_bus_ends_requests_like_closing_it() {
         let told = told(bus.request("ask", 2).unwrap());
         let kept = service.recv().unwrap();
         drop(bus);
-        assert!(matches!(pending.wait(), Err(ReplyRecvError::Closed)));
-        assert!(matches!(only(&told), Err(ReplyRecvError::Closed)));
+        assert!(matches!(pending.wait(), Err(ReplyError::Closed)));
+        assert!(matches!(only(&told), Err(ReplyError::Closed)));
         assert!(kept.reply(1).unwrap_err().is_cancelled());
     });
 }
@@ -865,10 +865,10 @@ fn a_request_to_a_handlers_own_full_mailbox_is_refused_and_not_waited_for() {
                 sender.send(refused.is_err_and(|error| error.is_no_responders())).unwrap();
             })
             .unwrap();
-        let _ = bus.publish("ask", 1).unwrap();
+        bus.publish("ask", 1).unwrap();
         // Taken by the handler, then one more fills the mailbox.
         wait_until("the handler has the message", || bus.stats().subscriptions[0].depth == 0);
-        let _ = bus.publish("ask", 2).unwrap();
+        bus.publish("ask", 2).unwrap();
         go.send(()).unwrap();
         assert!(outcome.recv_timeout(LONG).unwrap());
         drop(go);
@@ -923,7 +923,7 @@ fn a_bystander_that_fails_does_not_answer_for_the_server() {
 
         // Where nobody answers, the failure is the answer.
         let alone = bus.request("other", 1).unwrap();
-        assert!(matches!(alone.wait(), Err(ReplyRecvError::Failed(why)) if why.contains("disk full")));
+        assert!(matches!(alone.wait(), Err(ReplyError::Failed(why)) if why.contains("disk full")));
         drop(bystander);
     });
 }
@@ -943,7 +943,7 @@ fn what_is_pending_ends_with_the_bus_whoever_looks_first() {
             assert!(request.responder().unwrap().is_cancelled());
             assert!(request.reply(10).unwrap_err().is_cancelled());
         }
-        assert!(matches!(pending.wait(), Err(ReplyRecvError::Closed)));
+        assert!(matches!(pending.wait(), Err(ReplyError::Closed)));
         assert_eq!(replies.next_timeout(LONG), Err(GatherError::Closed));
         // What was answered before stays answered.
         assert_eq!(before.wait().unwrap(), 10);

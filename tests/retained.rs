@@ -14,7 +14,7 @@ use tramline::{Bus, DeadLetterReason, Overflow, Subscriber};
 use support::{LONG, within_limit};
 
 fn subscribe_retained(bus: &Bus<u32>, pattern: &str) -> Subscriber<u32> {
-    bus.subscription(pattern).retained().open().unwrap()
+    bus.subscription(pattern).with_retained().open().unwrap()
 }
 
 fn taken(subscriber: &Subscriber<u32>) -> Vec<u32> {
@@ -29,7 +29,7 @@ fn taken_with_topics(subscriber: &Subscriber<u32>) -> Vec<(String, u32)> {
 #[test]
 fn k01_a_later_subscriber_gets_the_kept_value() {
     let bus = Bus::<u32>::new();
-    assert!(bus.retain("price.tea", 1).unwrap().is_unheard());
+    assert!(bus.publish_retained("price.tea", 1).unwrap().is_unheard());
     let message = subscribe_retained(&bus, "price.tea").try_recv().unwrap();
     assert_eq!((message.topic().as_str(), *message), ("price.tea", 1));
     assert_eq!((message.lost_before(), message.is_request()), (0, false));
@@ -40,14 +40,14 @@ fn k01_a_later_subscriber_gets_the_kept_value() {
 fn k01_only_the_last_kept_value_counts() {
     let bus = Bus::<u32>::new();
     let price = bus.publisher("price.tea").unwrap();
-    let _ = bus.retain("price.tea", 1).unwrap();
-    let _ = price.retain(2).unwrap();
+    bus.publish_retained("price.tea", 1).unwrap();
+    price.publish_retained(2).unwrap();
     // What is published and not kept changes nothing.
-    let _ = price.publish(3).unwrap();
+    price.publish(3).unwrap();
     let subscriber = subscribe_retained(&bus, "price.tea");
     assert_eq!(taken(&subscriber), [2]);
     // It comes once: what follows is live.
-    assert_eq!(price.retain(4).unwrap().delivered(), 1);
+    assert_eq!(price.publish_retained(4).unwrap().delivered(), 1);
     assert_eq!(price.publish(5).unwrap().delivered(), 1);
     assert_eq!(taken(&subscriber), [4, 5]);
     assert_eq!(taken(&subscribe_retained(&bus, "price.tea")), [4]);
@@ -56,11 +56,11 @@ fn k01_only_the_last_kept_value_counts() {
 #[test]
 fn k01_a_plain_subscription_does_not_get_it() {
     let bus = Bus::<u32>::new();
-    let _ = bus.retain("price.tea", 1).unwrap();
+    bus.publish_retained("price.tea", 1).unwrap();
     let plain = [bus.subscribe("price.tea").unwrap(), bus.subscribe("price.*").unwrap()];
     assert!(plain.iter().all(|subscriber| subscriber.try_recv().unwrap_err().is_empty()));
     // It gets what is kept from now on, as a message like any other.
-    assert_eq!(bus.retain("price.tea", 2).unwrap().delivered(), 2);
+    assert_eq!(bus.publish_retained("price.tea", 2).unwrap().delivered(), 2);
     assert!(plain.iter().all(|subscriber| taken(subscriber) == [2]));
 }
 
@@ -70,7 +70,7 @@ fn k02_a_pattern_gets_the_last_value_of_each_matching_topic() {
     for (topic, value) in
         [("price.tea", 1), ("price.milk", 2), ("price.tea", 3), ("price", 4), ("price.tea.green", 5), ("stock.tea", 6)]
     {
-        let _ = bus.retain(topic, value).unwrap();
+        bus.publish_retained(topic, value).unwrap();
     }
     let of = |pattern| taken_with_topics(&subscribe_retained(&bus, pattern));
     let expect =
@@ -82,7 +82,7 @@ fn k02_a_pattern_gets_the_last_value_of_each_matching_topic() {
     assert_eq!(of(">").len(), 5);
     assert_eq!(of("*.milk.>"), []);
 
-    let several = bus.subscription("price.*").also("*.tea").also("price.tea").retained().open().unwrap();
+    let several = bus.subscription("price.*").also("*.tea").also("price.tea").with_retained().open().unwrap();
     assert_eq!(taken_with_topics(&several), expect(&[("price.milk", 2), ("price.tea", 3), ("stock.tea", 6)]));
 }
 
@@ -98,8 +98,12 @@ fn k03_keeping_and_subscribing_at_once_gives_exactly_one_copy() {
                     at_once.wait();
                     // Neither side is always the first.
                     (0..round % 64).for_each(|_| std::hint::spin_loop());
-                    let _ =
-                        if round % 2 == 0 { price.retain(round) } else { bus.retain(price.topic(), round) }.unwrap();
+                    let _ = if round % 2 == 0 {
+                        price.publish_retained(round)
+                    } else {
+                        bus.publish_retained(price.topic(), round)
+                    }
+                    .unwrap();
                     at_once.wait();
                 }
             });
@@ -109,7 +113,7 @@ fn k03_keeping_and_subscribing_at_once_gives_exactly_one_copy() {
                 let subscriber = subscribe_retained(&bus, &pattern);
                 at_once.wait();
                 assert_eq!(taken(&subscriber), [round], "round {round}");
-                assert_eq!(bus.forget(format!("price.{round}")), Some(round));
+                assert_eq!(bus.clear_retained(format!("price.{round}")), Some(round));
             }
         });
     });
@@ -120,8 +124,8 @@ fn k03_live_messages_follow_the_kept_value_with_no_gap_and_no_duplicate() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let price = bus.publisher("price.tea").unwrap();
-        let _ = price.retain(0).unwrap();
-        let keeping = thread::spawn(move || (1..).take_while(|value| price.retain(*value).is_ok()).count());
+        price.publish_retained(0).unwrap();
+        let keeping = thread::spawn(move || (1..).take_while(|value| price.publish_retained(*value).is_ok()).count());
         for pattern in ["price.tea", "price.*", ">"].into_iter().cycle().take(1000) {
             let subscriber = subscribe_retained(&bus, pattern);
             let first = subscriber.recv_timeout(LONG).unwrap().into_payload();
@@ -164,14 +168,14 @@ fn k03_who_subscribes_between_keeping_and_delivering_gets_one_copy() {
         let gate = Arc::new(Gate { armed: AtomicBool::new(false), reached, go: gate });
         let with = |value| Gated { value, gate: Arc::clone(&gate) };
         let before = bus.subscribe("price.tea").unwrap();
-        let _ = bus.retain("price.tea", with(1)).unwrap();
+        bus.publish_retained("price.tea", with(1)).unwrap();
         drop(before.recv().unwrap());
         // The value that is replaced is dropped when the new one is kept, and not delivered yet.
         gate.armed.store(true, Ordering::SeqCst);
         let (keeper, next) = (bus.clone(), with(2));
-        let keeping = thread::spawn(move || keeper.retain("price.tea", next).unwrap().delivered());
+        let keeping = thread::spawn(move || keeper.publish_retained("price.tea", next).unwrap().delivered());
         at_gate.recv_timeout(LONG).unwrap();
-        let between = ["price.tea", "price.*"].map(|pattern| bus.subscription(pattern).retained().open().unwrap());
+        let between = ["price.tea", "price.*"].map(|pattern| bus.subscription(pattern).with_retained().open().unwrap());
         let plain = bus.subscribe("price.tea").unwrap();
         go.send(()).unwrap();
         assert_eq!(keeping.join().unwrap(), 1, "only who subscribed before");
@@ -185,16 +189,16 @@ fn k03_who_subscribes_between_keeping_and_delivering_gets_one_copy() {
 #[test]
 fn k04_a_forgotten_value_is_gone_for_later_subscribers() {
     let bus = Bus::<u32>::new();
-    let _ = bus.retain("price.tea", 1).unwrap();
+    bus.publish_retained("price.tea", 1).unwrap();
     let before = subscribe_retained(&bus, "price.tea");
-    assert_eq!(bus.forget("price.tea"), Some(1));
-    assert_eq!((bus.forget("price.tea"), bus.retained("price.tea")), (None, None));
+    assert_eq!(bus.clear_retained("price.tea"), Some(1));
+    assert_eq!((bus.clear_retained("price.tea"), bus.retained("price.tea")), (None, None));
     for pattern in ["price.tea", "price.*", ">"] {
         assert!(subscribe_retained(&bus, pattern).try_recv().unwrap_err().is_empty());
     }
     // What was handed out stays handed out, and another value can be kept.
     assert_eq!(taken(&before), [1]);
-    let _ = bus.retain("price.tea", 2).unwrap();
+    bus.publish_retained("price.tea", 2).unwrap();
     assert_eq!((taken(&subscribe_retained(&bus, "price.*")), taken(&before)), (vec![2], vec![2]));
 }
 
@@ -203,14 +207,14 @@ fn k04_forgetting_gives_the_memory_back() {
     let bus = Bus::<Arc<u32>>::new();
     let values: Vec<_> = (0..1000).map(Arc::new).collect();
     for value in &values {
-        let _ = bus.retain(format!("price.{value}"), Arc::clone(value)).unwrap();
+        bus.publish_retained(format!("price.{value}"), Arc::clone(value)).unwrap();
     }
     assert_eq!(bus.stats().topics, 1000);
     assert!(values.iter().all(|value| Arc::strong_count(value) == 2));
     // A subscriber that has not read its values yet holds them too; reading them leaves nothing behind.
-    let subscriber = bus.subscription("price.*").retained().open().unwrap();
+    let subscriber = bus.subscription("price.*").with_retained().open().unwrap();
     for value in &values {
-        let _ = bus.forget(format!("price.{value}")).unwrap();
+        let _ = bus.clear_retained(format!("price.{value}")).unwrap();
     }
     assert_eq!(bus.stats().topics, 0);
     assert_eq!(subscriber.try_iter().count(), 1000);
@@ -221,13 +225,13 @@ fn k04_forgetting_gives_the_memory_back() {
 fn a_value_that_is_replaced_or_outlives_its_bus_is_dropped() {
     let bus = Bus::<Arc<u32>>::new();
     let (first, second) = (Arc::new(1), Arc::new(2));
-    let _ = bus.retain("price.tea", Arc::clone(&first)).unwrap();
-    let _ = bus.retain("price.tea", Arc::clone(&second)).unwrap();
+    bus.publish_retained("price.tea", Arc::clone(&first)).unwrap();
+    bus.publish_retained("price.tea", Arc::clone(&second)).unwrap();
     assert_eq!((Arc::strong_count(&first), Arc::strong_count(&second)), (1, 2));
     bus.close();
     assert_eq!(Arc::strong_count(&second), 1);
     assert_eq!((bus.retained("price.tea"), bus.stats().topics), (None, 0));
-    assert!(bus.retain("price.tea", Arc::clone(&second)).unwrap_err().is_closed());
+    assert!(bus.publish_retained("price.tea", Arc::clone(&second)).unwrap_err().is_closed());
     assert_eq!(Arc::strong_count(&second), 1);
 }
 
@@ -235,11 +239,11 @@ fn a_value_that_is_replaced_or_outlives_its_bus_is_dropped() {
 fn a_filter_chooses_among_the_kept_values_too() {
     let bus = Bus::<u32>::new();
     for value in 1..=4 {
-        let _ = bus.retain(format!("price.{value}"), value).unwrap();
+        bus.publish_retained(format!("price.{value}"), value).unwrap();
     }
-    let even = bus.subscription("price.*").retained().filter(|value| value % 2 == 0).open().unwrap();
-    let _ = bus.retain("price.5", 5).unwrap();
-    let _ = bus.retain("price.6", 6).unwrap();
+    let even = bus.subscription("price.*").with_retained().filter(|value| value % 2 == 0).open().unwrap();
+    bus.publish_retained("price.5", 5).unwrap();
+    bus.publish_retained("price.6", 6).unwrap();
     assert_eq!(taken(&even), [2, 4, 6]);
 }
 
@@ -247,9 +251,9 @@ fn a_filter_chooses_among_the_kept_values_too() {
 fn kept_values_have_room_beyond_the_capacity() {
     let bus = Bus::<u32>::new();
     for value in 0..5 {
-        let _ = bus.retain(format!("price.{value}"), value).unwrap();
+        bus.publish_retained(format!("price.{value}"), value).unwrap();
     }
-    let prices = bus.subscription("price.*").retained().capacity(2).overflow(Overflow::DropNewest).open().unwrap();
+    let prices = bus.subscription("price.*").with_retained().capacity(2).overflow(Overflow::DropNewest).open().unwrap();
     assert_eq!((prices.len(), prices.capacity()), (5, 2));
     for value in 5..7 {
         assert_eq!(bus.publish("price.live", value).unwrap().delivered(), 1);
@@ -262,9 +266,9 @@ fn kept_values_have_room_beyond_the_capacity() {
 fn the_room_for_kept_values_is_for_them_alone() {
     let bus = Bus::<u32>::new();
     for value in 0..5 {
-        let _ = bus.retain(format!("price.{value}"), value).unwrap();
+        bus.publish_retained(format!("price.{value}"), value).unwrap();
     }
-    let prices = bus.subscription("price.*").retained().capacity(2).overflow(Overflow::DropNewest).open().unwrap();
+    let prices = bus.subscription("price.*").with_retained().capacity(2).overflow(Overflow::DropNewest).open().unwrap();
     assert_eq!(taken(&prices).len(), 5);
     // They have been taken: from now on the capacity is what was asked for.
     let delivered: usize = (5..10).map(|value| bus.publish("price.live", value).unwrap().delivered()).sum();
@@ -275,9 +279,10 @@ fn the_room_for_kept_values_is_for_them_alone() {
 #[test]
 fn a_kept_value_can_be_evicted_and_takes_its_room_along() {
     let bus = Bus::<u32>::new();
-    let _ = bus.retain("price.tea", 1).unwrap();
+    bus.publish_retained("price.tea", 1).unwrap();
     let dead_letters = bus.dead_letters();
-    let price = bus.subscription("price.tea").retained().capacity(1).overflow(Overflow::DropOldest).open().unwrap();
+    let price =
+        bus.subscription("price.tea").with_retained().capacity(1).overflow(Overflow::DropOldest).open().unwrap();
     for value in 2..=4 {
         assert_eq!(bus.publish("price.tea", value).unwrap().delivered(), 1);
     }
@@ -297,9 +302,9 @@ fn keeping_waits_for_room_as_publishing_does() {
         let bus = Bus::<u32>::new();
         let full = bus.subscription("price.tea").capacity(1).open().unwrap();
         let price = bus.publisher("price.tea").unwrap();
-        let _ = price.retain(1).unwrap();
+        price.publish_retained(1).unwrap();
         let (done, delivery) = channel();
-        thread::spawn(move || done.send(price.retain(2).unwrap()));
+        thread::spawn(move || done.send(price.publish_retained(2).unwrap()));
         assert_eq!(delivery.recv_timeout(LONG / 600).unwrap_err(), RecvTimeoutError::Timeout);
         assert_eq!(*full.recv().unwrap(), 1);
         assert_eq!(delivery.recv_timeout(LONG).unwrap().delivered(), 1);
@@ -310,8 +315,8 @@ fn keeping_waits_for_room_as_publishing_does() {
 #[test]
 fn the_first_member_of_a_group_brings_the_kept_values() {
     let bus = Bus::<u32>::new();
-    let _ = bus.retain("price.tea", 1).unwrap();
-    let join = || bus.subscription("price.*").group("readers").retained().open().unwrap();
+    bus.publish_retained("price.tea", 1).unwrap();
+    let join = || bus.subscription("price.*").group("readers").with_retained().open().unwrap();
     let members = [join(), join()];
     let received: Vec<_> = members.iter().flat_map(taken).collect();
     assert_eq!(received, [1]);
@@ -321,10 +326,11 @@ fn the_first_member_of_a_group_brings_the_kept_values() {
 fn a_handler_begins_with_the_kept_value() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
-        let _ = bus.retain("price.tea", 1).unwrap();
+        bus.publish_retained("price.tea", 1).unwrap();
         let (seen, handled) = channel();
-        let _handler = bus.subscription("price.*").retained().handle(move |price| seen.send(**price).unwrap()).unwrap();
-        let _ = bus.publish("price.tea", 2).unwrap();
+        let _handler =
+            bus.subscription("price.*").with_retained().handle(move |price| seen.send(**price).unwrap()).unwrap();
+        bus.publish("price.tea", 2).unwrap();
         assert_eq!(handled.recv_timeout(LONG), Ok(1));
         assert_eq!(handled.recv_timeout(LONG), Ok(2));
     });
@@ -333,11 +339,11 @@ fn a_handler_begins_with_the_kept_value() {
 #[test]
 fn a_kept_value_that_the_filter_rejects_is_no_loss_when_it_is_evicted() {
     let bus = Bus::<u32>::new();
-    let _ = bus.retain("price.tea", 1).unwrap();
+    bus.publish_retained("price.tea", 1).unwrap();
     let dead_letters = bus.dead_letters();
     let even = bus
         .subscription("price.tea")
-        .retained()
+        .with_retained()
         .filter(|value| value % 2 == 0)
         .capacity(1)
         .overflow(Overflow::DropOldest)

@@ -119,7 +119,7 @@ fn s04_white_space_and_control_characters_are_invalid() {
 fn s04_every_operation_refuses_an_invalid_text() {
     let bus = Bus::<u8>::new();
     assert!(matches!(bus.publisher("foo..bar"), Err(TopicError::Token { token: 2, position: 4, .. })));
-    assert!(bus.subscribe("foo..bar").unwrap_err().is_topic());
+    assert!(bus.subscribe("foo..bar").unwrap_err().is_invalid_topic());
     assert!(matches!(
         bus.subscription("foo").also("foo.>.bar").open(),
         Err(SubscribeError::Topic(TopicError::Token { token: 2, position: 4, reason: InvalidToken::RestNotLast, .. }))
@@ -128,13 +128,13 @@ fn s04_every_operation_refuses_an_invalid_text() {
         bus.publish("foo..bar", 7).unwrap_err(),
         bus.try_publish("foo..bar", 7).unwrap_err(),
         bus.publish_timeout("foo..bar", 7, support::LONG).unwrap_err(),
-        bus.retain("foo..bar", 7).unwrap_err(),
+        bus.publish_retained("foo..bar", 7).unwrap_err(),
     ] {
-        assert!(error.is_topic());
+        assert!(error.is_invalid_topic());
         assert_eq!(error.into_inner(), 7);
     }
     assert_eq!(bus.request("foo..bar", 7).unwrap_err().into_inner(), 7);
-    assert_eq!((bus.retained("foo..bar"), bus.forget("foo..bar")), (None, None));
+    assert_eq!((bus.retained("foo..bar"), bus.clear_retained("foo..bar")), (None, None));
     assert_eq!((bus.stats().topics, bus.stats().subscriptions.len()), (0, 0));
 }
 

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use tramline::testkit::{Recorded, Recorder, Script, TestKit, What, wait_until_hub_idle};
-use tramline::{Bus, DeadLetterReason, Hub, Message, Overflow, Publisher, ReplyRecvError, Retry};
+use tramline::{Bus, DeadLetterReason, Hub, Message, Overflow, Publisher, ReplyError, Retry};
 
 use support::{LONG, within_limit};
 
@@ -35,7 +35,7 @@ fn unheard<T>(payload: T) -> What<T> {
 /// A handler that publishes again what it gets.
 fn relay(to: Publisher<u32>) -> impl FnMut(&Message<u32>) + Send + 'static {
     move |n| {
-        let _ = to.publish(**n).unwrap();
+        to.publish(**n).unwrap();
     }
 }
 
@@ -106,13 +106,13 @@ mod recording {
             let bus = Bus::<u32>::new();
             let recorder = TestKit::new(&bus).record("a").unwrap();
             let publisher = bus.publisher("a").unwrap();
-            let _ = bus.publish("a", 1).unwrap();
-            let _ = bus.try_publish("a", 2).unwrap();
-            let _ = bus.publish_timeout("a", 3, LONG).unwrap();
+            bus.publish("a", 1).unwrap();
+            bus.try_publish("a", 2).unwrap();
+            bus.publish_timeout("a", 3, LONG).unwrap();
             bus.fire("a", 4);
-            let _ = bus.retain("a", 5).unwrap();
-            let _ = publisher.publish(6).unwrap();
-            let _ = publisher.publish_all([7, 8]).unwrap();
+            bus.publish_retained("a", 5).unwrap();
+            publisher.publish(6).unwrap();
+            publisher.publish_all([7, 8]).unwrap();
             let messages: Vec<_> =
                 recorder.recorded().iter().filter_map(|recorded| recorded.message().copied()).collect();
             assert_eq!(messages, [1, 2, 3, 4, 5, 6, 7, 8]);
@@ -128,7 +128,7 @@ mod recording {
             let recorder = kit.record("a").unwrap();
             kit.reply_to("a").unwrap().with(42);
             futures_lite::future::block_on(async {
-                let _ = bus.publish_async("a", 1).await.unwrap();
+                bus.publish_async("a", 1).await.unwrap();
                 assert_eq!(bus.request_async("a", 2).await.unwrap().await.unwrap(), 42);
             });
             let expected = [What::Published(1), What::Requested(2), What::Replied("42".to_owned())];
@@ -158,7 +158,7 @@ mod recording {
             let _two = bus.on("second", relay(third)).unwrap();
             let _three = bus.on("third", |_| {}).unwrap();
             for n in 0..200 {
-                let _ = bus.publish("first", n).unwrap();
+                bus.publish("first", n).unwrap();
             }
             let recorded = recorder.wait_for(600, LONG);
             let place = |topic: &str, n| {
@@ -184,7 +184,7 @@ mod recording {
                 true
             };
             let _later = bus.subscription("a").filter(filter).open().unwrap();
-            let _ = bus.publish("a", 1).unwrap();
+            bus.publish("a", 1).unwrap();
             assert_eq!(seen.load(Ordering::Relaxed), 1);
         });
     }
@@ -195,7 +195,7 @@ mod recording {
             let bus = Bus::<u32>::builder().capacity(1).build();
             let recorder = TestKit::new(&bus).record("a").unwrap();
             for n in 0..5000 {
-                let _ = bus.publish("a", n).unwrap();
+                bus.publish("a", n).unwrap();
             }
             let recorded = recorder.wait_for(5000, NOW);
             assert!(recorded.iter().zip(0..).all(|(recorded, n)| recorded.message() == Some(&n)));
@@ -209,8 +209,8 @@ mod recording {
             let bus = Bus::<u32>::new();
             let recorder = TestKit::new(&bus).record("a").unwrap();
             let _latest = bus.subscription("a").capacity(1).overflow(Overflow::DropOldest).open().unwrap();
-            let _ = bus.publish("a", 1).unwrap();
-            let _ = bus.publish("a", 2).unwrap();
+            bus.publish("a", 1).unwrap();
+            bus.publish("a", 2).unwrap();
             let evicted = What::DeadLetter { payload: 1, reason: DeadLetterReason::Evicted, attempts: 0 };
             let expected = [What::Published(1), What::Published(2), evicted];
             assert_eq!(what(&recorder), expected.map(|what| ("a".to_owned(), what)));
@@ -224,7 +224,7 @@ mod recording {
             let recorder = TestKit::new(&bus).record("print").unwrap();
             let printer = bus.subscription("print").retry(Retry::fixed(2, Duration::ZERO));
             let _printer = printer.handle(|_| Err::<(), _>("no paper")).unwrap();
-            let _ = bus.publish("print", 7).unwrap();
+            bus.publish("print", 7).unwrap();
             let letters = recorder.wait_for_dead_letters(1, LONG);
             let reason = DeadLetterReason::Failed("no paper".to_owned());
             assert_eq!(letters[0].what, What::DeadLetter { payload: 7, reason, attempts: 3 });
@@ -240,8 +240,8 @@ mod recording {
             let kit = TestKit::new(&bus);
             let (one, other) = (kit.record("a").unwrap(), kit.record("*").unwrap());
             let _subscriber = bus.subscribe(">").unwrap();
-            let _ = bus.publish("a", 1).unwrap();
-            let _ = bus.publish("b", 2).unwrap();
+            bus.publish("a", 1).unwrap();
+            bus.publish("b", 2).unwrap();
             assert_eq!((topics(&one).len(), topics(&other).len()), (1, 2));
         });
     }
@@ -377,7 +377,7 @@ mod asserting {
             let recorder = kit.record(">").unwrap();
             kit.reply_to("price.*").unwrap().with(350).then_fail("out of stock").then_ignore();
             let _orders = bus.subscribe("order.*").unwrap();
-            let _ = bus.publish("order.new", "tea").unwrap();
+            bus.publish("order.new", "tea").unwrap();
             for _ in 0..3 {
                 let _ = bus.request("price.tea", "a pound").unwrap().wait();
             }
@@ -415,7 +415,7 @@ waited 1ms for 6 messages, got 5; recorded on `>`:
             let bus = Bus::<u32>::new();
             let recorder = TestKit::new(&bus).record(">").unwrap();
             let _subscriber = bus.subscribe(">").unwrap();
-            let _ = bus.publish("a.b", 1).unwrap();
+            bus.publish("a.b", 1).unwrap();
             let _pending = bus.request("a.c", 2).unwrap();
             recorder.assert_published("a.b", &1);
             recorder.assert_published("a.c", &2);
@@ -437,10 +437,10 @@ waited 1ms for 6 messages, got 5; recorded on `>`:
         within_limit(|| {
             let bus = Bus::<u32>::new();
             let _latest = bus.subscription("a").capacity(1).overflow(Overflow::DropOldest).open().unwrap();
-            let _ = bus.publish("a", 1).unwrap();
+            bus.publish("a", 1).unwrap();
             let recorder = TestKit::new(&bus).record("a").unwrap();
             recorder.assert_no_dead_letters();
-            let _ = bus.publish("a", 2).unwrap();
+            bus.publish("a", 2).unwrap();
             let list =
                 "recorded on `a`:\n# published    a  2\n# dead letter  a  1: it was the oldest in a full mailbox";
             fails_with(&format!("1 was not published on `a`; {list}"), || recorder.assert_published("a", &1));
@@ -503,7 +503,7 @@ mod idling {
             let _three = bus.on("third", move |n| _ = total.fetch_add(**n, Ordering::Relaxed)).unwrap();
             let mut expected = 0;
             for n in 1..=200 {
-                let _ = bus.publish("first", n).unwrap();
+                bus.publish("first", n).unwrap();
                 expected += n;
                 if n % 10 == 0 {
                     kit.wait_until_idle(LONG);
@@ -521,7 +521,7 @@ mod idling {
             let kit = TestKit::new(&bus);
             let (go, gate) = channel::<()>();
             let _handler = bus.subscription("work").name("worker").handle(move |_| _ = gate.recv()).unwrap();
-            let _ = bus.publish("work", 1).unwrap();
+            bus.publish("work", 1).unwrap();
             let (text, file) = failure(|| kit.wait_until_idle(Duration::from_millis(1)));
             let mut lines = text.lines();
             assert_eq!(lines.next(), Some("not idle after 1ms, busy handler threads: 1"));
@@ -569,7 +569,7 @@ mod idling {
                     done.send(()).unwrap();
                 })
                 .unwrap();
-            let _ = bus.publish("work", 1).unwrap();
+            bus.publish("work", 1).unwrap();
             is_done.recv().unwrap();
         });
     }
@@ -589,7 +589,7 @@ mod idling {
                 total.fetch_add(**n, Ordering::Relaxed);
             };
             let _adding = hub.bus::<u32>().on("number", adding).unwrap();
-            let _ = hub.bus::<String>().publish("text", "42".to_owned()).unwrap();
+            hub.bus::<String>().publish("text", "42".to_owned()).unwrap();
             let (text, file) = failure(|| wait_until_hub_idle(&hub, Duration::from_millis(1)));
             assert!(text.starts_with("not idle after 1ms\nalloc::string::String: "), "{text}");
             assert!(text.contains("\nu32: "), "{text}");
@@ -627,7 +627,7 @@ mod scripts {
                     Err(error) => error.to_string(),
                 })
                 .collect();
-            let unanswered = ReplyRecvError::<String>::Unanswered.to_string();
+            let unanswered = ReplyError::<String>::Unanswered.to_string();
             assert_eq!(answers, ["first", "the request failed: second", &unanswered, "fourth", "1: 5", "2: 6"]);
         });
     }
@@ -662,7 +662,7 @@ mod scripts {
             let kit = TestKit::new(&bus);
             let recorder = kit.record("ask").unwrap();
             kit.reply_to("ask").unwrap().with(1).with(2);
-            let _ = bus.publish("ask", 0).unwrap();
+            bus.publish("ask", 0).unwrap();
             assert_eq!(bus.request("ask", 0).unwrap().wait().unwrap(), 1);
             assert_eq!(bus.request("ask", 0).unwrap().wait().unwrap(), 2);
             recorder.assert_no_dead_letters();
@@ -743,7 +743,7 @@ mod faults {
             let recorder = kit.record("a").unwrap();
             kit.panic_on("a", 3).unwrap();
             for n in 1..=5 {
-                let _ = bus.publish("a", n).unwrap();
+                bus.publish("a", n).unwrap();
             }
             kit.wait_until_idle(LONG);
             let letters = recorder.wait_for_dead_letters(1, NOW);
@@ -795,11 +795,11 @@ mod faults {
             let (done, is_done) = channel();
             let _module = bus
                 .on("work", move |n| {
-                    let _ = publisher.publish(**n).unwrap();
+                    publisher.publish(**n).unwrap();
                     done.send(()).unwrap();
                 })
                 .unwrap();
-            let _ = bus.publish("work", 1).unwrap();
+            bus.publish("work", 1).unwrap();
             let (text, _) = failure(|| kit.wait_until_idle(Duration::from_millis(5)));
             assert!(text.contains("busy handler threads: 1"), "{text}");
             assert!(is_done.try_recv().is_err());

@@ -83,7 +83,7 @@ fn l08_no_thread_is_left_over_when_every_bus_and_publisher_is_dropped() {
         let blocked =
             thread::Builder::new().name("l08-reader".to_owned()).spawn(move || while reader.recv().is_ok() {}).unwrap();
         for n in 0..100 {
-            let _ = publisher.publish(n).unwrap();
+            publisher.publish(n).unwrap();
         }
         // The names are set by the threads themselves.
         wait_until("all threads run", || threads_called("l08-") == 1 + 4 + 3 + 1 + 1);
@@ -111,7 +111,7 @@ fn l08_no_thread_is_left_over_when_handlers_are_dropped_or_stopped() {
         let handler = || bus.subscription("work").name("l08-gone").workers(2).handle(|_| {}).unwrap();
         for _ in 0..50 {
             drop(handler());
-            let _ = bus.publish("work", 1).unwrap();
+            bus.publish("work", 1).unwrap();
             // Joined, not only told to end.
             assert!(handler().stop(LONG).is_complete());
         }
@@ -132,7 +132,7 @@ fn l08_a_busy_handler_ends_its_thread_after_the_last_bus_is_gone() {
                 let _ = gate.recv();
             })
             .unwrap();
-        let _ = bus.publish("work", 1).unwrap();
+        bus.publish("work", 1).unwrap();
         drop(bus);
         drop(handler);
         drop(go);

@@ -262,7 +262,7 @@ fn filters_and_clones_run_within_the_span_of_the_publish() {
             true
         };
         let _reader = bus.subscription("filtered").filter(filter).open().unwrap();
-        let _ = bus.publish("filtered", 1).unwrap();
+        bus.publish("filtered", 1).unwrap();
         assert!(within.load(Ordering::Relaxed));
         assert_eq!(current(), None, "and nothing else does");
     });
@@ -280,7 +280,7 @@ fn the_span_of_a_handler_has_the_outcome_and_the_attempts() {
             _ => Ok(()),
         });
         for (n, topic) in ["attempts.failed", "attempts.panicked", "attempts.ok"].into_iter().enumerate() {
-            let _ = bus.publish(topic, n as u32).unwrap();
+            bus.publish(topic, n as u32).unwrap();
         }
         assert!(handler.unwrap().stop(LONG).is_complete());
         for (outcome, attempts) in [("failed", "3"), ("panicked", "1"), ("ok", "1")] {
@@ -467,8 +467,8 @@ mod tasks {
             let full = bus.subscription("task-full").capacity(1).open().unwrap();
             let _other = bus.subscription("task-full").also("task-empty").open().unwrap();
             block_on(async {
-                let _ = bus.publish_async("task-empty", 1).await.unwrap();
-                let _ = bus.try_publish("task-full", 1).unwrap();
+                bus.publish_async("task-empty", 1).await.unwrap();
+                bus.try_publish("task-full", 1).unwrap();
                 assert!(poll_once(bus.publish_async("task-full", 2)).await.is_none());
                 assert!(poll_once(bus.request_async("task-full", 3)).await.is_none());
                 assert_eq!(bus.publish_async("task-nobody", 4).await.unwrap().delivered(), 0);

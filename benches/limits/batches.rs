@@ -19,7 +19,7 @@ pub(crate) fn run(criterion: &mut Criterion, table: &mut Table) {
                 ("crossbeam", |bencher| crossbeam(bencher, threads, &|n| n)),
                 ("tramline", |bencher| {
                     tramline(bencher, threads, receive, |publisher, messages| {
-                        let _ = publisher.publish_all(0..messages).expect("the bus is open");
+                        publisher.publish_all(0..messages).expect("the bus is open");
                     });
                 }),
             );

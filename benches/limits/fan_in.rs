@@ -46,7 +46,7 @@ pub(crate) fn run(criterion: &mut Criterion, table: &mut Table) {
                             let publisher = publisher.clone();
                             scope.spawn(move || {
                                 for n in 0..messages {
-                                    let _ = publisher.publish(n).expect("the bus is open");
+                                    publisher.publish(n).expect("the bus is open");
                                 }
                             });
                         }

@@ -35,7 +35,7 @@ fn line<T: Clone + Send + 'static>(
         ("tramline", |bencher| {
             tramline(bencher, threads, count, |publisher, messages| {
                 for n in 0..messages {
-                    let _ = publisher.publish(make(n)).expect("the bus is open");
+                    publisher.publish(make(n)).expect("the bus is open");
                 }
             });
         }),

@@ -48,7 +48,7 @@ fn tramline() -> (impl Fn(Instant), impl Fn() -> Option<Instant> + Send + 'stati
     let publisher = bus.publisher("a.topic").expect("the topic is valid");
     let subscriber = bus.subscribe("a.topic").expect("the bus is open");
     let send = move |sent| {
-        let _ = publisher.publish(sent).expect("the bus is open");
+        publisher.publish(sent).expect("the bus is open");
     };
     (send, move || subscriber.recv().ok().map(|message| *message))
 }

@@ -73,7 +73,7 @@ fn alert(
     tally: &Arc<Mutex<Tally>>,
 ) -> Result<(), Box<dyn Error>> {
     let origin = flight.origin;
-    let _ = delays.publish(format!("alert.delay.{origin}"), Delayed(Arc::clone(flight)))?;
+    delays.publish(format!("alert.delay.{origin}"), Delayed(Arc::clone(flight)))?;
     tally.lock().alerts += 1;
     let pending = weather.request(format!("weather.{origin}"), WeatherAt(flight.hour))?;
     let tally = Arc::clone(tally);

@@ -246,7 +246,7 @@ where
     ///             if order == 13 { Err("bad luck") } else { Ok(()) }
     ///         }
     ///     })?;
-    /// let _ = bus.publish_async("mail", 7).await?;
+    /// bus.publish_async("mail", 7).await?;
     /// let report = tokio::task::spawn_blocking(move || handler.stop(Duration::from_secs(5))).await?;
     /// assert!(report.is_complete());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -412,7 +412,7 @@ where
     ///     let (order, seen) = (**order, seen.clone());
     ///     async move { seen.send(order) }
     /// })?;
-    /// let _ = bus.publish_async("orders.new", 7).await?;
+    /// bus.publish_async("orders.new", 7).await?;
     /// assert_eq!(saw.recv().await, Some(7));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # })?;

@@ -32,7 +32,7 @@ impl Hub {
     /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
     /// let hub = Hub::new();
     /// let orders = hub.bus::<OrderPlaced>().subscribe("order.*")?;
-    /// let _ = hub.publish_async(OrderPlaced { order: 7 }).await?;
+    /// hub.publish_async(OrderPlaced { order: 7 }).await?;
     /// assert_eq!(orders.recv_async().await?.order, 7);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # })?;
@@ -42,12 +42,12 @@ impl Hub {
         self.bus::<E>().publish_async(E::TOPIC, event).await
     }
 
-    /// Asks as [`call`](Self::call) does, but waits for room without holding up the thread. The reply comes from awaiting
+    /// Asks as [`request`](Self::request) does, but waits for room without holding up the thread. The reply comes from awaiting
     /// what this returns.
     ///
     /// # Errors
     ///
-    /// As [`call`](Self::call).
+    /// As [`request`](Self::request).
     ///
     /// # Cancel safety
     ///
@@ -73,12 +73,12 @@ impl Hub {
     ///     let item = request.0;
     ///     async move { if item == "tea" { 350 } else { 620 } }
     /// })?;
-    /// assert_eq!(hub.call_async(GetPrice("tea")).await?.await?, 350);
+    /// assert_eq!(hub.request_async(GetPrice("tea")).await?.await?, 350);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn call_async<Q: Request>(&self, request: Q) -> Result<PendingReply<Q::Reply>, RequestError<Q>> {
+    pub async fn request_async<Q: Request>(&self, request: Q) -> Result<PendingReply<Q::Reply>, RequestError<Q>> {
         self.bus_with_reply::<Q, Q::Reply>().request_async(Q::TOPIC, request).await
     }
 }

@@ -166,7 +166,7 @@ where
     /// let orders = bus.subscribe("orders.new")?;
     /// let publisher = bus.publisher("orders.new")?;
     /// let both = async {
-    ///     let _ = publisher.publish_async(1).await?;
+    ///     publisher.publish_async(1).await?;
     ///     publisher.publish_async(2).await // waits until the first is taken
     /// };
     /// let (second, first) = futures_lite::future::zip(both, orders.recv_async()).await;
@@ -179,7 +179,7 @@ where
         self.core().publish_async(self.topic(), || self.route(), payload).await
     }
 
-    /// Publishes the payload and keeps it as the topic's last value, as [`retain`](Self::retain) does, but waits for
+    /// Publishes the payload and keeps it as the topic's last value, as [`publish_retained`](Self::publish_retained) does, but waits for
     /// room without holding up the thread.
     ///
     /// # Errors
@@ -196,13 +196,13 @@ where
     /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
     /// let bus = tramline::Bus::<u32>::new();
     /// let level = bus.publisher("level")?;
-    /// let _ = level.retain_async(3).await?;
+    /// level.publish_retained_async(3).await?;
     /// assert_eq!(bus.retained("level"), Some(3));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn retain_async(&self, payload: T) -> Result<Delivery, PublishError<T>> {
+    pub async fn publish_retained_async(&self, payload: T) -> Result<Delivery, PublishError<T>> {
         if !self.core().lifecycle.accepts() {
             return Err(PublishError::Closed(payload));
         }

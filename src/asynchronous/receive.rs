@@ -64,7 +64,7 @@ where
     /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
     /// let bus = tramline::Bus::<u32>::new();
     /// let orders = bus.subscribe("orders.new")?;
-    /// let _ = bus.publish_async("orders.new", 7).await?;
+    /// bus.publish_async("orders.new", 7).await?;
     /// assert_eq!(*orders.recv_async().await?, 7);
     ///
     /// bus.close();

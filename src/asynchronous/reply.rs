@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 
 use crate::gather::{GatherError, Replies};
-use crate::request::{PendingReply, ReplyRecvError};
+use crate::request::{PendingReply, ReplyError};
 
 /// The reply, as [`wait`](PendingReply::wait) has it; with the feature `async`. There is no time limit: put one of your
 /// runtime around it, which leaves the request pending if it is given `&mut pending`.
@@ -20,7 +20,7 @@ use crate::request::{PendingReply, ReplyRecvError};
 /// # Examples
 ///
 /// ```
-/// use tramline::{Bus, ReplyRecvError};
+/// use tramline::{Bus, ReplyError};
 ///
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 /// let bus = Bus::<u32>::new();
@@ -40,7 +40,7 @@ use crate::request::{PendingReply, ReplyRecvError};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 impl<R: Send + 'static> Future for PendingReply<R> {
-    type Output = Result<R, ReplyRecvError<R>>;
+    type Output = Result<R, ReplyError<R>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         self.poll_answer(context.waker())

@@ -82,7 +82,7 @@ impl<F: Fn(HandlerTask)> Spawner for F {
 ///     let order = **order;
 ///     async move { println!("order {order}") }
 /// })?;
-/// let _ = bus.publish("orders.new", 7)?;
+/// bus.publish("orders.new", 7)?;
 /// bus.close();
 /// for task in tasks.take() {
 ///     futures_lite::future::block_on(task);

@@ -28,7 +28,7 @@ pub(crate) fn default_name<T>() -> Arc<str> {
 /// let builder: BusBuilder<u32, String> = Bus::builder();
 /// let bus = builder.capacity(1).overflow(Overflow::DropNewest).build();
 /// let ticks = bus.subscribe("tick")?;
-/// let _ = bus.publish("tick", 1)?;
+/// bus.publish("tick", 1)?;
 /// assert_eq!(bus.publish("tick", 2)?.dropped(), 1);
 /// assert_eq!(*ticks.recv()?, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())

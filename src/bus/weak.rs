@@ -21,7 +21,7 @@ use crate::core::Core;
 ///         bus.fire("doubled", 2 * **n);
 ///     }
 /// })?;
-/// let _ = bus.publish("numbers", 21)?;
+/// bus.publish("numbers", 21)?;
 /// assert_eq!(*doubled.recv()?, 42);
 /// drop(bus);
 /// assert!(doubled.recv().unwrap_err().is_closed());

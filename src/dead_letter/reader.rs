@@ -93,7 +93,7 @@ impl<T> Losses<T> {
 ///
 /// let bus = Bus::<&str>::new();
 /// let dead_letters = bus.dead_letters();
-/// let _ = bus.publish("nobody.listens", "hello")?;
+/// bus.publish("nobody.listens", "hello")?;
 ///
 /// let letter = dead_letters.recv()?;
 /// assert_eq!(letter.topic(), &"nobody.listens");
@@ -171,7 +171,7 @@ impl<T> DeadLetters<T> {
     /// let dead_letters = bus.dead_letters();
     /// let _printer = bus.on("print", |pages| assert!(**pages < 5, "no paper"))?;
     /// assert!(dead_letters.recv_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
-    /// let _ = bus.publish("print", 7)?;
+    /// bus.publish("print", 7)?;
     /// let letter = dead_letters.recv_timeout(Duration::from_secs(5))?;
     /// assert_eq!(letter.reason().to_string(), "its handler panicked: no paper");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -242,7 +242,7 @@ impl<T> DeadLetters<T> {
     /// let bus = tramline::Bus::<u32>::new();
     /// let dead_letters = bus.dead_letters();
     /// let _orders = bus.subscribe("orders.new")?;
-    /// let _ = bus.publish("orders.new", 1)?;
+    /// bus.publish("orders.new", 1)?;
     /// assert!(dead_letters.is_empty()); // nothing was lost
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -27,7 +27,7 @@ use super::shared::Shared;
 use super::write;
 use crate::error::{PublishError, RequestError, SubscribeError};
 use crate::panic::catch;
-use crate::request::{PendingReply, ReplyRecvError};
+use crate::request::{PendingReply, ReplyError};
 use crate::sync::counters::Ordering;
 use crate::topic::{Pattern, Topic};
 
@@ -472,9 +472,9 @@ async fn reply_to<R: Serialize + Send + 'static>(id: u64, pending: PendingReply<
             Ok(Err(error)) => (ErrorCode::Failed, format!("the reply cannot be written: {error}")),
             Err(panic) => (ErrorCode::Failed, format!("the reply cannot be written: {panic}")),
         },
-        Ok(Err(ReplyRecvError::Failed(why))) => (ErrorCode::Failed, why),
-        Ok(Err(ReplyRecvError::Unanswered)) => (ErrorCode::Unanswered, "nobody is left to answer".to_owned()),
-        Ok(Err(ReplyRecvError::Closed)) => (ErrorCode::Closed, CLOSED.to_owned()),
+        Ok(Err(ReplyError::Failed(why))) => (ErrorCode::Failed, why),
+        Ok(Err(ReplyError::Unanswered)) => (ErrorCode::Unanswered, "nobody is left to answer".to_owned()),
+        Ok(Err(ReplyError::Closed)) => (ErrorCode::Closed, CLOSED.to_owned()),
         Ok(Err(_)) | Err(_) => (ErrorCode::Timeout, "no reply in time".to_owned()),
     };
     frames::err(id, code, &why)

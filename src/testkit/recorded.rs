@@ -18,7 +18,7 @@ use crate::topic::Topic;
 ///
 /// let bus = Bus::<u32>::new();
 /// let recorder = TestKit::new(&bus).record("orders.*")?;
-/// let _ = bus.publish("orders.new", 7)?;
+/// bus.publish("orders.new", 7)?;
 ///
 /// let recorded = recorder.recorded();
 /// assert_eq!(recorded[0].topic, "orders.new");

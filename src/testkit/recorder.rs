@@ -117,7 +117,7 @@ impl<T> Tapes<T> {
 ///
 /// let bus = Bus::<u32>::new();
 /// let recorder = TestKit::new(&bus).record("orders.*")?;
-/// let _ = bus.publish("orders.new", 7)?;
+/// bus.publish("orders.new", 7)?;
 /// recorder.wait_for(1, Duration::from_secs(5));
 /// recorder.assert_published("orders.new", &7);
 /// recorder.assert_nothing_more(Duration::ZERO);
@@ -193,7 +193,7 @@ impl<T: Clone + Send + 'static> Recorder<T> {
     /// let recorder = TestKit::new(&bus).record("number.*")?;
     /// let _even = bus.subscribe("number.even")?;
     /// for n in [2, 4, 6] {
-    ///     let _ = bus.publish("number.even", n)?;
+    ///     bus.publish("number.even", n)?;
     /// }
     /// let sum: u32 = recorder.recorded().iter().filter_map(|recorded| recorded.message()).sum();
     /// assert_eq!(sum, 12);
@@ -246,7 +246,7 @@ impl<T: Clone + fmt::Debug + Send + 'static> Recorder<T> {
     /// let recorder = TestKit::new(&bus).record(">")?;
     /// let publisher = bus.publisher("doubled")?;
     /// let _doubling = bus.on("number", move |n| publisher.fire(2 * **n))?;
-    /// let _ = bus.publish("number", 21)?;
+    /// bus.publish("number", 21)?;
     /// let recorded = recorder.wait_for(2, Duration::from_secs(5));
     /// assert_eq!((recorded[1].topic.as_str(), recorded[1].message()), ("doubled", Some(&42)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -280,7 +280,7 @@ impl<T: Clone + fmt::Debug + Send + 'static> Recorder<T> {
     /// let bus = Bus::<&str>::new();
     /// let recorder = TestKit::new(&bus).record("print")?;
     /// let _printer = bus.on("print", |_| Err::<(), _>("no paper"))?;
-    /// let _ = bus.publish("print", "a page")?;
+    /// bus.publish("print", "a page")?;
     /// let letters = recorder.wait_for_dead_letters(1, Duration::from_secs(5));
     /// assert!(letters[0].to_string().ends_with("its handler failed: no paper"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -310,7 +310,7 @@ impl<T: Clone + fmt::Debug + Send + 'static> Recorder<T> {
     ///
     /// let bus = Bus::<u32>::new();
     /// let recorder = TestKit::new(&bus).record("orders.>")?;
-    /// let _ = bus.publish("orders.de.new", 7)?;
+    /// bus.publish("orders.de.new", 7)?;
     /// recorder.assert_published("orders.de.new", &7);
     /// recorder.assert_published("orders.*.new", &7);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -338,7 +338,7 @@ impl<T: Clone + fmt::Debug + Send + 'static> Recorder<T> {
     ///
     /// let bus = Bus::<f64>::new();
     /// let recorder = TestKit::new(&bus).record("temperature.*")?;
-    /// let _ = bus.publish("temperature.hall", 0.1 + 0.2)?;
+    /// bus.publish("temperature.hall", 0.1 + 0.2)?;
     /// recorder.assert_published_where("temperature.hall", |degrees| (degrees - 0.3).abs() < 1e-9);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -391,7 +391,7 @@ impl<T: Clone + fmt::Debug + Send + 'static> Recorder<T> {
     /// let bus = Bus::<u32>::new();
     /// let recorder = TestKit::new(&bus).record("orders.*")?;
     /// recorder.assert_nothing_more(Duration::ZERO);
-    /// let _ = bus.publish("orders.new", 7)?;
+    /// bus.publish("orders.new", 7)?;
     /// recorder.wait_for(1, Duration::from_secs(5));
     /// recorder.assert_nothing_more(Duration::from_millis(5));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -423,7 +423,7 @@ impl<T: Clone + fmt::Debug + Send + 'static> Recorder<T> {
     /// let bus = Bus::<u32>::new();
     /// let recorder = TestKit::new(&bus).record("orders.*")?;
     /// let _orders = bus.subscribe("orders.new")?;
-    /// let _ = bus.publish("orders.new", 7)?;
+    /// bus.publish("orders.new", 7)?;
     /// recorder.assert_no_dead_letters();
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

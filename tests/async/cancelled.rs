@@ -98,7 +98,7 @@ fn flow(runtime: &impl Runtime, bus: &Bus<u32>, stop: &Arc<AtomicBool>) -> Task<
             if stop.load(Ordering::SeqCst) {
                 return number;
             }
-            let _ = publisher.publish_async(number).await.unwrap();
+            publisher.publish_async(number).await.unwrap();
             while number % 4 < 3 && bus.stats().subscriptions[0].depth > 0 {
                 yield_now().await;
             }
@@ -216,7 +216,7 @@ async fn a02_a_publish_that_is_cancelled_is_in_the_mailbox_or_counted_as_lost(ru
         chance.give_way(3).await;
     }
     // The last in each mailbox tells of what was lost before it.
-    let _ = publisher.publish_async(published).await.unwrap();
+    publisher.publish_async(published).await.unwrap();
     whole.insert(published);
     published += 1;
     bus.close();
@@ -296,7 +296,7 @@ fn a02_the_room_of_a_publisher_that_is_cancelled_is_for_the_next() {
     let bus = Bus::<u32>::builder().capacity(1).build();
     let subscriber = bus.subscribe("work").unwrap();
     let work = bus.publisher("work").unwrap();
-    let _ = work.publish(1).unwrap();
+    work.publish(1).unwrap();
     let first = ByHand::waiting(work.publish_async(2));
     let second = ByHand::waiting(work.publish_async(3));
     let third = ByHand::waiting(work.publish_async(4));
@@ -320,7 +320,7 @@ fn a02_who_has_left_is_not_woken() {
     let [stays, left, other] = [(); 3].map(|()| ByHand::waiting(subscriber.recv_async()));
     let watch = left.watch();
     drop(left);
-    let _ = bus.publish("work", 1).unwrap();
+    bus.publish("work", 1).unwrap();
     assert_eq!((watch.wakes(), stays.wakes(), other.wakes()), (0, 1, 1));
     assert_eq!(*stays.woken().unwrap(), 1);
     drop(other);
@@ -329,7 +329,7 @@ fn a02_who_has_left_is_not_woken() {
     let watch = next.watch();
     drop(next);
     // The stream's task waits on: it has its place in the subscriber.
-    let _ = bus.publish("work", 2).unwrap();
+    bus.publish("work", 2).unwrap();
     assert_eq!(watch.wakes(), 1);
     assert_eq!(*subscriber.recv().unwrap(), 2);
 }

@@ -60,13 +60,13 @@ fn a03_a_single_message_wakes_one_that_is_asked_again() {
         if !forgotten_first {
             forget_receives(&leaking);
         }
-        let _ = bus.publish("work", 1).unwrap();
+        bus.publish("work", 1).unwrap();
         assert_eq!(*receiving.woken().unwrap(), 1);
         assert!({ on_the_same }.poll().is_pending());
         // Nor does one that goes with its subscriber.
         let receiving = ByHand::waiting(asking.recv_async());
         drop(leaking);
-        let _ = bus.publish("work", 2).unwrap();
+        bus.publish("work", 2).unwrap();
         assert_eq!(*receiving.woken().unwrap(), 2);
     }
 }
@@ -82,7 +82,7 @@ fn a03_a_forgotten_receive_keeps_no_message_from_a_thread_that_sleeps() {
                 let receiving = scope.spawn(|| *subscriber.recv().unwrap());
                 // Asleep at some of these, awake at others.
                 (0..number % 10 * 500).for_each(|_| std::hint::spin_loop());
-                let _ = bus.publish("work", number).unwrap();
+                bus.publish("work", number).unwrap();
                 assert_eq!(receiving.join().unwrap(), number);
             });
         }
@@ -107,13 +107,13 @@ async fn a03_forgotten_publishers_keep_no_room_from_others(runtime: impl Runtime
         let publisher = work.clone();
         let task = runtime.spawn(async move {
             for _ in 0..100 {
-                let _ = publisher.publish_async(2).await.unwrap();
+                publisher.publish_async(2).await.unwrap();
             }
         });
         let publisher = work.clone();
         let thread = thread::spawn(move || {
             for _ in 0..of_thread {
-                let _ = publisher.publish(3).unwrap();
+                publisher.publish(3).unwrap();
             }
         });
         let mut counts = (0, 0);
@@ -145,7 +145,7 @@ async fn a03_a_forgotten_publisher_does_not_hide_the_end(runtime: impl Runtime) 
             let bus = Bus::<u32>::builder().capacity(1).build();
             let subscriber = bus.subscribe("work").unwrap();
             let work = bus.publisher("work").unwrap();
-            let _ = work.publish_async(1).await.unwrap();
+            work.publish_async(1).await.unwrap();
             let mut asked_again = None;
             if by_dropping {
                 // One that owns no handle of the bus.
@@ -187,7 +187,7 @@ fn a03_a_reader_that_sleeps_sees_the_end() {
             let bus = Bus::<u32>::builder().capacity(1).build();
             let subscriber = bus.subscribe("work").unwrap();
             let work = bus.publisher("work").unwrap();
-            let _ = work.publish(1).unwrap();
+            work.publish(1).unwrap();
             forget_publish(&work, 2);
             thread::scope(|scope| {
                 let reader = scope.spawn(|| subscriber.iter().count());

@@ -84,7 +84,7 @@ fn room_that_comes_between_two_looks_is_found() {
             let bus = bus();
             let subscriber = bus.subscribe("work").unwrap();
             let publisher = bus.publisher("work").unwrap();
-            let _ = publisher.publish(0).unwrap();
+            publisher.publish(0).unwrap();
             (subscriber, publisher)
         },
         |(_, publisher), number| assert_eq!(block_on(publisher.publish_async(number)).unwrap().delivered(), 1),
@@ -149,7 +149,7 @@ fn an_end_that_comes_between_two_looks_is_found() {
             let bus = bus();
             let idle = bus.subscribe("idle").unwrap();
             let full = bus.subscribe("full").unwrap();
-            let _ = bus.publish("full", number).unwrap();
+            bus.publish("full", number).unwrap();
             (Mutex::new(Some((bus.clone(), full))), idle, bus.publisher("full").unwrap())
         },
         |(_, idle, publisher), number| match number % 3 {

@@ -20,7 +20,7 @@ on_every_runtime![
 async fn publish_both_ways(publisher: Publisher<u32>, numbers: std::ops::Range<u32>) {
     for number in numbers {
         if number / 10 % 2 == 0 {
-            let _ = publisher.publish_async(number).await.unwrap();
+            publisher.publish_async(number).await.unwrap();
         } else {
             // A thread of its own: this one may be the only one that receives.
             let publisher = publisher.clone();
@@ -117,7 +117,7 @@ async fn a05_threads_and_tasks_of_one_group_lose_nothing_together(runtime: impl 
                 yield_now().await;
             }
         }
-        let _ = work.publish_async(number).await.unwrap();
+        work.publish_async(number).await.unwrap();
     }
     bus.close();
     let mut received = Vec::new();
@@ -188,7 +188,7 @@ fn a05_a_message_goes_to_a_thread_or_a_task_that_waits() {
                 let task = scope.spawn(|| *block_on(subscriber.recv_async()).unwrap());
                 for number in 1..=2 {
                     (0..round % 7 * 500).for_each(|_| std::hint::spin_loop());
-                    let _ = bus.publish("work", number).unwrap();
+                    bus.publish("work", number).unwrap();
                 }
                 assert_eq!(thread.join().unwrap() + task.join().unwrap(), 3);
             });
@@ -204,7 +204,7 @@ fn a05_room_goes_to_a_thread_or_a_task_that_waits() {
             let bus = Bus::<u32>::builder().capacity(1).build();
             let subscriber = bus.subscribe("work").unwrap();
             let work = bus.publisher("work").unwrap();
-            let _ = work.publish(1).unwrap();
+            work.publish(1).unwrap();
             thread::scope(|scope| {
                 scope.spawn(|| work.publish(2).unwrap().delivered());
                 scope.spawn(|| block_on(work.publish_async(3)).unwrap().delivered());

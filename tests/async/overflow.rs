@@ -56,7 +56,7 @@ impl Blocked {
         let full = bus.subscription("work").capacity(1).open().unwrap();
         let other = bus.subscribe("work").unwrap();
         let work = bus.publisher("work").unwrap();
-        let _ = work.publish_async(1).await.unwrap();
+        work.publish_async(1).await.unwrap();
         let mut task = publish(runtime, &work, 2);
         for number in 1..=2 {
             assert_eq!(*other.recv_async().await.unwrap(), number);
@@ -189,7 +189,7 @@ async fn a01_o04_a_reader_that_waits_learns_of_the_overflow_at_once(runtime: imp
     let stuck = bus.subscribe("tick").unwrap();
     let after = bus.subscription("*").overflow(Overflow::Disconnect).open().unwrap();
     let tick = bus.publisher("tick").unwrap();
-    let _ = tick.publish_async(1).await.unwrap();
+    tick.publish_async(1).await.unwrap();
     let mut task = publish(&runtime, &tick, 2);
     for mut overflowed in [before, after] {
         // Nobody has taken 1 yet, so that 2 is one too many.
@@ -213,7 +213,7 @@ async fn a01_o05_a_stuck_subscriber_delays_nobody_else(runtime: impl Runtime) {
     let work = bus.publisher("work").unwrap();
     let mut task = runtime.spawn(async move {
         for number in 0..5 {
-            let _ = work.publish_async(number).await?;
+            work.publish_async(number).await?;
         }
         work.publish_async(5).await
     });
@@ -234,7 +234,7 @@ async fn a01_o05_a_mailbox_that_gets_room_does_not_wait_for_a_stuck_one(runtime:
     let stuck = bus.subscribe("work").unwrap();
     let reading: Vec<_> = (0..70).map(|_| bus.subscribe("work").unwrap()).collect();
     let work = bus.publisher("work").unwrap();
-    let _ = work.publish_async(1).await.unwrap();
+    work.publish_async(1).await.unwrap();
     // All are full now, and only the first stays so.
     let mut task = publish(&runtime, &work, 2);
     assert_waits(&mut task).await;
@@ -295,7 +295,7 @@ fn a01_o06_each_end_of_the_wait_calls_the_waker() {
         let bus = Bus::<u32>::builder().capacity(1).build();
         let mut full = Some(bus.subscribe("work").unwrap());
         let work = bus.publisher("work").unwrap();
-        let _ = work.publish(1).unwrap();
+        work.publish(1).unwrap();
         let waiting = ByHand::waiting(work.publish_async(2));
         assert_eq!(waiting.wakes(), 0);
         end(&bus, &mut full);
@@ -312,7 +312,7 @@ fn a01_o07_publishers_that_give_up_count_the_loss() {
     let full = bus.subscription("work").capacity(1).open().unwrap();
     let other = bus.subscribe("*").unwrap();
     let work = bus.publisher("work").unwrap();
-    let _ = work.publish(1).unwrap();
+    work.publish(1).unwrap();
     drop(ByHand::waiting(work.publish_async(2)));
     drop(ByHand::waiting(bus.publish_async("work", 3)));
     drop(ByHand::waiting(work.request_async(4)));
@@ -324,7 +324,7 @@ fn a01_o07_publishers_that_give_up_count_the_loss() {
     let expected: Vec<_> = (2..6).map(|number| (number, DeadLetterReason::Cancelled)).collect();
     assert_eq!(letters(&dead_letters), expected);
     assert_eq!(taken(&full), [1]);
-    let _ = work.publish(7).unwrap();
+    work.publish(7).unwrap();
     let next = full.try_recv().unwrap();
     assert_eq!((*next, next.lost_before()), (7, 4));
 }
@@ -393,13 +393,13 @@ fn a01_o09_a_handler_that_publishes_to_its_own_full_mailbox_is_refused() {
             .unwrap();
         let handled = || handled.recv_timeout(LONG).unwrap();
 
-        let _ = bus.publish("work", 1).unwrap();
+        bus.publish("work", 1).unwrap();
         assert_eq!(handled(), (1, vec![(1, 0), (0, 1), (0, 1)]));
         assert_eq!(handled(), (2, vec![]));
         assert_eq!(letters(&dead_letters), [(3, DeadLetterReason::SelfDeadlock), (4, DeadLetterReason::SelfDeadlock)]);
         assert_eq!(bus.stats().dropped, 2);
         // The bus lives on.
-        let _ = bus.publish("work", 10).unwrap();
+        bus.publish("work", 10).unwrap();
         assert_eq!(handled(), (10, vec![]));
     });
 }
@@ -430,7 +430,7 @@ fn a01_o09_workers_that_all_publish_to_their_own_full_mailbox_are_not_stuck() {
                 })
                 .unwrap();
             for _ in 0..10 {
-                let _ = bus.publish("work", 0).unwrap();
+                bus.publish("work", 0).unwrap();
             }
             // What was not refused is handled.
             for _ in 0..10 {
@@ -479,10 +479,10 @@ fn a01_o09_a_worker_whose_colleague_drains_the_bus_is_refused() {
             })
             .unwrap();
         for number in 1..=2 {
-            let _ = bus.publish("work", number).unwrap();
+            bus.publish("work", number).unwrap();
             assert_eq!(begins.recv_timeout(LONG), Ok(number));
         }
-        let _ = bus.publish("work", 3).unwrap();
+        bus.publish("work", 3).unwrap();
         go[0].send(()).unwrap();
         wait_until("it has looked", || polls.load(Ordering::SeqCst) > 0);
         go[1].send(()).unwrap();
@@ -500,7 +500,7 @@ async fn a01_many_blocked_publishers_all_wake_when_the_subscriber_leaves(runtime
     let mut abandoned = 0;
     for _ in 0..30 {
         let full = bus.subscription("work").capacity(1).open().unwrap();
-        let _ = work.publish_async(1).await.unwrap();
+        work.publish_async(1).await.unwrap();
         let mut tasks: Vec<_> = (0..8).map(|_| publish(&runtime, &work, 2)).collect();
         for task in &mut tasks {
             assert_waits(task).await;
@@ -543,7 +543,7 @@ fn a01_each_room_that_comes_is_used_at_once() {
         let bus = Bus::<u32>::builder().capacity(1).build();
         let subscribers = [(); 3].map(|()| bus.subscribe("work").unwrap());
         let work = bus.publisher("work").unwrap();
-        let _ = work.publish(1).unwrap();
+        work.publish(1).unwrap();
         let mut waiting = ByHand::waiting(work.publish_async(2));
         for (round, index) in order.into_iter().enumerate() {
             assert_eq!(waiting.wakes(), round);

@@ -9,7 +9,7 @@ use std::thread;
 use futures_lite::StreamExt;
 use futures_lite::future::{poll_once, yield_now, zip};
 use tramline::{
-    Bus, GatherError, Message, Overflow, PendingReply, Replies, ReplyError, ReplyRecvError, RequestError, Subscriber,
+    Bus, GatherError, Message, Overflow, PendingReply, Replies, ReplyError, RequestError, RespondError, Subscriber,
 };
 
 use crate::runtime::{ByHand, Runtime, block_on, on_every_runtime};
@@ -124,7 +124,7 @@ async fn a01_r03_every_copy_dropped_is_unanswered_at_once(runtime: impl Runtime)
     assert_pending(&mut pending).await;
     let asking = runtime.spawn(pending);
     drop(responder);
-    assert!(matches!(asking.await, Err(ReplyRecvError::Unanswered)));
+    assert!(matches!(asking.await, Err(ReplyError::Unanswered)));
 }
 
 async fn a01_r03_a_request_that_is_evicted_or_not_taken_is_unanswered(_: impl Runtime) {
@@ -132,7 +132,7 @@ async fn a01_r03_a_request_that_is_evicted_or_not_taken_is_unanswered(_: impl Ru
     let latest = bus.subscription("ask").capacity(1).overflow(Overflow::DropOldest).open().unwrap();
     let first = bus.request_async("ask", 1).await.unwrap();
     let second = bus.request_async("ask", 2).await.unwrap();
-    assert!(matches!(first.await, Err(ReplyRecvError::Unanswered)));
+    assert!(matches!(first.await, Err(ReplyError::Unanswered)));
     latest.recv_async().await.unwrap().reply(20).unwrap();
     assert_eq!(second.await.unwrap(), 20);
     drop(latest);
@@ -150,7 +150,7 @@ async fn a01_r04_a_late_reply_is_cancelled_at_the_responder_and_nothing_at_the_c
     assert!(!responder.is_cancelled());
     drop(pending);
     assert!(responder.is_cancelled());
-    assert!(matches!(request.reply(7), Err(ReplyError::Cancelled(7))));
+    assert!(matches!(request.reply(7), Err(RespondError::Cancelled(7))));
     // The next request of the same caller hears nothing of the old one.
     let mut next = bus.request_async("ask", 2).await.unwrap();
     assert!(poll_once(&mut next).await.is_none());
@@ -183,7 +183,7 @@ async fn a01_r06_fail_reaches_the_caller_with_its_text(runtime: impl Runtime) {
     let (service, pending) = one_request(&bus).await;
     let asking = runtime.spawn(pending);
     service.recv_async().await.unwrap().fail("x");
-    assert!(matches!(asking.await, Err(ReplyRecvError::Failed(text)) if text == "x"));
+    assert!(matches!(asking.await, Err(ReplyError::Failed(text)) if text == "x"));
 }
 
 async fn a01_r06_a_panicking_server_fails_the_request_and_answers_the_next(_: impl Runtime) {
@@ -195,7 +195,7 @@ async fn a01_r06_a_panicking_server_fails_the_request_and_answers_the_next(_: im
         })
         .unwrap();
     match bus.request_async("ask", 13).await.unwrap().await {
-        Err(ReplyRecvError::Failed(text)) => assert!(text.contains("unlucky 13"), "{text}"),
+        Err(ReplyError::Failed(text)) => assert!(text.contains("unlucky 13"), "{text}"),
         other => panic!("{other:?}"),
     }
     assert_eq!(bus.request_async("ask", 21).await.unwrap().await.unwrap(), 42);
@@ -208,7 +208,7 @@ async fn a01_r07_a_reply_to_a_plain_message_is_not_a_request_and_has_no_other_ef
     let message = one.recv_async().await.unwrap();
     assert!(!message.is_request() && message.responder().is_none());
     let before = bus.stats();
-    assert!(matches!(message.reply(6), Err(ReplyError::NotARequest(6))));
+    assert!(matches!(message.reply(6), Err(RespondError::NotARequest(6))));
     message.fail("nobody hears this");
     assert_eq!(bus.stats(), before);
     assert_eq!((*message, *two.recv_async().await.unwrap()), (5, 5));
@@ -223,7 +223,7 @@ async fn a01_r08_the_responder_unsubscribes_with_requests_queued_and_each_is_una
     }
     assert_eq!(service.unsubscribe(), 100);
     for pending in asking {
-        assert!(matches!(pending.await, Err(ReplyRecvError::Unanswered)));
+        assert!(matches!(pending.await, Err(ReplyError::Unanswered)));
     }
 }
 
@@ -238,10 +238,10 @@ async fn a01_r09_closing_the_bus_ends_requests_in_flight(runtime: impl Runtime) 
     assert!(poll_once(gathered.next()).await.is_none());
     let gathered = runtime.spawn(async move { gathered.next().await });
     bus.close();
-    assert!(matches!(in_hand.await, Err(ReplyRecvError::Closed)));
-    assert!(matches!(queued.await, Err(ReplyRecvError::Closed)));
+    assert!(matches!(in_hand.await, Err(ReplyError::Closed)));
+    assert!(matches!(queued.await, Err(ReplyError::Closed)));
     assert_eq!(gathered.await, None);
-    assert!(matches!(kept.reply(1), Err(ReplyError::Cancelled(1))));
+    assert!(matches!(kept.reply(1), Err(RespondError::Cancelled(1))));
     assert!(bus.request_async("ask", 4).await.unwrap_err().is_closed());
 }
 
@@ -404,7 +404,7 @@ async fn a01_r12_gather_tells_of_failures_and_cancels_when_it_is_dropped(_: impl
     assert!(!responder.is_cancelled());
     drop(replies);
     assert!(responder.is_cancelled());
-    assert!(matches!(request.reply(1), Err(ReplyError::Cancelled(1))));
+    assert!(matches!(request.reply(1), Err(RespondError::Cancelled(1))));
 }
 
 async fn a01_r12_a_mailbox_that_does_not_take_the_request_has_no_outcome(_: impl Runtime) {
@@ -427,7 +427,7 @@ async fn a01_r12_gather_that_waits_for_room_has_one_outcome_of_each(runtime: imp
     for leaving in 0..5 {
         let bus = Bus::<u32>::builder().capacity(1).build();
         let mut services: Vec<_> = (0..5).map(|_| Some(bus.subscribe("bid").unwrap())).collect();
-        let _ = bus.publish_async("bid", 0).await.unwrap();
+        bus.publish_async("bid", 0).await.unwrap();
         let asking = bus.publisher("bid").unwrap();
         let mut asking = runtime.spawn(async move {
             let mut replies = asking.gather_async(1).await.unwrap();
@@ -504,7 +504,7 @@ async fn a01_a_request_waits_for_room(_: impl Runtime) {
     let bus = Bus::<u32>::new();
     let service = bus.subscription("ask").capacity(1).open().unwrap();
     let ask = bus.publisher("ask").unwrap();
-    let _ = ask.publish_async(0).await.unwrap();
+    ask.publish_async(0).await.unwrap();
     let serving = async {
         assert_eq!(*service.recv_async().await.unwrap(), 0);
         service.recv_async().await.unwrap().reply(42).unwrap();
@@ -513,12 +513,12 @@ async fn a01_a_request_waits_for_room(_: impl Runtime) {
     assert_eq!(answer.unwrap(), 42);
 
     // While it waits, the mailbox goes, or the bus.
-    let _ = ask.publish_async(0).await.unwrap();
+    ask.publish_async(0).await.unwrap();
     let waiting = ByHand::waiting(ask.request_async(2));
     drop(service);
     assert!(matches!(waiting.woken(), Err(RequestError::NoResponders(2))));
     let _full = bus.subscription("ask").capacity(1).open().unwrap();
-    let _ = ask.publish_async(0).await.unwrap();
+    ask.publish_async(0).await.unwrap();
     let waiting = ByHand::waiting(ask.request_async(3));
     bus.close();
     assert!(matches!(waiting.woken(), Err(RequestError::Closed(3))));

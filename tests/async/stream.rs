@@ -21,7 +21,7 @@ async fn a04_a_stream_ends_after_close(_: impl Runtime) {
     let bus = Bus::<u32>::new();
     let mut subscriber = bus.subscribe("work").unwrap();
     for number in 0..200 {
-        let _ = bus.publish_async("work", number).await.unwrap();
+        bus.publish_async("work", number).await.unwrap();
     }
     bus.close();
     assert!(numbers(&mut subscriber).await.into_iter().eq((0..200).map(|number| (number, 0))));
@@ -43,7 +43,7 @@ async fn a04_a_stream_that_waits_ends_when_the_bus_goes(runtime: impl Runtime) {
                 runtime.spawn(async move { numbers(&mut subscriber).await.len() })
             })
             .collect();
-        let _ = bus.publish_async("work", 1).await.unwrap();
+        bus.publish_async("work", 1).await.unwrap();
         if by_dropping {
             drop(bus)
         } else {
@@ -81,14 +81,14 @@ async fn a04_lag_is_seen_in_the_item_and_not_as_the_end(_: impl Runtime) {
     let mut oldest = open(Overflow::DropOldest);
     let mut newest = open(Overflow::DropNewest);
     for number in 0..5 {
-        let _ = bus.publish_async("tick", number).await.unwrap();
+        bus.publish_async("tick", number).await.unwrap();
     }
     let next = oldest.next().await.unwrap();
     assert_eq!((*next, next.lost_before()), (3, 3));
     let next = newest.next().await.unwrap();
     assert_eq!((*next, next.lost_before()), (0, 0));
     for number in 5..7 {
-        let _ = bus.publish_async("tick", number).await.unwrap();
+        bus.publish_async("tick", number).await.unwrap();
     }
     bus.close();
     assert_eq!(numbers(&mut oldest).await, [(5, 1), (6, 0)]);
@@ -103,7 +103,7 @@ async fn a04_an_overflow_ends_the_stream_and_can_be_asked_for(runtime: impl Runt
     let other = bus.clone();
     let publishing = runtime.spawn(async move {
         for number in 0..3 {
-            let _ = other.publish_async("tick", number).await.unwrap();
+            other.publish_async("tick", number).await.unwrap();
         }
     });
     publishing.await;

@@ -101,15 +101,15 @@ fn w18_a_client_that_comes_back_has_its_subscriptions_and_the_last_values() {
         let subscribe = json!({"type": "sub", "pattern": "price.*", "retained": true});
         let mut client = server.client().await;
         assert_eq!(client.code(subscribe.clone()).await, "ok");
-        let _ = server.bus.retain("price.tea", json!(3)).expect("it is open");
+        server.bus.publish_retained("price.tea", json!(3)).expect("it is open");
         assert_eq!(client.payload().await, 3);
         client.reset();
-        let _ = server.bus.retain("price.tea", json!(4)).expect("it is open");
-        let _ = server.bus.retain("price.milk", json!(1)).expect("it is open");
+        server.bus.publish_retained("price.tea", json!(4)).expect("it is open");
+        server.bus.publish_retained("price.milk", json!(1)).expect("it is open");
         let mut client = server.client().await;
         assert_eq!(client.code(subscribe).await, "ok");
         assert_eq!((client.payload().await, client.payload().await), (json!(4), json!(1)));
-        let _ = server.bus.publish("price.tea", json!(5)).expect("it is open");
+        server.bus.publish("price.tea", json!(5)).expect("it is open");
         assert_eq!(client.payload().await, 5);
         until(|| server.gateway.stats().connections == 1).await;
     });
@@ -134,7 +134,7 @@ fn w19_a_shutdown_sends_all_elsewhere() {
         }
         let mut last = server.client().await;
         last.subscribe("a").await;
-        let _ = server.bus.publish("a", json!("goodbye")).expect("it is open");
+        server.bus.publish("a", json!("goodbye")).expect("it is open");
         // When one has it, it waits for all; and comes before the end.
         assert_eq!(last.payload().await, "goodbye");
         let last = tokio::spawn(async move { last.close_code().await });
@@ -213,7 +213,7 @@ fn w17_a_feed_that_ends_with_its_runtime_is_told_and_can_be_had_again() {
         other.shutdown_background();
         assert_eq!(second.event().await, json!({"type": "unsubscribed", "sub": "a", "why": "closed"}));
         second.subscribe("a").await;
-        let _ = server.bus.publish("a", json!(1)).expect("it is open");
+        server.bus.publish("a", json!(1)).expect("it is open");
         assert_eq!(second.payload().await, 1);
         until(|| server.gateway.stats().connections == 1).await;
     });

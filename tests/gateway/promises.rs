@@ -100,7 +100,7 @@ fn w31_two_who_want_the_last_values_at_once_both_get_what_follows() {
         let mut first = server.client().await;
         first.subscribe("a").await;
         let gate = Arc::<Gate>::default();
-        let _ = server.bus.retain("a", Number { number: 0, gate: Some(Arc::clone(&gate)) }).expect("it is open");
+        server.bus.publish_retained("a", Number { number: 0, gate: Some(Arc::clone(&gate)) }).expect("it is open");
         gate.somebody_came().await;
         gate.open();
         assert_eq!(first.payload().await, 0);
@@ -110,19 +110,19 @@ fn w31_two_who_want_the_last_values_at_once_both_get_what_follows() {
         // Nobody but who wants the last value writes this one: `first` has gone.
         first.leave().await;
         server.is_empty_again().await;
-        let _ = server.bus.retain("a", kept).expect("it is open");
+        server.bus.publish_retained("a", kept).expect("it is open");
 
         let sub = json!({"type": "sub", "id": 1, "pattern": "a", "retained": true});
         let mut slow = server.client().await;
         slow.send(&sub).await;
         gate.somebody_came().await;
-        let _ = server.bus.publish("a", number(2)).expect("it is open");
+        server.bus.publish("a", number(2)).expect("it is open");
         let mut quick = server.client().await;
         quick.send(&sub).await;
         assert_eq!(quick.event().await["type"], "ok");
         assert_eq!(quick.payload().await, 1);
         gate.open();
-        let _ = server.bus.publish("a", number(3)).expect("it is open");
+        server.bus.publish("a", number(3)).expect("it is open");
         assert_eq!(slow.event().await["type"], "ok");
         let got = [slow.payload().await, slow.payload().await];
         assert_eq!(got, [json!(1), json!(2)], "the last value, and what was published after it");
@@ -135,7 +135,7 @@ async fn overflowing(server: &Server<Number, Number>, overflow: &str) -> (Client
     let mut client = server.client().await;
     assert_eq!(client.code(sub.clone()).await, "ok");
     let gate = Arc::<Gate>::default();
-    let _ = server.bus.publish("a", Number { number: 1, gate: Some(Arc::clone(&gate)) }).expect("it is open");
+    server.bus.publish("a", Number { number: 1, gate: Some(Arc::clone(&gate)) }).expect("it is open");
     gate.somebody_came().await;
     assert_eq!(server.bus.publish("a", number(2)).expect("it is open").delivered(), 1);
     assert_eq!(server.bus.publish("a", number(3)).expect("it is open").dropped(), 1);
@@ -153,7 +153,7 @@ fn w32_a_feed_that_has_run_over_ends_also_if_somebody_joins() {
     run(|| async {
         let server = Server::<Number, Number>::start(all).await;
         let (mut client, _other) = overflowing(&server, "disconnect").await;
-        let _ = server.bus.publish("a", number(4)).expect("it is open");
+        server.bus.publish("a", number(4)).expect("it is open");
         assert_eq!((client.payload().await, client.payload().await), (json!(1), json!(2)));
         let event = client.event().await;
         assert_eq!(event["type"], "unsubscribed", "3 is missing without a word: {event}");
@@ -167,7 +167,7 @@ fn w33_what_was_refused_before_somebody_joined_is_told() {
         let server = Server::<Number, Number>::start(all).await;
         let (mut client, _other) = overflowing(&server, "drop_newest").await;
         assert_eq!((client.payload().await, client.payload().await), (json!(1), json!(2)));
-        let _ = server.bus.publish("a", number(4)).expect("it is open");
+        server.bus.publish("a", number(4)).expect("it is open");
         let event = client.event().await;
         assert_eq!((&event["payload"], &event["lost_before"]), (&json!(4), &json!(1)), "{event}");
     });
@@ -261,7 +261,7 @@ fn w37_a_feed_outlives_the_runtime_of_who_came_first() {
         }
         one.shutdown_background();
         until(|| gateway.stats().connections == 1).await;
-        let _ = bus.publish("a", json!(1)).expect("it is open");
+        bus.publish("a", json!(1)).expect("it is open");
         let event = timeout(SOON, clients[1].next()).await;
         other.shutdown_background();
         assert!(event.is_ok(), "neither a message nor the end of the subscription");
@@ -290,7 +290,7 @@ fn w38_a_payload_whose_drop_panics_ends_no_feed() {
         assert_eq!(member.code(json!({"type": "sub", "pattern": "b", "group": "g"})).await, "ok");
         for topic in ["a", "b"] {
             for number in [13, 1] {
-                let _ = server.bus.publish(topic, Throws(number)).expect("it is open");
+                server.bus.publish(topic, Throws(number)).expect("it is open");
             }
         }
         assert_eq!((client.payload().await, member.payload().await), (json!(13), json!(13)));
@@ -383,11 +383,11 @@ fn w44_a_slow_member_of_a_group_takes_nothing() {
         assert_eq!(slow.code(join.clone()).await, "ok");
         let big = json!("x".repeat(1 << 20));
         while server.gateway.stats().waiting_bytes < 4 << 20 {
-            let _ = server.bus.publish("big", big.clone()).expect("it is open");
+            server.bus.publish("big", big.clone()).expect("it is open");
             // The one for the group has none.
             until(|| server.bus.stats().subscriptions.iter().all(|one| one.depth == 0)).await;
         }
-        let _ = server.bus.publish("jobs", json!("work")).expect("it is open");
+        server.bus.publish("jobs", json!("work")).expect("it is open");
         let mut other = server.client().await;
         assert_eq!(other.code(join).await, "ok");
         slow.reset();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tramline::{
     DeadLetter, Delivery, GatherError, PendingReply, PublishError, RecvError, RecvTimeoutError, ReplyError,
-    ReplyRecvError, RequestError, SubscribeError, TryRecvError,
+    RequestError, RespondError, SubscribeError, TryRecvError,
 };
 
 use super::operations::{Filter, Options};
@@ -87,7 +87,7 @@ pub fn published(outcome: Result<Delivery, PublishError<Payload>>) -> Published 
             Ok((delivery.delivered(), delivery.dropped()))
         }
         Err(error) => {
-            let why = match (error.is_topic(), error.is_closed(), error.is_timeout()) {
+            let why = match (error.is_invalid_topic(), error.is_closed(), error.is_timeout()) {
                 (true, false, false) => NotSent::Topic,
                 (false, true, false) => NotSent::Closed,
                 (false, false, true) => NotSent::Timeout,
@@ -99,7 +99,7 @@ pub fn published(outcome: Result<Delivery, PublishError<Payload>>) -> Published 
 }
 
 pub fn not_requested(error: RequestError<Payload>) -> (NotSent, u32) {
-    let why = match (error.is_topic(), error.is_closed(), error.is_no_responders()) {
+    let why = match (error.is_invalid_topic(), error.is_closed(), error.is_no_responders()) {
         (true, false, false) => NotSent::Topic,
         (false, true, false) => NotSent::Closed,
         (false, false, true) => NotSent::NoResponders,
@@ -122,7 +122,7 @@ pub fn not_subscribed(error: SubscribeError) -> NotSubscribed {
 }
 
 /// With the reply that is handed back.
-pub fn replied(result: Result<(), ReplyError<u32>>) -> Result<(), (NotReplied, u32)> {
+pub fn replied(result: Result<(), RespondError<u32>>) -> Result<(), (NotReplied, u32)> {
     result.map_err(|error| {
         let why = match (error.is_not_a_request(), error.is_already_answered(), error.is_cancelled()) {
             (true, false, false) => NotReplied::NotARequest,
@@ -135,12 +135,12 @@ pub fn replied(result: Result<(), ReplyError<u32>>) -> Result<(), (NotReplied, u
 }
 
 /// The pending reply, if there is nothing yet.
-pub fn answer(result: Result<u32, ReplyRecvError<u32>>) -> Result<Answer, Option<PendingReply<u32>>> {
+pub fn answer(result: Result<u32, ReplyError<u32>>) -> Result<Answer, Option<PendingReply<u32>>> {
     match result {
         Ok(reply) => Ok(Answer::Reply(reply)),
-        Err(ReplyRecvError::Failed(why)) => Ok(Answer::Failed(why)),
-        Err(ReplyRecvError::Unanswered) => Ok(Answer::Unanswered),
-        Err(ReplyRecvError::Closed) => Ok(Answer::Closed),
+        Err(ReplyError::Failed(why)) => Ok(Answer::Failed(why)),
+        Err(ReplyError::Unanswered) => Ok(Answer::Unanswered),
+        Err(ReplyError::Closed) => Ok(Answer::Closed),
         Err(timeout) => Err(timeout.into_inner()),
     }
 }
@@ -214,7 +214,7 @@ pub fn builder(bus: &Bus, options: &Options) -> tramline::SubscriptionBuilder<Pa
         builder = builder.name(name);
     }
     if options.retained {
-        builder = builder.retained();
+        builder = builder.with_retained();
     }
     match options.filter {
         None => builder,

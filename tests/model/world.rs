@@ -278,7 +278,7 @@ impl World {
             }
             Operation::Forget(topic) => {
                 let Some(bus) = self.reach() else { return Ok(()) };
-                let value = bus.forget(*topic).map(|payload| payload.number);
+                let value = bus.clear_retained(*topic).map(|payload| payload.number);
                 compare("forgotten", self.model.forget(topic), value)
             }
             Operation::ListenForDeadLetters => {
@@ -460,8 +460,8 @@ impl World {
             (Kind::Publish | Kind::Timeout, Some(publisher)) => publisher.publish_timeout(payload, Duration::ZERO),
             (Kind::Try, None) => bus.try_publish(topic, payload),
             (Kind::Try, Some(publisher)) => publisher.try_publish(payload),
-            (Kind::Retain, None) => bus.retain(topic, payload),
-            (Kind::Retain, Some(publisher)) => publisher.retain(payload),
+            (Kind::Retain, None) => bus.publish_retained(topic, payload),
+            (Kind::Retain, Some(publisher)) => publisher.publish_retained(payload),
         };
         let expected = match how {
             Kind::Publish | Kind::Timeout => self.model.publish(topic, number, Wait::Zero),
@@ -812,7 +812,7 @@ impl World {
         self.has_loose_threads |= is_busy;
         let report = handler.stop(if is_busy { Duration::ZERO } else { LONG });
         let left = self.model.drop_handler(id);
-        compare("left, busy", (left, usize::from(is_busy)), (report.left(), report.busy()))
+        compare("left, busy", (left, usize::from(is_busy)), (report.remaining(), report.running()))
     }
 
     fn drain(&mut self) -> Compared {
@@ -821,11 +821,11 @@ impl World {
         let is_at_rest = left == 0 && busy == 0;
         let report = bus.drain(if is_at_rest { LONG } else { Duration::ZERO });
         self.model.close();
-        compare("left", left, report.left())?;
+        compare("left", left, report.remaining())?;
         // Threads that have nothing to do may have ended by then, or not.
         let most = if is_at_rest { 0 } else { self.model.workers };
-        compare("busy handlers, as many as may be", true, (busy..=most).contains(&report.busy()))?;
-        compare("is complete", left == 0 && report.busy() == 0, report.is_complete())
+        compare("busy handlers, as many as may be", true, (busy..=most).contains(&report.running()))?;
+        compare("is complete", left == 0 && report.running() == 0, report.is_complete())
     }
 
     /// Everything that can be seen without changing anything.

@@ -67,7 +67,7 @@ pub fn close_against_close() {
 pub fn close_against_retain() {
     let bus = bus(1);
     let publisher = bus.publisher(TOPIC).unwrap();
-    let retaining = meanwhile(move || match publisher.retain(1) {
+    let retaining = meanwhile(move || match publisher.publish_retained(1) {
         Ok(delivery) => assert!(delivery.is_unheard()),
         Err(error) => assert!(error.is_closed()),
     });

@@ -83,7 +83,7 @@ pub fn stop_against_publish() {
     let publishing = meanwhile(move || (0..3).map(|n| publisher.publish(n).unwrap().delivered()).sum::<usize>());
     let report = handler.stop(EVER);
     let delivered = publishing.join().unwrap();
-    assert_eq!(report.busy(), 0);
+    assert_eq!(report.running(), 0);
     assert_eq!(handled.load(Ordering::Relaxed) + bus.stats().abandoned, delivered as u64);
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tramline::{Bus, Message, PendingReply, ReplyRecvError};
+use tramline::{Bus, Message, PendingReply, ReplyError};
 
 use super::checker::sync::atomic::{AtomicUsize, Ordering};
 use super::{TOPIC, bus, meanwhile};
@@ -54,7 +54,7 @@ pub fn reply_against_timeout() {
     let (_bus, pending, message) = request();
     let replying = meanwhile(move || message.reply(1).unwrap());
     let reply = match pending.wait_timeout(Duration::from_secs(1)) {
-        Err(ReplyRecvError::Timeout(pending)) => pending.wait(),
+        Err(ReplyError::Timeout(pending)) => pending.wait(),
         reply => reply,
     };
     assert_eq!(reply.unwrap(), 1);

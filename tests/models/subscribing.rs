@@ -8,9 +8,9 @@ use super::{TOPIC, bus, meanwhile, take_all};
 pub fn retain_against_a_retained_subscription() {
     let bus = bus(1);
     let publisher = bus.publisher(TOPIC).unwrap();
-    assert!(publisher.retain(0).unwrap().is_unheard());
-    let retaining = meanwhile(move || publisher.retain(1).unwrap().delivered());
-    let subscriber = bus.subscription(TOPIC).retained().open().unwrap();
+    assert!(publisher.publish_retained(0).unwrap().is_unheard());
+    let retaining = meanwhile(move || publisher.publish_retained(1).unwrap().delivered());
+    let subscriber = bus.subscription(TOPIC).with_retained().open().unwrap();
     let delivered = retaining.join().unwrap();
     assert_eq!(take_all(&subscriber), if delivered == 1 { vec![0, 1] } else { vec![1] });
     assert_eq!(bus.retained(TOPIC), Some(1));
@@ -18,12 +18,12 @@ pub fn retain_against_a_retained_subscription() {
 
 pub fn forget_against_a_retained_subscription() {
     let bus = bus(1);
-    assert!(bus.retain(TOPIC, 1).unwrap().is_unheard());
+    assert!(bus.publish_retained(TOPIC, 1).unwrap().is_unheard());
     let forgetting = meanwhile({
         let bus = bus.clone();
-        move || bus.forget(TOPIC)
+        move || bus.clear_retained(TOPIC)
     });
-    let subscriber = bus.subscription("*").retained().open().unwrap();
+    let subscriber = bus.subscription("*").with_retained().open().unwrap();
     assert_eq!(forgetting.join().unwrap(), Some(1));
     assert!(take_all(&subscriber).len() <= 1);
     assert_eq!(bus.stats().topics, 0);

@@ -252,12 +252,12 @@ fn wait(post: &Post, number: u64, pending: PendingReply<u64>) {
 }
 
 #[cfg(feature = "async")]
-fn wait_for(number: u64, pending: PendingReply<u64>) -> Result<u64, tramline::ReplyRecvError<u64>> {
+fn wait_for(number: u64, pending: PendingReply<u64>) -> Result<u64, tramline::ReplyError<u64>> {
     if number % 3 == 0 { futures_lite::future::block_on(pending) } else { pending.wait_timeout(LONG) }
 }
 
 #[cfg(not(feature = "async"))]
-fn wait_for(_: u64, pending: PendingReply<u64>) -> Result<u64, tramline::ReplyRecvError<u64>> {
+fn wait_for(_: u64, pending: PendingReply<u64>) -> Result<u64, tramline::ReplyError<u64>> {
     pending.wait_timeout(LONG)
 }
 

@@ -160,7 +160,7 @@ fn churn(post: &Post, mut chance: Chance) {
             _alive: Token::new(&post.alive),
         };
         // Before this thread has a mailbox for it, in which it might wait for itself to make room.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(bus.retain("kept", glass))));
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(bus.publish_retained("kept", glass))));
         let overflow = [Overflow::Block, Overflow::DropOldest, Overflow::Disconnect][chance.below(3) as usize];
         let builder =
             bus.subscription("glass.*").also("kept").overflow(overflow).capacity(1 + chance.below(4) as usize);
@@ -172,7 +172,7 @@ fn churn(post: &Post, mut chance: Chance) {
             wait_for_threads_of(&closure);
             continue;
         } else {
-            builder.retained().open().expect("it is open")
+            builder.with_retained().open().expect("it is open")
         };
         let letters = bus.dead_letters();
         for _ in 0..chance.below(20) {
@@ -180,10 +180,10 @@ fn churn(post: &Post, mut chance: Chance) {
         }
         let _ = catch_unwind(AssertUnwindSafe(|| drop(leaves)));
         let _ = catch_unwind(AssertUnwindSafe(|| drop(letters)));
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(bus.forget("kept"))));
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(bus.clear_retained("kept"))));
     }
     // Whoever closes the bus drops what it keeps, and that is not where it is to break.
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(bus.forget("kept"))));
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(bus.clear_retained("kept"))));
 }
 
 impl Fragile {

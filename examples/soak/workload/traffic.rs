@@ -249,7 +249,7 @@ pub(crate) fn start(seed: u64, stop: &Arc<AtomicBool>, alive: &Arc<AtomicI64>, c
         tasks.work(&post),
     ];
     for topic in 0..KEPT {
-        let delivery = bus.retain(format!("kept.{topic}"), post.load(topic, Fate::Fine));
+        let delivery = bus.publish_retained(format!("kept.{topic}"), post.load(topic, Fate::Fine));
         ledger.kept.count(1, delivery.unwrap_or_else(|_| unreachable!("it is open")));
     }
 
@@ -519,7 +519,7 @@ fn publish_timed(post: &Post, mut chance: Chance) {
 fn publish_kept(post: &Post, mut chance: Chance) {
     while !post.is_over() {
         let topic = format!("kept.{}", chance.below(KEPT));
-        match post.bus.retain(topic, post.load(0, Fate::Fine)) {
+        match post.bus.publish_retained(topic, post.load(0, Fate::Fine)) {
             Ok(delivery) => post.ledger.kept.count(1, delivery),
             Err(_) => unreachable!("it is open"),
         }
@@ -529,7 +529,7 @@ fn publish_kept(post: &Post, mut chance: Chance) {
 
 fn churn_kept(post: &Post, mut chance: Chance) {
     while !post.is_over() {
-        let subscriber = post.bus.subscription("kept.*").retained().open().expect("it is open");
+        let subscriber = post.bus.subscription("kept.*").with_retained().open().expect("it is open");
         post.ledger.began_with.add(KEPT);
         read_for_a_while(&subscriber, &mut chance, |_| post.ledger.kept.received.one());
     }

@@ -26,7 +26,7 @@ impl Peer for Tramline {
             finish: threads(subscribers, take_all),
             publishers: publishers(shape.publishers, publisher, |publisher, numbers| {
                 for number in numbers {
-                    let _ = publisher.publish(T::new(number)).expect("the bus is open");
+                    publisher.publish(T::new(number)).expect("the bus is open");
                 }
             }),
         })
@@ -58,7 +58,7 @@ impl Peer for Tramline {
             publishers: publishers(many_to_many::PUBLISHERS, topics, |topics, numbers| {
                 for number in numbers {
                     let topic: &Publisher<u64> = &topics[many_to_many::topic_of(number)];
-                    let _ = topic.publish(number).expect("the bus is open");
+                    topic.publish(number).expect("the bus is open");
                 }
             }),
         })
