@@ -213,75 +213,41 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(feature = "async")]
-mod asynchronous;
-mod batch;
 mod bus;
-mod core;
+mod counters;
 mod dead_letter;
-mod drain;
-mod error;
+mod delivery;
+#[cfg(doctest)]
+mod doctests;
 #[cfg(feature = "gateway")]
 pub mod gateway;
-mod gather;
 mod handler;
 mod hub;
 mod lifecycle;
-mod loss;
 mod mailbox;
 mod message;
-#[cfg(feature = "metrics")]
-mod metrics;
-#[cfg(doctest)]
-mod must_not_compile;
+mod observe;
 mod panic;
-mod publisher;
-mod queue;
-#[cfg(doctest)]
-mod readme;
-#[cfg(feature = "metrics")]
-mod recordings;
-mod reply;
 mod request;
-mod retained;
-mod retry;
-mod route;
-mod stats;
-mod stopwatch;
-mod subscriber;
+mod routing;
+mod spans;
 mod subscription;
 mod sync;
-mod tally;
 #[cfg(feature = "testkit")]
 pub mod testkit;
-mod text;
 mod topic;
-mod topic_map;
-mod trace;
-mod traffic;
-#[cfg(feature = "async")]
-mod waiters;
 
-#[cfg(feature = "async")]
-pub use crate::asynchronous::{HandlerTask, Spawner};
-pub use crate::batch::PublishAllError;
-pub use crate::bus::{Bus, BusBuilder, WeakBus};
+pub use crate::bus::{Bus, BusBuilder, DrainReport, PublishAllError, PublishError, Publisher, WeakBus};
 pub use crate::dead_letter::{DeadLetter, DeadLetterReason, DeadLetters};
-pub use crate::drain::DrainReport;
-pub use crate::error::{
-    InvalidToken, PublishError, RecvError, RecvTimeoutError, RequestError, SubscribeError, TopicError, TryRecvError,
-};
-pub use crate::gather::{GatherError, Replies};
-pub use crate::handler::{Handler, Outcome, StopReport};
+pub use crate::delivery::Delivery;
+pub use crate::handler::{Handler, Outcome, Retry, StopReport};
+#[cfg(feature = "async")]
+pub use crate::handler::{HandlerTask, Spawner};
 pub use crate::hub::{Event, Hub, HubBusStats, Request, WeakHub};
 pub use crate::mailbox::Overflow;
-pub use crate::message::Message;
-pub use crate::publisher::Publisher;
-pub use crate::reply::{RespondError, Responder};
-pub use crate::request::{PendingReply, ReplyError};
-pub use crate::retry::Retry;
-pub use crate::route::Delivery;
-pub use crate::stats::{BusStats, SubscriptionStats};
-pub use crate::subscriber::{Iter, Subscriber, TryIter};
-pub use crate::subscription::{ManyWorkers, OneWorker, SubscriptionBuilder};
-pub use crate::topic::{Pattern, Topic};
+pub use crate::message::{Message, RecvError, RecvTimeoutError, TryRecvError};
+pub use crate::observe::{BusStats, SubscriptionStats};
+pub use crate::request::{GatherError, PendingReply, Replies, ReplyError, RequestError, RespondError, Responder};
+pub use crate::routing::SubscribeError;
+pub use crate::subscription::{Iter, ManyWorkers, OneWorker, Subscriber, SubscriptionBuilder, TryIter};
+pub use crate::topic::{InvalidToken, Pattern, Topic, TopicError};

@@ -5,8 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::Bus;
-use crate::core::Core;
+use super::{Bus, Core};
 use crate::lifecycle::Family;
 use crate::mailbox::Overflow;
 

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use super::Bus;
-use crate::core::Core;
+use super::{Bus, Core};
 
 /// A handle to a bus that does not keep it open, made by [`Bus::downgrade`].
 ///

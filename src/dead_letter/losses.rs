@@ -5,12 +5,10 @@ use super::republishing::is_republishing;
 #[cfg(feature = "testkit")]
 use super::watch::Watch;
 use super::{DeadLetter, DeadLetterReason};
-use crate::loss::Dropped;
+use crate::counters::{Dropped, Tally, Traffic};
 use crate::sync::Mutex;
 use crate::sync::counters::{AtomicU64, AtomicUsize, Ordering};
-use crate::tally::Tally;
 use crate::topic::Topic;
-use crate::traffic::Traffic;
 
 pub(super) enum Listener<T> {
     Reader(ReaderQueue<T>),

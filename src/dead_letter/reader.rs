@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::losses::{Listener, Losses};
 use super::{DeadLetter, republishing};
-use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::message::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::panic::drop_each;
 use crate::sync::Instant;
 use crate::sync::channel::{self, Receiver, Sender, TrySendError, bounded};

@@ -15,9 +15,8 @@ use super::origin::{Origin, Origins};
 use super::registry::Registry;
 use super::shared::{Authenticate, CheckToken, Shared};
 use crate::bus::Bus;
-use crate::error::TopicError;
 use crate::sync::counters::AtomicU64;
-use crate::topic::Pattern;
+use crate::topic::{Pattern, TopicError};
 
 /// Why a gateway cannot be built.
 ///

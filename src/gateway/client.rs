@@ -9,7 +9,7 @@ use super::feed::Feed;
 use super::frames::{self, Broadcast};
 use super::outbox::Outbox;
 use crate::message::Message;
-use crate::reply::Responder;
+use crate::request::Responder;
 use crate::sync::Mutex;
 use crate::topic::Pattern;
 

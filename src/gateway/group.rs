@@ -10,9 +10,9 @@ use super::client::{Client, Key};
 use super::feed::{Wanted, end};
 use super::frames::Broadcast;
 use super::shared::Shared;
-use crate::error::SubscribeError;
 use crate::panic::catch;
-use crate::subscriber::Subscriber;
+use crate::routing::SubscribeError;
+use crate::subscription::Subscriber;
 
 /// Joins the group, and has a task give the client its messages until that is aborted.
 pub(super) fn join<T, R>(

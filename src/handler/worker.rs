@@ -6,24 +6,22 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use super::{Attached, Attachment, Handler};
-use crate::core::{Core, reader_left};
+use super::{Attached, Attachment, Handler, Retry, Stopwatch};
+use crate::bus::{Core, reader_left};
 use crate::dead_letter::{DeadLetterReason, Losses};
-use crate::error::{SubscribeError, TryRecvError};
 use crate::lifecycle::{EndSignal, EndTrigger, Lifecycle, Serving, this_thread_runs};
 use crate::mailbox::Mailbox;
-use crate::message::Message;
+use crate::message::{Message, TryRecvError};
 use crate::panic::catch;
-use crate::retry::Retry;
-use crate::stopwatch::Stopwatch;
+use crate::routing::SubscribeError;
+use crate::spans::Handling;
 #[cfg(feature = "async")]
 use crate::sync::atomic::AtomicU8;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::channel::{RecvTimeoutError, Select, Sender, bounded};
 use crate::sync::thread;
-use crate::trace::Handling;
 #[cfg(feature = "async")]
-use crate::waiters::{Mark, Place, Waiters};
+use crate::sync::waiters::{Mark, Place, Waiters};
 
 /// How a handler tells its workers to end.
 pub(crate) struct Control {

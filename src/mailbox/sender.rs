@@ -3,13 +3,12 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::queue::{Addressed, QueueSender, queue};
 use super::{End, Filter, Mailbox, MailboxOptions, Overflow, attention};
+use crate::counters::Loss;
 use crate::dead_letter::{DeadLetterReason, Losses};
 use crate::lifecycle::this_thread_serves;
-use crate::loss::Loss;
-use crate::message::{Envelope, Parcel};
-use crate::queue::{Addressed, QueueSender, queue};
-use crate::retained::Retained;
+use crate::message::{Envelope, Parcel, Retained};
 use crate::sync::atomic::Ordering;
 use crate::sync::channel::Select;
 use crate::sync::{Instant, MutexGuard};

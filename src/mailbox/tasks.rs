@@ -6,10 +6,9 @@
 use std::task::{Context, Poll, Waker};
 
 use super::{Mailbox, attention};
-use crate::error::{RecvError, TryRecvError};
-use crate::message::Message;
+use crate::message::{Message, RecvError, TryRecvError};
 use crate::sync::atomic::{AtomicU8, Ordering};
-use crate::waiters::{Mark, Place, Waiters};
+use crate::sync::waiters::{Mark, Place, Waiters};
 
 #[derive(Default)]
 pub(super) struct Tasks {

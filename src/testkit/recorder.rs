@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::recorded::{Recorded, What};
 use crate::bus::Bus;
 use crate::dead_letter::Watching;
-use crate::error::{SubscribeError, TopicError};
+use crate::routing::SubscribeError;
 use crate::sync::{Condvar, Instant, Mutex};
-use crate::topic::{Pattern, Topic};
+use crate::topic::{Pattern, Topic, TopicError};
 
 /// Where what happens on the topics of a pattern is written down. It has no bound.
 ///

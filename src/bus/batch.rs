@@ -1,0 +1,126 @@
+//! Publishing many messages at once.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use super::{Core, PublishError};
+use crate::delivery::{Delivery, Wait};
+use crate::routing::TopicEntry;
+
+/// The most messages for which the mailboxes are found once.
+const CHUNK: usize = 64;
+
+pub(crate) fn publish_all<T: Clone, R>(
+    core: &Core<T, R>,
+    entry: &TopicEntry<T, R>,
+    mut payloads: impl Iterator<Item = T>,
+) -> Result<Delivery, PublishAllError<T>> {
+    let mut total = Delivery::NONE;
+    let mut chunk = Vec::new();
+    loop {
+        // The iterator is user code and may take its time, or close the bus: nothing of the bus is held meanwhile. One
+        // that promises no more is not asked for more: it may be waiting for what comes.
+        let ready = payloads.size_hint().0.clamp(1, CHUNK);
+        chunk.extend(payloads.by_ref().take(ready));
+        if chunk.is_empty() {
+            return Ok(total);
+        }
+        let mut held = None;
+        let mut rest = chunk.drain(..);
+        while let Some(payload) = rest.next() {
+            if held.is_none() {
+                held = Some(entry.route.load());
+            }
+            match core.publish(&entry.topic, &mut held, payload, Wait::Forever) {
+                Ok(delivery) => total = total.and(delivery),
+                // Without a time limit there is no other error.
+                Err(error) => {
+                    drop(held);
+                    let mut left = vec![PublishError::into_inner(error)];
+                    left.extend(rest);
+                    // Not those of one that has no end, nor of one whose end no memory could hold: `0..u64::MAX`.
+                    if payloads.size_hint().1.is_some_and(|most| left.try_reserve(most).is_ok()) {
+                        left.extend(payloads);
+                    }
+                    return Err(PublishAllError::Closed { rest: left, delivery: total });
+                }
+            }
+        }
+    }
+}
+
+/// Why [`Publisher::publish_all`](crate::Publisher::publish_all) stopped.
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{Bus, PublishAllError};
+///
+/// let bus = Bus::<&str>::new();
+/// let orders = bus.publisher("orders.new")?;
+/// bus.close();
+/// let Err(PublishAllError::Closed { rest, delivery, .. }) = orders.publish_all(["tea", "soup"]) else {
+///     unreachable!()
+/// };
+/// assert_eq!(rest, ["tea", "soup"]);
+/// assert_eq!(delivery.delivered(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PublishAllError<T> {
+    /// The bus is closed.
+    #[error("the bus is closed, {} payloads were not published", rest.len())]
+    #[non_exhaustive]
+    Closed {
+        /// The payloads that were not published, in order.
+        rest: Vec<T>,
+        /// What became of those before.
+        delivery: Delivery,
+    },
+}
+
+impl<T> PublishAllError<T> {
+    /// Hands the payloads back that were not published, in order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let work = bus.publisher("work")?;
+    /// bus.close();
+    /// assert_eq!(work.publish_all(vec![1, 2, 3]).unwrap_err().into_inner(), [1, 2, 3]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn into_inner(self) -> Vec<T> {
+        match self {
+            Self::Closed { rest, .. } => rest,
+        }
+    }
+
+    /// Whether the bus is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let work = bus.publisher("work")?;
+    /// bus.close();
+    /// assert!(work.publish_all([1]).unwrap_err().is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed { .. })
+    }
+}
+
+impl<T> fmt::Debug for PublishAllError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed { rest, delivery } => {
+                f.debug_struct("Closed").field("rest", &rest.len()).field("delivery", delivery).finish_non_exhaustive()
+            }
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! What all handles of one bus share, and the operations that more than one of them offers.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Weak};
+
+use super::{Drain, PublishError, Queue, Unable};
+use crate::counters::Loss;
+use crate::dead_letter::{DeadLetterReason, Losses};
+use crate::delivery::{Delivered, Delivery, HeldRoute, RouteGuard, Stopped, Wait, deliver};
+use crate::lifecycle::{Family, Lifecycle, Phase};
+use crate::mailbox::{Filter, Mailbox, MailboxOptions, Overflow};
+use crate::message::Parcel;
+use crate::observe::{BusStats, SubscriptionStats};
+use crate::request::{EachReply, NoReply, OneReply, PendingReply, Replies, ReplySource, RequestError};
+use crate::routing::{Leftovers, SubscribeError, TopicEntry, TopicMap};
+use crate::spans::{Publishing, Requesting};
+use crate::sync::RwLock;
+use crate::sync::atomic::Ordering;
+use crate::topic::Topic;
+
+/// A mailbox, and the retained values of its topics before the first message that it got.
+#[cfg(feature = "gateway")]
+pub(crate) type Renewed<M, T> = (M, Vec<(Topic, Arc<crate::message::Retained<T>>)>);
+
+/// Kept alive by `Bus` and `Publisher` handles alone: when the last is dropped, nobody is left to publish.
+pub(crate) struct Core<T, R> {
+    pub(crate) name: Arc<str>,
+    /// Never held while user code runs: no payload, closure or callback is called or dropped under it.
+    pub(crate) map: RwLock<TopicMap<T, R>>,
+    pub(crate) lifecycle: Arc<Lifecycle>,
+    pub(crate) losses: Arc<Losses<T>>,
+    pub(crate) capacity: usize,
+    pub(crate) overflow: Overflow,
+    #[cfg(feature = "metrics")]
+    pub(crate) recordings: crate::sync::Mutex<crate::observe::Recordings>,
+}
+
+impl<T, R> Core<T, R> {
+    pub(crate) fn new(name: Arc<str>, capacity: usize, overflow: Overflow, family: Family) -> Self {
+        let losses = Arc::new(Losses::new());
+        Self {
+            name,
+            map: RwLock::new(TopicMap::new(Arc::clone(&losses))),
+            lifecycle: Arc::new(Lifecycle::new(family)),
+            losses,
+            capacity,
+            overflow,
+            #[cfg(feature = "metrics")]
+            recordings: crate::sync::Mutex::default(),
+        }
+    }
+
+    pub(crate) fn add_publisher(&self, topic: &Topic) -> Arc<TopicEntry<T, R>> {
+        self.map.write().add_publisher(topic)
+    }
+
+    pub(crate) fn drop_publisher(&self, entry: &TopicEntry<T, R>) {
+        if entry.publishers.fetch_sub(1, Ordering::Relaxed) == 1 {
+            let leftovers = self.map.write().release(&entry.topic);
+            drop(leftovers);
+        }
+    }
+
+    pub(crate) fn subscribe(
+        &self,
+        options: MailboxOptions,
+        mut filter: Option<Filter<T>>,
+    ) -> Result<Arc<Mailbox<T, R>>, SubscribeError> {
+        let joining_only = self.lifecycle.phase() != Phase::Open;
+        let mut leftovers = Leftovers::default();
+        // The lock is released at the end of this statement; leftovers and an unused filter are dropped after it.
+        self.map.write().subscribe(options, &mut filter, joining_only, &mut leftovers)
+    }
+
+    /// A new mailbox in the place of this one, with the same options, and the retained values as of that step. What was
+    /// published before it is in the old mailbox, which comes to its end; what is published after it, in the new one.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn renew(&self, old: &Mailbox<T, R>) -> Result<Renewed<Arc<Mailbox<T, R>>, T>, SubscribeError> {
+        let options = MailboxOptions {
+            patterns: old.patterns.clone(),
+            group: None,
+            name: old.name.clone(),
+            capacity: old.capacity,
+            overflow: old.overflow,
+            retained: false,
+            readers: 1,
+        };
+        let joining_only = self.lifecycle.phase() != Phase::Open;
+        // Dropped after the lock is released.
+        let mut leftovers = (Leftovers::default(), Leftovers::default());
+        let mut map = self.map.write();
+        let values = map.values(&old.patterns);
+        let new = map.subscribe(options, &mut None, joining_only, &mut leftovers.0)?;
+        leftovers.1 = map.unroute(old);
+        Ok((new, values))
+    }
+
+    /// The number of topics in use, and every mailbox that has a reader.
+    pub(crate) fn in_use(&self) -> (usize, Vec<Arc<Mailbox<T, R>>>) {
+        let map = self.map.read();
+        (map.len(), map.subscriptions().cloned().collect())
+    }
+
+    pub(crate) fn stats(&self) -> BusStats {
+        let (topics, mailboxes) = self.in_use();
+        let losses = &*self.losses;
+        BusStats {
+            name: self.name.to_string(),
+            topics,
+            subscriptions: mailboxes
+                .iter()
+                .map(|mailbox| SubscriptionStats::new(mailbox))
+                .filter(|subscription| subscription.members > 0)
+                .collect(),
+            unheard: losses.unheard.get(),
+            dropped: losses.dropped.total(),
+            abandoned: losses.abandoned.load(Ordering::Relaxed),
+            dead_letters: losses.dead_letters.load(Ordering::Relaxed),
+            handler_failures: losses.handler_failures.load(Ordering::Relaxed),
+            handler_panics: losses.handler_panics.load(Ordering::Relaxed),
+            filter_panics: losses.filter_panics.load(Ordering::Relaxed),
+            callback_panics: self.lifecycle.callback_panics.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn close(&self) {
+        // First the phase, so that who finds an empty route below knows why.
+        self.lifecycle.advance(Phase::Closed);
+        let mut map = self.map.write();
+        let leftovers = map.close();
+        let mailboxes: Vec<_> = map.subscriptions().cloned().collect();
+        drop(map);
+        for mailbox in &mailboxes {
+            mailbox.close();
+        }
+        if self.lifecycle.workers() == 0 {
+            self.losses.close();
+        }
+        // What is left over may hold payloads, whose `Drop` may panic; but the callbacks have to be told.
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(leftovers)));
+        self.lifecycle.tell_waiting();
+        if let Err(panic) = dropped {
+            resume_unwind(panic);
+        }
+    }
+}
+
+impl<T: Clone, R> Core<T, R> {
+    #[inline]
+    pub(crate) fn publish(
+        &self,
+        topic: &Topic,
+        held: &mut HeldRoute<T, R>,
+        payload: T,
+        wait: Wait,
+    ) -> Result<Delivery, PublishError<T>> {
+        let span = Publishing::enter(topic);
+        if !self.lifecycle.accepts() {
+            span.end(0, 0, "closed");
+            return Err(PublishError::Closed(payload));
+        }
+        let parcel = Parcel { payload, reply: None };
+        let Delivered { delivery, stopped, rest } =
+            deliver(held, topic, parcel, &NoReply, wait, |mailbox| self.unroute(mailbox));
+        self.losses.traffic.published(delivery.delivered());
+        match rest {
+            None => {
+                span.end(delivery.delivered(), delivery.dropped(), "delivered");
+                Ok(delivery)
+            }
+            Some(rest) => {
+                *held = None;
+                // The span by value: one that is empty takes no register.
+                self.not_taken(topic, rest.payload, delivery, stopped, span)
+            }
+        }
+    }
+
+    /// No mailbox has taken the original.
+    #[inline(never)]
+    fn not_taken(
+        &self,
+        topic: &Topic,
+        payload: T,
+        delivery: Delivery,
+        stopped: Option<Stopped>,
+        span: Publishing,
+    ) -> Result<Delivery, PublishError<T>> {
+        let result = self.make_of_the_rest(topic, payload, delivery, stopped);
+        span.end(delivery.delivered(), delivery.dropped(), outcome(&result));
+        result
+    }
+
+    #[inline]
+    pub(crate) fn make_of_the_rest(
+        &self,
+        topic: &Topic,
+        payload: T,
+        delivery: Delivery,
+        stopped: Option<Stopped>,
+    ) -> Result<Delivery, PublishError<T>> {
+        match stopped {
+            Some(Stopped::Closed) => return Err(PublishError::Closed(payload)),
+            Some(Stopped::Timeout) => return Err(PublishError::Timeout(payload)),
+            None => {}
+        }
+        if delivery.is_unheard() {
+            // The bus may have closed, and emptied the route, since the look at its phase above.
+            if delivery.dropped() == 0 && self.lifecycle.phase() == Phase::Closed {
+                return Err(PublishError::Closed(payload));
+            }
+            self.unheard(topic, payload, delivery);
+        }
+        Ok(delivery)
+    }
+
+    /// What fire-and-forget makes of the outcome: a closed bus, or an invalid topic, is one more loss.
+    pub(crate) fn fire(&self, outcome: Result<Delivery, PublishError<T>>) {
+        if let Err(error) = outcome {
+            self.losses.dropped.add(if error.is_invalid_topic() { Loss::InvalidTopic } else { Loss::Closed });
+        }
+    }
+
+    fn unheard(&self, topic: &Topic, payload: T, delivery: Delivery) {
+        self.losses.unheard.add(1);
+        // What a full mailbox dropped has its letter already.
+        if delivery.dropped() == 0 && self.losses.is_listening() {
+            self.losses.post(topic, payload, DeadLetterReason::Unheard, 0);
+        }
+    }
+
+    pub(crate) fn request(
+        &self,
+        topic: &Topic,
+        route: RouteGuard<T, R>,
+        payload: T,
+    ) -> Result<PendingReply<R>, RequestError<T>> {
+        let (responder, pending) = OneReply::pending(&self.lifecycle, Requesting::one(topic));
+        let parcel = Parcel { payload, reply: Some(responder) };
+        let asked = pending.requesting().within(|| self.ask(topic, route, parcel, &OneReply));
+        if let Err(error) = asked {
+            pending.requesting().end(refusal(&error));
+            return Err(error);
+        }
+        Ok(pending)
+    }
+
+    pub(crate) fn gather(
+        &self,
+        topic: &Topic,
+        route: RouteGuard<T, R>,
+        payload: T,
+    ) -> Result<Replies<R>, RequestError<T>> {
+        let (each, replies) = EachReply::new(&self.lifecycle, route.len(), Requesting::many(topic));
+        let parcel = Parcel { payload, reply: Some(each.responder()) };
+        let asked = each.requesting.within(|| self.ask(topic, route, parcel, &each));
+        each.requesting.end(asked.as_ref().map_or_else(refusal, |()| "asked"));
+        asked.map(|()| replies)
+    }
+
+    fn ask<S: ReplySource<R>>(
+        &self,
+        topic: &Topic,
+        route: RouteGuard<T, R>,
+        parcel: Parcel<T, R>,
+        replies: &S,
+    ) -> Result<(), RequestError<T>> {
+        let parcel = self.may_ask(parcel, replies)?;
+        let delivered =
+            deliver(&mut Some(route), topic, parcel, replies, Wait::Forever, |mailbox| self.unroute(mailbox));
+        self.asked(delivered, replies)
+    }
+
+    pub(crate) fn may_ask<S: ReplySource<R>>(
+        &self,
+        parcel: Parcel<T, R>,
+        replies: &S,
+    ) -> Result<Parcel<T, R>, RequestError<T>> {
+        if self.lifecycle.accepts() {
+            return Ok(parcel);
+        }
+        replies.unused(parcel.reply);
+        Err(RequestError::Closed(parcel.payload))
+    }
+
+    /// What a request makes of its delivery.
+    pub(crate) fn asked<S: ReplySource<R>>(
+        &self,
+        delivered: Delivered<T, R>,
+        replies: &S,
+    ) -> Result<(), RequestError<T>> {
+        let Delivered { delivery, stopped, rest } = delivered;
+        self.losses.traffic.published(delivery.delivered());
+        let Some(Parcel { payload, reply }) = rest else { return Ok(()) };
+        replies.unused(reply);
+        if stopped.is_some() {
+            return Err(RequestError::Closed(payload));
+        }
+        if delivery.is_unheard() {
+            if delivery.dropped() == 0 && self.lifecycle.phase() == Phase::Closed {
+                return Err(RequestError::Closed(payload));
+            }
+            self.losses.unheard.add(1);
+            return Err(RequestError::NoResponders(payload));
+        }
+        Ok(())
+    }
+
+    /// A mailbox has run over: its subscriber sees the end when no route holds a sender any more.
+    pub(crate) fn unroute(&self, overflowed: &Mailbox<T, R>) {
+        let leftovers = self.map.write().unroute(overflowed);
+        drop(leftovers);
+    }
+}
+
+/// What the span of a publish says of one whose original no mailbox took.
+pub(crate) fn outcome<T>(result: &Result<Delivery, PublishError<T>>) -> &'static str {
+    match result {
+        Ok(delivery) if !delivery.is_unheard() => "delivered",
+        Ok(delivery) if delivery.dropped() > 0 => "dropped",
+        Ok(_) => "unheard",
+        Err(error) if error.is_timeout() => "timeout",
+        Err(_) => "closed",
+    }
+}
+
+/// What the span of a request says of one that was not sent.
+pub(crate) fn refusal<T>(error: &RequestError<T>) -> &'static str {
+    if error.is_no_responders() { "no_responders" } else { "closed" }
+}
+
+impl<T: Send + 'static, R: Send + 'static> Drain for Core<T, R> {
+    fn refuse(&self) {
+        self.lifecycle.advance(Phase::Draining);
+    }
+
+    fn unable(&self) -> Vec<Unable> {
+        let Some((mailbox, draining)) = self.lifecycle.drains() else { return Vec::new() };
+        let own = self.map.read().subscription(mailbox).cloned();
+        let not_read = own.map(|own| -> Unable { Box::new(own.is_not_read()) });
+        [Box::new(draining) as Unable].into_iter().chain(not_read).collect()
+    }
+
+    fn is_at_rest(&self) -> bool {
+        // A queue that no reader can take from will not get any shorter.
+        self.map.read().subscriptions().all(|mailbox| mailbox.len() == 0 || mailbox.is_stuck())
+            && self.lifecycle.busy_workers() <= self.lifecycle.draining_workers()
+    }
+
+    fn activity(&self) -> u64 {
+        self.lifecycle.activity()
+    }
+
+    fn queues(&self) -> Vec<Queue> {
+        let queue = |mailbox: &Arc<Mailbox<T, R>>| -> Queue {
+            let mailbox = Arc::clone(mailbox);
+            Box::new(move || mailbox.len())
+        };
+        self.map.read().subscriptions().map(queue).collect()
+    }
+
+    fn close(&self) {
+        Core::close(self);
+    }
+
+    fn workers(&self) -> usize {
+        self.lifecycle.workers().saturating_sub(self.lifecycle.draining_workers())
+    }
+}
+
+impl<T, R> Drop for Core<T, R> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Takes a member off its mailbox, also after the bus is gone. `true` if it was the last.
+pub(crate) fn leave<T, R>(core: &Weak<Core<T, R>>, mailbox: &Mailbox<T, R>, readers: usize) -> bool {
+    let last = match core.upgrade() {
+        Some(core) => {
+            let (last, leftovers) = core.map.write().leave(mailbox, readers);
+            drop(leftovers);
+            last
+        }
+        // Nobody can join any more, so the count is all there is to keep.
+        None => mailbox.leave(readers),
+    };
+    // Calls wakers, so not under the lock.
+    mailbox.tell_if_stuck();
+    last
+}
+
+/// A handler's thread has ended.
+pub(crate) fn reader_left<T, R>(core: &Weak<Core<T, R>>, mailbox: &Mailbox<T, R>) {
+    match core.upgrade() {
+        Some(core) => core.map.write().reader_left(mailbox),
+        None => mailbox.readers_left(1),
+    }
+    mailbox.tell_if_stuck();
+}

@@ -1,0 +1,598 @@
+//! The bus: owns the topic map, hands out handles.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::dead_letter::DeadLetters;
+use crate::delivery::{Delivery, RouteGuard, Wait};
+use crate::handler::{Handler, Outcome};
+use crate::lifecycle::Phase;
+use crate::message::Message;
+use crate::observe::BusStats;
+use crate::request::{PendingReply, Replies, RequestError};
+use crate::routing::SubscribeError;
+use crate::subscription::{Subscriber, SubscriptionBuilder};
+use crate::sync::Guard;
+use crate::topic::{Pattern, Topic, TopicError};
+
+mod batch;
+mod builder;
+mod drain;
+mod error;
+mod inner;
+#[cfg(feature = "async")]
+mod publish_async;
+mod publisher;
+mod weak;
+
+pub use batch::PublishAllError;
+pub use builder::BusBuilder;
+pub(crate) use builder::{DEFAULT_CAPACITY, default_name};
+pub use drain::DrainReport;
+#[cfg(feature = "testkit")]
+pub(crate) use drain::is_idle;
+pub(crate) use drain::{Drain, Queue, Unable, drain};
+pub use error::PublishError;
+#[cfg(feature = "gateway")]
+pub(crate) use inner::Renewed;
+pub(crate) use inner::{Core, leave, reader_left};
+pub use publisher::Publisher;
+use publisher::wait_for;
+pub use weak::WeakBus;
+
+/// A message bus within one process, for payloads of type `T` and replies of type `R`.
+///
+/// A `Bus` is a handle: clones are the same bus, and every thread may have one. `T` is cloned for all mailboxes of a
+/// message but one, so large payloads travel as `Arc<Big>`; it need not be `Sync`.
+///
+/// **Dropping** the last `Bus` and [`Publisher`] closes the bus, since nobody is left to publish: subscribers and
+/// handlers take what is queued and end. [`downgrade`](Self::downgrade) gives a handle that does not count.
+///
+/// # Examples
+///
+/// ```
+/// use tramline::Bus;
+///
+/// let bus = Bus::<String>::new();
+/// let orders = bus.subscribe("orders.*")?;
+/// bus.publish("orders.new", "tea".to_owned())?;
+/// assert_eq!(orders.recv()?.as_str(), "tea");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Bus<T, R = T> {
+    core: Arc<Core<T, R>>,
+}
+
+impl<T> Bus<T>
+where
+    T: Clone + Send + 'static,
+{
+    /// Makes a bus whose replies are of the type of its payloads, with the default options.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// assert!(bus.publish("nobody.listens", 1)?.is_unheard());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+}
+
+impl<T, R> Bus<T, R>
+where
+    T: Clone + Send + 'static,
+    R: Send + 'static,
+{
+    /// Options for a new bus, and the way to make one whose replies have a type of their own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Bus, Overflow};
+    ///
+    /// let bus = Bus::<u32, String>::builder().capacity(16).overflow(Overflow::DropOldest).build();
+    /// assert_eq!(bus.subscribe("orders.new")?.capacity(), 16);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn builder() -> BusBuilder<T, R> {
+        BusBuilder::new()
+    }
+
+    /// A handle that publishes to one topic: the fast path.
+    ///
+    /// # Errors
+    ///
+    /// [`TopicError`] if the topic is invalid. On a closed bus the publisher is made, and its `publish` says so.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let ticks = bus.publisher("clock.tick")?;
+    /// assert!(ticks.publish(1)?.is_unheard());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn publisher(
+        &self,
+        topic: impl TryInto<Topic, Error: Into<TopicError>>,
+    ) -> Result<Publisher<T, R>, TopicError> {
+        let topic = topic.try_into().map_err(Into::into)?;
+        Ok(Publisher::new(Arc::clone(&self.core), &topic))
+    }
+
+    /// Subscribes with the options of the bus. Everything published after this returns, to a topic that matches, is
+    /// delivered; nothing that was published before.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`] if the pattern is invalid, the bus is closed, or its default capacity is invalid.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let orders = bus.subscribe("orders.>")?;
+    /// bus.publish("orders.eu.new", 1)?;
+    /// assert_eq!(*orders.recv()?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn subscribe(
+        &self,
+        pattern: impl TryInto<Pattern, Error: Into<TopicError>>,
+    ) -> Result<Subscriber<T, R>, SubscribeError> {
+        self.subscription(pattern).open()
+    }
+
+    /// A subscription with options of its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let even = bus.subscription("numbers").filter(|n| n % 2 == 0).open()?;
+    /// for n in 1..=4 {
+    ///     bus.publish("numbers", n)?;
+    /// }
+    /// assert_eq!(even.try_iter().map(|n| *n).collect::<Vec<_>>(), [2, 4]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn subscription(&self, pattern: impl TryInto<Pattern, Error: Into<TopicError>>) -> SubscriptionBuilder<T, R> {
+        SubscriptionBuilder::new(Arc::clone(&self.core), pattern)
+    }
+
+    /// Publishes to a topic, as [`Publisher::publish`] does; costs one read lock and one look-up more.
+    ///
+    /// # Errors
+    ///
+    /// With the payload: [`PublishError::Topic`] if the topic is invalid, [`PublishError::Closed`] if the bus is
+    /// closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _orders = bus.subscribe("orders.*")?;
+    /// assert_eq!(bus.publish("orders.new", 1)?.delivered(), 1);
+    /// assert!(bus.publish("orders..new", 1).unwrap_err().is_invalid_topic());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn publish(
+        &self,
+        topic: impl TryInto<Topic, Error: Into<TopicError>>,
+        payload: T,
+    ) -> Result<Delivery, PublishError<T>> {
+        self.send(topic, payload, Wait::Forever)
+    }
+
+    /// Publishes and waits at most this long for room, as [`Publisher::publish_timeout`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish), and [`PublishError::Timeout`] if a mailbox was still full.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _slow = bus.subscription("work").capacity(1).open()?;
+    /// let soon = Duration::from_millis(1);
+    /// assert_eq!(bus.publish_timeout("work", 1, soon)?.delivered(), 1);
+    /// assert!(bus.publish_timeout("work", 2, soon).unwrap_err().is_timeout());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn publish_timeout(
+        &self,
+        topic: impl TryInto<Topic, Error: Into<TopicError>>,
+        payload: T,
+        timeout: Duration,
+    ) -> Result<Delivery, PublishError<T>> {
+        self.send(topic, payload, wait_for(timeout))
+    }
+
+    /// Publishes without waiting, as [`Publisher::try_publish`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _slow = bus.subscription("work").capacity(1).open()?;
+    /// bus.try_publish("work", 1)?;
+    /// let delivery = bus.try_publish("work", 2)?;
+    /// assert_eq!((delivery.delivered(), delivery.dropped()), (0, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_publish(
+        &self,
+        topic: impl TryInto<Topic, Error: Into<TopicError>>,
+        payload: T,
+    ) -> Result<Delivery, PublishError<T>> {
+        self.send(topic, payload, Wait::Never)
+    }
+
+    /// Fire and forget, as [`Publisher::fire`]: never waits, never fails. An invalid topic is one more counted loss.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// bus.fire("nobody.listens", 1);
+    /// bus.fire("an invalid topic", 2);
+    /// assert_eq!((bus.stats().unheard, bus.stats().dropped), (1, 1));
+    /// ```
+    pub fn fire(&self, topic: impl TryInto<Topic, Error: Into<TopicError>>, payload: T) {
+        self.core.fire(self.try_publish(topic, payload));
+    }
+
+    /// Publishes and keeps the payload as the topic's last value, as [`Publisher::publish_retained`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// bus.publish_retained("price.tea", 7)?;
+    /// let prices = bus.subscription("price.*").with_retained().open()?;
+    /// assert_eq!(*prices.recv()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn publish_retained(
+        &self,
+        topic: impl TryInto<Topic, Error: Into<TopicError>>,
+        payload: T,
+    ) -> Result<Delivery, PublishError<T>> {
+        // A publisher for a moment: it keeps the topic in the map until the value does.
+        match self.publisher(topic) {
+            Ok(publisher) => publisher.publish_retained(payload),
+            Err(error) => Err(PublishError::Topic(error, payload)),
+        }
+    }
+
+    /// A clone of the last value that was kept for a topic; `None` if there is none, or the topic is invalid.
+    ///
+    /// When the bus closes, all kept values are dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// bus.publish_retained("price.tea", 7)?;
+    /// bus.publish_retained("price.tea", 8)?;
+    /// bus.publish("price.tea", 9)?; // not kept
+    /// assert_eq!(bus.retained("price.tea"), Some(8));
+    /// assert_eq!(bus.retained("price.coffee"), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn retained(&self, topic: impl TryInto<Topic, Error: Into<TopicError>>) -> Option<T> {
+        let topic = topic.try_into().ok()?;
+        let value = self.core.map.read().retained(&topic);
+        value.map(|value| value.get())
+    }
+
+    /// Forgets the last value of a topic, and hands it out. Later subscriptions get nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// bus.publish_retained("price.tea", 7)?;
+    /// assert_eq!(bus.retained("price.tea"), Some(7));
+    /// assert_eq!(bus.clear_retained("price.tea"), Some(7));
+    /// assert_eq!(bus.retained("price.tea"), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn clear_retained(&self, topic: impl TryInto<Topic, Error: Into<TopicError>>) -> Option<T> {
+        let topic = topic.try_into().ok()?;
+        let (value, leftovers) = self.core.map.write().forget(&topic);
+        drop(leftovers);
+        value.map(|value| value.take())
+    }
+
+    /// Sends a request, as [`Publisher::request`] does: every subscription of the topic gets it, the first reply wins.
+    ///
+    /// # Errors
+    ///
+    /// With the payload: [`RequestError::NoResponders`] at once if no mailbox took it, [`RequestError::Topic`] if the
+    /// topic is invalid, [`RequestError::Closed`] if the bus is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32, String>::builder().build();
+    /// let _server = bus.serve("double", |n| (2 * **n).to_string())?;
+    /// assert_eq!(bus.request("double", 21)?.wait()?, "42");
+    /// assert!(bus.request("triple", 21).unwrap_err().is_no_responders());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn request(
+        &self,
+        topic: impl TryInto<Topic, Error: Into<TopicError>>,
+        payload: T,
+    ) -> Result<PendingReply<R>, RequestError<T>> {
+        match topic.try_into() {
+            Ok(topic) => self.core.request(&topic, self.route(&topic), payload),
+            Err(error) => Err(RequestError::Topic(error.into(), payload)),
+        }
+    }
+
+    /// Sends a request to every subscription of the topic and collects all their replies.
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](Self::request).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _half = bus.serve("bid", |ask| **ask / 2)?;
+    /// let _full = bus.serve("bid", |ask| **ask)?;
+    /// let mut bids = bus.gather("bid", 100)?.collect_within(Duration::from_secs(5));
+    /// bids.sort();
+    /// assert_eq!(bids, [50, 100]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn gather(
+        &self,
+        topic: impl TryInto<Topic, Error: Into<TopicError>>,
+        payload: T,
+    ) -> Result<Replies<R>, RequestError<T>> {
+        match topic.try_into() {
+            Ok(topic) => self.core.gather(&topic, self.route(&topic), payload),
+            Err(error) => Err(RequestError::Topic(error.into(), payload)),
+        }
+    }
+
+    /// Calls `f` with every message, on a thread of its own: `subscription(pattern).handle(f)`. See
+    /// [`SubscriptionBuilder::handle`].
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`] if the pattern is invalid, the bus is closed, or there is no thread to be had.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let (sender, seen) = std::sync::mpsc::channel();
+    /// let _handler = bus.on("orders.*", move |order| sender.send(**order).unwrap())?;
+    /// bus.publish("orders.new", 7)?;
+    /// assert_eq!(seen.recv_timeout(Duration::from_secs(5))?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on<F, O>(
+        &self,
+        pattern: impl TryInto<Pattern, Error: Into<TopicError>>,
+        f: F,
+    ) -> Result<Handler, SubscribeError>
+    where
+        F: FnMut(&Message<T, R>) -> O + Send + 'static,
+        O: Outcome,
+    {
+        self.subscription(pattern).handle(f)
+    }
+
+    /// Answers every request with what `f` returns, on a thread of its own: `subscription(pattern).serve(f)`. See
+    /// [`SubscriptionBuilder::serve`].
+    ///
+    /// # Errors
+    ///
+    /// As [`on`](Self::on).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _server = bus.serve("double", |n| 2 * **n)?;
+    /// assert_eq!(bus.request("double", 21)?.wait()?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn serve<F>(
+        &self,
+        pattern: impl TryInto<Pattern, Error: Into<TopicError>>,
+        f: F,
+    ) -> Result<Handler, SubscribeError>
+    where
+        F: FnMut(&Message<T, R>) -> R + Send + 'static,
+    {
+        self.subscription(pattern).serve(f)
+    }
+
+    /// A reader of dead letters: of all that is lost from now on, and why.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// bus.publish("nobody.listens", 7)?;
+    /// assert_eq!(dead_letters.recv()?.into_payload(), 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn dead_letters(&self) -> DeadLetters<T> {
+        self.core.losses.listen()
+    }
+
+    fn send(
+        &self,
+        topic: impl TryInto<Topic, Error: Into<TopicError>>,
+        payload: T,
+        wait: Wait,
+    ) -> Result<Delivery, PublishError<T>> {
+        match topic.try_into() {
+            Ok(topic) => self.core.publish(&topic, &mut Some(self.route(&topic)), payload, wait),
+            Err(error) => Err(PublishError::Topic(error.into(), payload)),
+        }
+    }
+
+    /// Refuses new work, waits until all queues are empty and all handlers idle, at most this long, then closes the bus
+    /// and tells what was left.
+    ///
+    /// What handlers of this bus publish while they finish still belongs to the work, and is accepted until the close.
+    /// New subscriptions are refused, but a group that exists can still be joined. Called from a handler, it does not
+    /// wait for that handler's thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _handler = bus.on("orders.new", |_| {})?;
+    /// for order in 0..100 {
+    ///     bus.publish("orders.new", order)?;
+    /// }
+    /// assert!(bus.drain(Duration::from_secs(5)).is_complete());
+    /// assert!(bus.is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn drain(&self, within: Duration) -> DrainReport {
+        drain(&*self.core, within)
+    }
+}
+
+impl<T, R> Bus<T, R> {
+    /// What the bus has done and holds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// bus.fire("one.off", 1);
+    /// assert_eq!((bus.stats().unheard, bus.stats().topics), (1, 0)); // a topic that nobody uses is forgotten
+    /// let _orders = bus.publisher("orders.new")?;
+    /// assert_eq!(bus.stats().topics, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stats(&self) -> BusStats {
+        self.core.stats()
+    }
+
+    /// Closes the bus, at once and for all handles.
+    ///
+    /// New messages and subscriptions are refused with `Closed`, publishers that wait for room wake up with it, pending
+    /// requests end, retained values are dropped. Subscribers and handlers take what is queued; then subscribers get
+    /// `Closed`, and handler threads end. Closing a closed bus does nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let orders = bus.subscribe("orders.new")?;
+    /// bus.publish("orders.new", 1)?;
+    /// bus.close();
+    /// assert!(bus.publish("orders.new", 2).unwrap_err().is_closed());
+    /// assert_eq!(*orders.recv()?, 1);
+    /// assert!(orders.recv().unwrap_err().is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn close(&self) {
+        self.core.close();
+    }
+
+    /// Whether the bus refuses new messages: it is closed, or being drained.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let other = bus.clone();
+    /// assert!(!bus.is_closed());
+    /// other.close(); // for all handles
+    /// assert!(bus.is_closed());
+    /// ```
+    pub fn is_closed(&self) -> bool {
+        self.core.lifecycle.phase() != Phase::Open
+    }
+
+    /// The mailboxes of a topic. The lock of the map is released before anything else happens.
+    pub(crate) fn route(&self, topic: &Topic) -> RouteGuard<T, R> {
+        let route = self.core.map.read().route(topic);
+        Guard::from_inner(route)
+    }
+
+    #[cfg(any(feature = "async", feature = "metrics", feature = "testkit"))]
+    pub(crate) fn core(&self) -> &Core<T, R> {
+        &self.core
+    }
+
+    pub(crate) fn from_core(core: Arc<Core<T, R>>) -> Self {
+        Self { core }
+    }
+
+    /// A handle that does not keep the bus open, for closures that the bus itself holds.
+    ///
+    /// Once the last full handle is gone it leads nowhere, although handlers still finish what is queued. Where
+    /// handlers publish for one another, end the bus with [`drain`](Self::drain), so that the whole chain is finished.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let weak = bus.downgrade();
+    /// let _handler = bus.on("orders.new", move |order| {
+    ///     let Some(bus) = weak.upgrade() else { return Err("the bus is gone".to_owned()) };
+    ///     bus.publish("orders.seen", **order).map_err(|error| error.to_string())?;
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn downgrade(&self) -> WeakBus<T, R> {
+        WeakBus::new(&self.core)
+    }
+}
+
+impl<T, R> Clone for Bus<T, R> {
+    fn clone(&self) -> Self {
+        Self { core: Arc::clone(&self.core) }
+    }
+}
+
+impl<T: Clone + Send + 'static> Default for Bus<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T, R> fmt::Debug for Bus<T, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bus").field("closed", &self.is_closed()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,377 @@
+//! Publishing and asking by tasks.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use super::inner::{outcome, refusal};
+use super::{Bus, Core, PublishError, Publisher};
+use crate::delivery::{Delivered, Delivery, RouteGuard, Unfinished, deliver_at_once};
+use crate::message::Parcel;
+use crate::request::{EachReply, NoReply, OneReply, PendingReply, Replies, ReplySource, RequestError};
+use crate::spans::{PublishingTask, Requesting};
+use crate::topic::{Topic, TopicError};
+
+/// A part of a delivery, to be run within its span.
+type Part<'a, T, R> = &'a mut dyn FnMut() -> Poll<Delivered<T, R>>;
+
+/// Waits for room in the mailboxes that were full.
+struct Waiting<'a, T: Clone, R, S: ReplySource<R>> {
+    core: &'a Core<T, R>,
+    topic: &'a Topic,
+    replies: &'a S,
+    unfinished: Unfinished<T, R>,
+}
+
+impl<T: Clone, R, S: ReplySource<R>> Waiting<'_, T, R, S> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Delivered<T, R>> {
+        let Self { core, topic, replies, unfinished } = self;
+        unfinished.poll(context, topic, *replies, |mailbox| core.unroute(mailbox))
+    }
+}
+
+impl<T: Clone, R, S: ReplySource<R>> Drop for Waiting<'_, T, R, S> {
+    fn drop(&mut self) {
+        if let Some(delivery) = self.unfinished.cancel(self.topic, self.replies) {
+            self.core.losses.traffic.published(delivery.delivered());
+        }
+    }
+}
+
+impl<T: Clone, R> Core<T, R> {
+    async fn publish_async(
+        &self,
+        topic: &Topic,
+        route: impl FnOnce() -> RouteGuard<T, R>,
+        payload: T,
+    ) -> Result<Delivery, PublishError<T>> {
+        let span = PublishingTask::new(topic);
+        if !self.lifecycle.accepts() {
+            span.end(0, 0, "closed");
+            return Err(PublishError::Closed(payload));
+        }
+        let first = span.within(|| self.first_pass(topic, route(), Parcel { payload, reply: None }, &NoReply));
+        let second = self.second_pass(topic, first, &NoReply, |part| span.within(part));
+        let Delivered { delivery, stopped, rest } = second.await;
+        self.losses.traffic.published(delivery.delivered());
+        let result = match rest {
+            None => Ok(delivery),
+            Some(rest) => span.within(|| self.make_of_the_rest(topic, rest.payload, delivery, stopped)),
+        };
+        span.end(delivery.delivered(), delivery.dropped(), outcome(&result));
+        result
+    }
+
+    async fn request_async(
+        &self,
+        topic: &Topic,
+        route: impl FnOnce() -> RouteGuard<T, R>,
+        payload: T,
+    ) -> Result<PendingReply<R>, RequestError<T>> {
+        let (responder, pending) = OneReply::pending(&self.lifecycle, Requesting::one(topic));
+        let parcel = Parcel { payload, reply: Some(responder) };
+        let asked = self.ask_async(topic, route(), parcel, &OneReply, pending.requesting()).await;
+        match asked {
+            Ok(()) => Ok(pending),
+            Err(error) => {
+                pending.requesting().end(refusal(&error));
+                Err(error)
+            }
+        }
+    }
+
+    async fn gather_async(
+        &self,
+        topic: &Topic,
+        route: impl FnOnce() -> RouteGuard<T, R>,
+        payload: T,
+    ) -> Result<Replies<R>, RequestError<T>> {
+        let route = route();
+        let (each, replies) = EachReply::new(&self.lifecycle, route.len(), Requesting::many(topic));
+        let parcel = Parcel { payload, reply: Some(each.responder()) };
+        let asked = self.ask_async(topic, route, parcel, &each, &each.requesting).await;
+        each.requesting.end(asked.as_ref().map_or_else(refusal, |()| "asked"));
+        asked.map(|()| replies)
+    }
+
+    async fn ask_async<S: ReplySource<R>>(
+        &self,
+        topic: &Topic,
+        route: RouteGuard<T, R>,
+        parcel: Parcel<T, R>,
+        replies: &S,
+        span: &Requesting,
+    ) -> Result<(), RequestError<T>> {
+        let parcel = self.may_ask(parcel, replies)?;
+        let first = span.within(|| self.first_pass(topic, route, parcel, replies));
+        let delivered = self.second_pass(topic, first, replies, |part| span.within(part)).await;
+        self.asked(delivered, replies)
+    }
+
+    /// Lets go of the route before anything can wait, see `deliver`.
+    fn first_pass<S: ReplySource<R>>(
+        &self,
+        topic: &Topic,
+        route: RouteGuard<T, R>,
+        parcel: Parcel<T, R>,
+        replies: &S,
+    ) -> Result<Delivered<T, R>, Unfinished<T, R>> {
+        deliver_at_once(&mut Some(route), topic, parcel, replies, |mailbox| self.unroute(mailbox))
+    }
+
+    async fn second_pass<S: ReplySource<R>>(
+        &self,
+        topic: &Topic,
+        first: Result<Delivered<T, R>, Unfinished<T, R>>,
+        replies: &S,
+        within: impl Fn(Part<'_, T, R>) -> Poll<Delivered<T, R>>,
+    ) -> Delivered<T, R> {
+        match first {
+            Ok(delivered) => delivered,
+            Err(unfinished) => {
+                let mut waiting = Waiting { core: self, topic, replies, unfinished };
+                poll_fn(|context| within(&mut || waiting.poll(context))).await
+            }
+        }
+    }
+}
+
+/// Publishing on an async runtime, with the feature `async`.
+impl<T, R> Publisher<T, R>
+where
+    T: Clone + Send + 'static,
+    R: Send + 'static,
+{
+    /// Publishes the payload as [`publish`](Self::publish) does, but waits for room without holding up the thread. Never
+    /// waits when no mailbox that blocks is full.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::Closed`] if the bus is closed, also while it waits; it hands the payload back.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before it is ready, the mailboxes that had room have the message. For those that it was
+    /// waiting for it is a loss, counted like any other, with a dead letter that says
+    /// [`Cancelled`](crate::DeadLetterReason::Cancelled). A future that was never polled has done nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::builder().capacity(1).build();
+    /// let orders = bus.subscribe("orders.new")?;
+    /// let publisher = bus.publisher("orders.new")?;
+    /// let both = async {
+    ///     publisher.publish_async(1).await?;
+    ///     publisher.publish_async(2).await // waits until the first is taken
+    /// };
+    /// let (second, first) = futures_lite::future::zip(both, orders.recv_async()).await;
+    /// assert_eq!((*first?, second?.delivered()), (1, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn publish_async(&self, payload: T) -> Result<Delivery, PublishError<T>> {
+        self.core().publish_async(self.topic(), || self.route(), payload).await
+    }
+
+    /// Publishes the payload and keeps it as the topic's last value, as [`publish_retained`](Self::publish_retained) does, but waits for
+    /// room without holding up the thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish_async`](Self::publish_async).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`publish_async`](Self::publish_async); the value is kept as soon as the future has been polled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let level = bus.publisher("level")?;
+    /// level.publish_retained_async(3).await?;
+    /// assert_eq!(bus.retained("level"), Some(3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn publish_retained_async(&self, payload: T) -> Result<Delivery, PublishError<T>> {
+        if !self.core().lifecycle.accepts() {
+            return Err(PublishError::Closed(payload));
+        }
+        let kept = payload.clone();
+        self.core().publish_async(self.topic(), || self.keep(kept), payload).await
+    }
+
+    /// Asks as [`request`](Self::request) does, but waits for room without holding up the thread. The reply comes from
+    /// awaiting what this returns.
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](Self::request).
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before it is ready, the request is cancelled. Mailboxes that were still full count it as
+    /// lost, as for [`publish_async`](Self::publish_async).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _server = bus.serve("double", |n| 2 * **n)?;
+    /// let double = bus.publisher("double")?;
+    /// assert_eq!(double.request_async(21).await?.await?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn request_async(&self, payload: T) -> Result<PendingReply<R>, RequestError<T>> {
+        self.core().request_async(self.topic(), || self.route(), payload).await
+    }
+
+    /// Asks all as [`gather`](Self::gather) does, but waits for room without holding up the thread. What it returns is a
+    /// `Stream` of the answers.
+    ///
+    /// # Errors
+    ///
+    /// As [`gather`](Self::gather).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`request_async`](Self::request_async).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use futures_lite::StreamExt;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _shops = [bus.serve("price", |_| 350)?, bus.serve("price", |_| 340)?];
+    /// let ask = bus.publisher("price")?;
+    /// let prices: Vec<u32> = ask.gather_async(0).await?.try_collect().await?;
+    /// assert_eq!(prices.iter().min(), Some(&340));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn gather_async(&self, payload: T) -> Result<Replies<R>, RequestError<T>> {
+        self.core().gather_async(self.topic(), || self.route(), payload).await
+    }
+}
+
+/// Publishing on an async runtime, with the feature `async`.
+impl<T, R> Bus<T, R>
+where
+    T: Clone + Send + 'static,
+    R: Send + 'static,
+{
+    /// Publishes the payload as [`publish`](Self::publish) does, but waits for room without holding up the thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Publisher::publish_async`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let orders = bus.subscribe("orders.*")?;
+    /// let delivery = bus.publish_async("orders.new", 7).await?;
+    /// assert_eq!(delivery.delivered(), 1);
+    /// assert_eq!(*orders.recv_async().await?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn publish_async(
+        &self,
+        topic: impl TryInto<Topic, Error: Into<TopicError>>,
+        payload: T,
+    ) -> Result<Delivery, PublishError<T>> {
+        match topic.try_into() {
+            Ok(topic) => self.core().publish_async(&topic, || self.route(&topic), payload).await,
+            Err(error) => Err(PublishError::Topic(error.into(), payload)),
+        }
+    }
+
+    /// Asks as [`request`](Self::request) does, but waits for room without holding up the thread. The reply comes from
+    /// awaiting what this returns.
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](Self::request).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Publisher::request_async`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _server = bus.serve("double", |n| 2 * **n)?;
+    /// assert_eq!(bus.request_async("double", 21).await?.await?, 42);
+    /// assert!(bus.request_async("treble", 21).await.unwrap_err().is_no_responders());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn request_async(
+        &self,
+        topic: impl TryInto<Topic, Error: Into<TopicError>>,
+        payload: T,
+    ) -> Result<PendingReply<R>, RequestError<T>> {
+        match topic.try_into() {
+            Ok(topic) => self.core().request_async(&topic, || self.route(&topic), payload).await,
+            Err(error) => Err(RequestError::Topic(error.into(), payload)),
+        }
+    }
+
+    /// Asks all as [`gather`](Self::gather) does, but waits for room without holding up the thread. What it returns is a
+    /// `Stream` of the answers.
+    ///
+    /// # Errors
+    ///
+    /// As [`gather`](Self::gather).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Publisher::request_async`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use futures_lite::StreamExt;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _shops = [bus.serve("price", |_| 350)?, bus.serve("price", |_| 340)?];
+    /// let replies = bus.gather_async("price", 0).await?;
+    /// assert_eq!(replies.count().await, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn gather_async(
+        &self,
+        topic: impl TryInto<Topic, Error: Into<TopicError>>,
+        payload: T,
+    ) -> Result<Replies<R>, RequestError<T>> {
+        match topic.try_into() {
+            Ok(topic) => self.core().gather_async(&topic, || self.route(&topic), payload).await,
+            Err(error) => Err(RequestError::Topic(error.into(), payload)),
+        }
+    }
+}

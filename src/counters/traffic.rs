@@ -1,0 +1,97 @@
+//! How many messages a bus takes, delivers and handles: counts on the way of every message, which only metrics ask for.
+
+#[cfg(feature = "metrics")]
+pub(crate) use counted::Traffic;
+#[cfg(not(feature = "metrics"))]
+pub(crate) use uncounted::Traffic;
+
+#[cfg(feature = "metrics")]
+mod counted {
+    use crossbeam_utils::CachePadded;
+
+    use crate::counters::{Tally, this_thread};
+
+    /// Threads count in different places, so that they do not wait for each other. More threads than this share some.
+    const SHARDS: u64 = 16;
+
+    #[derive(Default)]
+    struct Shard {
+        published: Tally,
+        delivered: Tally,
+        handled: Tally,
+    }
+
+    #[derive(Default)]
+    pub(crate) struct Traffic([CachePadded<Shard>; SHARDS as usize]);
+
+    impl Traffic {
+        #[inline]
+        fn shard(&self) -> &Shard {
+            &self.0[(this_thread() % SHARDS) as usize]
+        }
+
+        /// A message was offered to the mailboxes of its topic, and so many took it.
+        #[inline]
+        pub(crate) fn published(&self, delivered: usize) {
+            let shard = self.shard();
+            shard.published.add(1);
+            shard.delivered.add(delivered as u64);
+        }
+
+        /// A handler's closure has succeeded.
+        #[inline]
+        pub(crate) fn handled(&self) {
+            self.shard().handled.add(1);
+        }
+
+        pub(crate) fn total_published(&self) -> u64 {
+            self.0.iter().map(|shard| shard.published.get()).sum()
+        }
+
+        pub(crate) fn total_delivered(&self) -> u64 {
+            self.0.iter().map(|shard| shard.delivered.get()).sum()
+        }
+
+        pub(crate) fn total_handled(&self) -> u64 {
+            self.0.iter().map(|shard| shard.handled.get()).sum()
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::{SHARDS, Traffic};
+
+        #[test]
+        fn more_threads_than_shards_lose_no_count() {
+            let traffic = Traffic::default();
+            std::thread::scope(|scope| {
+                for _ in 0..2 * SHARDS {
+                    scope.spawn(|| {
+                        for _ in 0..100 {
+                            traffic.published(3);
+                            traffic.handled();
+                        }
+                    });
+                }
+            });
+            let expected = 2 * SHARDS * 100;
+            assert_eq!(traffic.total_published(), expected);
+            assert_eq!(traffic.total_delivered(), 3 * expected);
+            assert_eq!(traffic.total_handled(), expected);
+        }
+    }
+}
+
+#[cfg(not(feature = "metrics"))]
+mod uncounted {
+    #[derive(Default)]
+    pub(crate) struct Traffic(());
+
+    impl Traffic {
+        #[inline(always)]
+        pub(crate) fn published(&self, _: usize) {}
+
+        #[inline(always)]
+        pub(crate) fn handled(&self) {}
+    }
+}

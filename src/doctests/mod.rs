@@ -1,0 +1,4 @@
+//! What only documentation tests compile.
+
+mod must_not_compile;
+mod readme;

@@ -1,0 +1,310 @@
+//! Event handlers: closures that run on threads of their own.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crate::bus::{Core, leave};
+use crate::mailbox::Mailbox;
+use crate::routing::SubscribeError;
+use crate::sync::Instant;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::channel::{Receiver, RecvTimeoutError};
+use crate::sync::thread::JoinHandle;
+
+mod retry;
+#[cfg(feature = "async")]
+mod spawner;
+mod stopwatch;
+#[cfg(feature = "async")]
+mod task;
+mod worker;
+
+pub use retry::Retry;
+#[cfg(feature = "async")]
+pub use spawner::{HandlerTask, Spawner};
+#[cfg(feature = "metrics")]
+pub(crate) use stopwatch::HANDLER_DURATION;
+use stopwatch::Stopwatch;
+use worker::Control;
+#[cfg(feature = "async")]
+pub(crate) use worker::{Begun, Worker};
+pub(crate) use worker::{Running, Start};
+
+/// The most threads that one handler may have.
+const MAX_WORKERS: usize = 1024;
+
+/// What a handler's closure may return: `()`, or a `Result<(), E>` whose error can be displayed.
+///
+/// A closure that only panics has to name its type: `|_| -> () { panic!() }`.
+///
+/// # Examples
+///
+/// ```
+/// use tramline::Outcome;
+///
+/// assert_eq!(().into_result(), Ok(()));
+/// assert_eq!(Err("no paper").into_result(), Err("no paper".to_owned()));
+/// ```
+pub trait Outcome {
+    /// Success, or the text of the error for the dead letter.
+    ///
+    /// # Errors
+    ///
+    /// If the handler failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::Outcome;
+    ///
+    /// let parsed = "seven".parse::<u32>().map(drop);
+    /// assert_eq!(parsed.into_result(), Err("invalid digit found in string".to_owned()));
+    /// ```
+    fn into_result(self) -> Result<(), String>;
+}
+
+impl Outcome for () {
+    fn into_result(self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl<E: fmt::Display> Outcome for Result<(), E> {
+    fn into_result(self) -> Result<(), String> {
+        self.map_err(|error| error.to_string())
+    }
+}
+
+/// A closure at work on the messages of a subscription.
+///
+/// Made by [`Bus::on`](crate::Bus::on), [`Bus::serve`](crate::Bus::serve) and the `handle` and `serve` of
+/// [`SubscriptionBuilder`](crate::SubscriptionBuilder).
+///
+/// **Dropping it** unsubscribes and returns at once: each thread finishes the message in its hand and ends, what is
+/// queued is dropped, or left to the other members of a group. **[`stop`](Self::stop)** finishes what is queued.
+/// **When the bus closes** the threads finish what is queued and end by themselves. **When its mailbox is full**, the
+/// [`Overflow`](crate::Overflow) policy says what happens; a mailbox that runs over under
+/// [`Disconnect`](crate::Overflow::Disconnect) ends the threads, after what is queued. The handler does not keep the
+/// bus open, but its closure does if it has captured a `Bus` or `Publisher`.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let bus = tramline::Bus::<u32>::new();
+/// let handler = bus.on("orders.new", |order| println!("order {}", **order))?;
+/// bus.publish("orders.new", 7)?;
+/// assert!(handler.stop(Duration::from_secs(5)).is_complete());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "dropping a handler unsubscribes it"]
+pub struct Handler {
+    subscription: Arc<dyn Attached>,
+    name: String,
+    control: Arc<Control>,
+    /// How many have begun.
+    workers: usize,
+    /// Those of them that are threads.
+    threads: Vec<JoinHandle<()>>,
+    /// Ends when the last worker does.
+    ended: Receiver<Infallible>,
+    stopped: bool,
+}
+
+/// A handler's hold on its mailbox, whatever the types of the bus.
+trait Attached: Send + Sync {
+    /// Stops the flow of new messages. `true` if no other member is left for those that are queued.
+    ///
+    /// So many workers have begun: they stay readers of the mailbox until they end.
+    fn leave(&self, begun: usize) -> bool;
+    /// Drops what is queued.
+    fn abandon(&self) -> usize;
+    fn len(&self) -> usize;
+}
+
+struct Attachment<T, R> {
+    mailbox: Arc<Mailbox<T, R>>,
+    core: Weak<Core<T, R>>,
+    workers: usize,
+    has_left: AtomicBool,
+}
+
+impl<T: Send, R: Send> Attached for Attachment<T, R> {
+    fn leave(&self, begun: usize) -> bool {
+        // Relaxed: the lock of the map orders what follows.
+        let first = !self.has_left.swap(true, Ordering::Relaxed);
+        first && leave(&self.core, &self.mailbox, self.workers.saturating_sub(begun))
+    }
+
+    fn abandon(&self) -> usize {
+        self.mailbox.abandon()
+    }
+
+    fn len(&self) -> usize {
+        self.mailbox.len()
+    }
+}
+
+impl Handler {
+    pub(crate) fn check(workers: usize) -> Result<(), SubscribeError> {
+        if (1..=MAX_WORKERS).contains(&workers) {
+            return Ok(());
+        }
+        Err(SubscribeError::Workers { workers, limit: MAX_WORKERS })
+    }
+
+    /// Unsubscribes, finishes what is queued, at most for this long, and ends the threads.
+    ///
+    /// When the time is over, what is still queued is dropped and reported, and threads that are busy end after the
+    /// message in hand. A member of a group leaves what is queued to the others. Called from its own closure it cannot
+    /// wait for itself: it unsubscribes, reports what is queued, and the thread finishes that after the closure
+    /// returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let (go, gate) = std::sync::mpsc::channel::<()>();
+    /// let handler = bus.on("work", move |_| { let _ = gate.recv(); })?;
+    /// for n in 0..3 {
+    ///     bus.publish("work", n)?;
+    /// }
+    /// let report = handler.stop(Duration::from_millis(50));
+    /// assert!(!report.is_complete());
+    /// assert_eq!(report.running(), 1);
+    /// # drop(go);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stop(mut self, within: Duration) -> StopReport {
+        self.stopped = true;
+        let deadline = Instant::now().checked_add(within);
+        let last = self.subscription.leave(self.workers);
+        if !last {
+            self.control.leave();
+        }
+        if self.control.is_run_by_this_thread() {
+            let remaining = if last { self.subscription.len() } else { 0 };
+            return StopReport { remaining, running: self.control.running() };
+        }
+        let ended = match deadline {
+            Some(deadline) => !matches!(self.ended.recv_deadline(deadline), Err(RecvTimeoutError::Timeout)),
+            None => self.ended.recv().is_err(),
+        };
+        // Counted before they are told: a thread that was cut short is not one that has finished.
+        let running = self.control.running();
+        if ended {
+            for thread in self.threads.drain(..) {
+                // A worker catches what panics in its closure, so there is nothing to hear from it.
+                let _ = thread.join();
+            }
+        } else {
+            self.control.abandon();
+        }
+        let remaining = if last { self.subscription.abandon() } else { 0 };
+        StopReport { remaining, running: if ended { 0 } else { running } }
+    }
+}
+
+impl Drop for Handler {
+    fn drop(&mut self) {
+        if !self.stopped {
+            self.control.abandon();
+            if self.subscription.leave(self.workers) {
+                self.subscription.abandon();
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Handler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handler").field("name", &self.name).field("workers", &self.workers).finish_non_exhaustive()
+    }
+}
+
+/// What [`Handler::stop`] left.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let bus = tramline::Bus::<u32>::new();
+/// let (go, gate) = std::sync::mpsc::channel::<()>();
+/// let (begun, has_begun) = std::sync::mpsc::channel();
+/// let handler = bus.on("work", move |_| {
+///     let _ = begun.send(());
+///     let _ = gate.recv();
+/// })?;
+/// (1..=3).for_each(|n| bus.fire("work", n));
+/// has_begun.recv()?;
+/// let report = handler.stop(Duration::ZERO);
+/// assert_eq!((report.running(), report.remaining()), (1, 2)); // one in hand, two in the mailbox
+/// # drop(go);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a stop that ran out of time leaves messages behind"]
+pub struct StopReport {
+    remaining: usize,
+    running: usize,
+}
+
+impl StopReport {
+    /// The messages that were queued and not handled. 0 if other members of a group are there for them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let handler = bus.on("work", |_| {})?;
+    /// (1..=3).for_each(|n| bus.fire("work", n));
+    /// assert_eq!(handler.stop(Duration::from_secs(5)).remaining(), 0); // it finishes what is queued
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn remaining(&self) -> usize {
+        self.remaining
+    }
+
+    /// The threads that had not ended: busy with a message, or not given the time to end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let (go, gate) = std::sync::mpsc::channel::<()>();
+    /// let handler = bus.on("work", move |_| { let _ = gate.recv(); })?;
+    /// bus.publish("work", 1)?;
+    /// assert_eq!(handler.stop(Duration::from_millis(1)).running(), 1);
+    /// drop(go); // now the thread ends
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn running(&self) -> usize {
+        self.running
+    }
+
+    /// Whether everything was handled in time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let handler = bus.subscription("work").workers(2).handle(|_| {})?;
+    /// assert!(handler.stop(Duration::from_secs(5)).is_complete());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_complete(&self) -> bool {
+        self.remaining == 0 && self.running == 0
+    }
+}

@@ -1,0 +1,594 @@
+//! One bus for each type of message, without an enum of them all.
+
+#[cfg(feature = "async")]
+mod tasks;
+
+use std::any::{Any, TypeId, type_name};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crate::bus::{Bus, Core, Drain, DrainReport, PublishError, Queue, Unable, default_name, drain};
+use crate::delivery::Delivery;
+use crate::lifecycle::Family;
+use crate::mailbox::Overflow;
+use crate::observe::BusStats;
+use crate::request::{PendingReply, RequestError};
+use crate::sync::RwLock;
+
+/// A bus for every type of message that a program has, made when it is first asked for. A handle: clone it into every
+/// module.
+///
+/// A [`Bus`] carries payloads of one type. With a hub, modules share the hub and the types of the messages, and no enum that
+/// has to name them all: [`bus`](Self::bus) is the same bus for whoever asks for the same type. Topics, subscriptions and
+/// everything else are those of that bus.
+///
+/// A hub is a handle of all its buses and keeps each that it has made, so they stay open as long as a hub is there. When
+/// the last hub and the last handle of a bus are dropped, that bus closes. A handler whose closure captures a hub keeps it
+/// alive for ever: capture [`downgrade`](Self::downgrade) there, or the [`Bus`] or
+/// [`Publisher`](crate::Publisher) of another type, which is as good as long as the handlers' captures form no circle.
+///
+/// # Examples
+///
+/// ```
+/// use tramline::Hub;
+///
+/// #[derive(Clone)]
+/// struct OrderPlaced { order: u32 }
+///
+/// #[derive(Clone)]
+/// struct GetPrice { order: u32 }
+///
+/// fn mail(hub: &Hub) -> Result<tramline::Subscriber<OrderPlaced>, tramline::SubscribeError> {
+///     hub.bus::<OrderPlaced>().subscribe("orders.>")
+/// }
+///
+/// fn prices(hub: &Hub) -> Result<tramline::Handler, tramline::SubscribeError> {
+///     hub.bus_with_reply::<GetPrice, f64>().serve("price", |request| f64::from(request.order) / 2.0)
+/// }
+///
+/// let hub = Hub::new();
+/// let (mail, _prices) = (mail(&hub)?, prices(&hub)?);
+/// hub.bus::<OrderPlaced>().publish("orders.de", OrderPlaced { order: 7 })?;
+/// assert_eq!(mail.recv()?.order, 7);
+/// assert_eq!(hub.bus_with_reply::<GetPrice, f64>().request("price", GetPrice { order: 7 })?.wait()?, 3.5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Hub {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    buses: RwLock<Buses>,
+    /// Handlers of one bus may publish on another while all are drained.
+    family: Family,
+    capacity: usize,
+    overflow: Overflow,
+}
+
+#[derive(Default)]
+struct Buses {
+    by_type: HashMap<TypeId, Entry>,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Open,
+    Draining,
+    Closed,
+}
+
+/// One bus, as itself and as a member.
+struct Entry {
+    bus: Arc<dyn Any + Send + Sync>,
+    member: Arc<dyn Member>,
+}
+
+/// What a hub does with a bus of whatever type.
+trait Member: Drain + Send + Sync {
+    fn stats(&self) -> HubBusStats;
+    #[cfg(feature = "metrics")]
+    fn record_metrics(&self);
+}
+
+impl<T: Send + 'static, R: Send + 'static> Member for Core<T, R> {
+    fn stats(&self) -> HubBusStats {
+        HubBusStats { payload: type_name::<T>(), reply: type_name::<R>(), stats: self.stats() }
+    }
+
+    #[cfg(feature = "metrics")]
+    fn record_metrics(&self) {
+        crate::observe::record(self);
+    }
+}
+
+impl Hub {
+    /// A hub without buses. Those that it will make have the defaults: a capacity of 256 messages and
+    /// [`Overflow::Block`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let hub = tramline::Hub::new();
+    /// assert_eq!(hub.bus::<u32>().publish("nobody.listens", 1)?.delivered(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn new() -> Self {
+        Self::with_defaults(crate::bus::DEFAULT_CAPACITY, Overflow::default())
+    }
+
+    /// A hub whose buses have these defaults for the mailboxes of their subscriptions: the capacity in messages, and what
+    /// happens at a full one. Each [subscription](Bus::subscription) can have its own. A capacity that a bus refuses is
+    /// refused when something subscribes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Hub, Overflow};
+    ///
+    /// let hub = Hub::with_defaults(16, Overflow::DropOldest);
+    /// assert_eq!(hub.bus::<u32>().subscribe("ticks")?.capacity(), 16);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_defaults(capacity: usize, overflow: Overflow) -> Self {
+        let buses = RwLock::default();
+        Self { shared: Arc::new(Shared { buses, family: Family::new(), capacity, overflow }) }
+    }
+
+    /// The bus of this type of message, with replies of the same type: another handle to it, or a new bus for the first
+    /// who asks. It is the bus of [`bus_with_reply::<T, T>`](Self::bus_with_reply).
+    ///
+    /// Draining this bus alone takes what handlers of any bus of the hub publish meanwhile.
+    ///
+    /// Costs a read lock and a look-up. Keep the bus, or a [`Publisher`](crate::Publisher), where messages are many. On a
+    /// closed hub the bus is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let hub = tramline::Hub::new();
+    /// let ticks = hub.bus::<u32>().subscribe("tick")?;
+    /// hub.bus::<u32>().publish("tick", 1)?; // the same bus
+    /// assert_eq!(*ticks.recv()?, 1);
+    /// assert!(hub.bus::<u64>().publish("tick", 1)?.is_unheard()); // another
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn bus<T: Clone + Send + 'static>(&self) -> Bus<T> {
+        self.bus_with_reply::<T, T>()
+    }
+
+    /// The bus of this type of message and this type of reply. The same message with another reply is another bus.
+    ///
+    /// Otherwise as [`bus`](Self::bus).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let hub = tramline::Hub::new();
+    /// let _lengths = hub.bus_with_reply::<String, usize>().serve("length", |text| text.len())?;
+    /// let length = hub.bus_with_reply::<String, usize>().request("length", "tea".to_owned())?;
+    /// assert_eq!(length.wait()?, 3);
+    /// assert!(hub.bus::<String>().request("length", "tea".to_owned()).is_err()); // nobody answers with a text
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn bus_with_reply<T: Clone + Send + 'static, R: Send + 'static>(&self) -> Bus<T, R> {
+        let found = self.shared.buses.read().find::<T, R>();
+        let core = found.unwrap_or_else(|| self.make());
+        Bus::from_core(core)
+    }
+
+    fn make<T: Send + 'static, R: Send + 'static>(&self) -> Arc<Core<T, R>> {
+        let shared = &*self.shared;
+        let mut buses = shared.buses.write();
+        // Another thread may have been faster.
+        if let Some(core) = buses.find() {
+            return core;
+        }
+        let core = Arc::new(Core::<T, R>::new(bus_name::<T, R>(), shared.capacity, shared.overflow, shared.family));
+        let entry = Entry { bus: Arc::clone(&core) as _, member: Arc::clone(&core) as _ };
+        buses.by_type.insert(TypeId::of::<(T, R)>(), entry);
+        // It has nothing in it, so no code of the user runs here.
+        match buses.phase {
+            Phase::Open => {}
+            Phase::Draining => core.refuse(),
+            Phase::Closed => core.close(),
+        }
+        core
+    }
+
+    /// Publishes an event on its own topic: `self.bus::<E>().publish(E::TOPIC, event)`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bus::publish`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Event, Hub};
+    ///
+    /// #[derive(Clone)]
+    /// struct OrderPlaced { order: u32 }
+    ///
+    /// impl Event for OrderPlaced {
+    ///     const TOPIC: &'static str = "orders.placed";
+    /// }
+    ///
+    /// let hub = Hub::new();
+    /// let orders = hub.bus::<OrderPlaced>().subscribe(OrderPlaced::TOPIC)?;
+    /// hub.publish(OrderPlaced { order: 7 })?;
+    /// assert_eq!(orders.recv()?.order, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn publish<E: Event>(&self, event: E) -> Result<Delivery, PublishError<E>> {
+        self.bus::<E>().publish(E::TOPIC, event)
+    }
+
+    /// Sends a request on its own topic: `self.bus_with_reply::<Q, Q::Reply>().request(Q::TOPIC, request)`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bus::request`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Hub, Request};
+    ///
+    /// #[derive(Clone)]
+    /// struct GetPrice { order: u32 }
+    ///
+    /// impl Request for GetPrice {
+    ///     type Reply = f64;
+    ///     const TOPIC: &'static str = "prices";
+    /// }
+    ///
+    /// let hub = Hub::new();
+    /// let prices = hub.bus_with_reply::<GetPrice, f64>();
+    /// let _server = prices.serve(GetPrice::TOPIC, |request| f64::from(request.order) / 2.0)?;
+    /// assert_eq!(hub.request(GetPrice { order: 7 })?.wait()?, 3.5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn request<Q: Request>(&self, request: Q) -> Result<PendingReply<Q::Reply>, RequestError<Q>> {
+        self.bus_with_reply::<Q, Q::Reply>().request(Q::TOPIC, request)
+    }
+
+    /// What all buses have done and hold, in the order of the names of their types.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let hub = tramline::Hub::new();
+    /// let _ticks = hub.bus::<u32>().subscribe("tick")?;
+    /// hub.bus::<u32>().publish("tick", 1)?;
+    /// let stats = hub.stats();
+    /// assert_eq!((stats[0].payload, stats[0].reply), ("u32", "u32"));
+    /// assert_eq!(stats[0].stats.subscriptions[0].depth, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stats(&self) -> Vec<HubBusStats> {
+        let mut stats: Vec<_> = self.shared.members().iter().map(|member| Member::stats(&**member)).collect();
+        stats.sort_by_key(|bus| (bus.payload, bus.reply));
+        stats
+    }
+
+    /// Records the metrics of every bus, see [`Bus::record_metrics`].
+    ///
+    /// The `bus` is the type of the messages, with ` -> ` and the type of the replies if that is another.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use metrics_util::debugging::DebuggingRecorder;
+    ///
+    /// let recorder = DebuggingRecorder::new();
+    /// let snapshotter = recorder.snapshotter();
+    /// let hub = tramline::Hub::new();
+    /// let _buses = (hub.bus::<u32>(), hub.bus::<String>());
+    /// metrics::with_local_recorder(&recorder, || hub.record_metrics());
+    /// let recorded = snapshotter.snapshot().into_vec();
+    /// assert_eq!(recorded.iter().filter(|(key, ..)| key.key().name() == "tramline_topics").count(), 2);
+    /// ```
+    #[cfg(feature = "metrics")]
+    pub fn record_metrics(&self) {
+        self.shared.members().iter().for_each(|member| member.record_metrics());
+    }
+
+    /// Closes every bus, see [`Bus::close`]; those that are asked for later are closed from the beginning.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let hub = tramline::Hub::new();
+    /// let ticks = hub.bus::<u32>().subscribe("tick")?;
+    /// hub.close();
+    /// assert!(ticks.recv().unwrap_err().is_closed());
+    /// assert!(hub.bus::<String>().is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn close(&self) {
+        Drain::close(&*self.shared);
+    }
+
+    /// Whether [`close`](Self::close) was called, or a [`drain`](Self::drain) has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let hub = tramline::Hub::new();
+    /// assert!(!hub.is_closed());
+    /// hub.close();
+    /// assert!(hub.is_closed());
+    /// ```
+    pub fn is_closed(&self) -> bool {
+        self.shared.buses.read().phase == Phase::Closed
+    }
+
+    /// Drains all buses as one, see [`Bus::drain`]: refuses new work, waits until the queues are empty and the handlers idle,
+    /// at most this long, closes, and reports what was left.
+    ///
+    /// Until then a handler of one bus may publish on any other, so work that goes through several buses is finished.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::Hub;
+    ///
+    /// let hub = Hub::new();
+    /// let weak = hub.downgrade();
+    /// let lengths = hub.bus::<usize>().subscribe("length")?;
+    /// let _measuring = hub.bus::<String>().on("text", move |text| {
+    ///     if let Some(hub) = weak.upgrade() {
+    ///         hub.bus::<usize>().fire("length", text.len());
+    ///     }
+    /// })?;
+    /// hub.bus::<String>().publish("text", "tea".to_owned())?;
+    /// let reader = std::thread::spawn(move || lengths.iter().map(|length| *length).collect::<Vec<_>>());
+    /// assert!(hub.drain(Duration::from_secs(5)).is_complete());
+    /// assert_eq!(reader.join().unwrap(), [3]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn drain(&self, within: Duration) -> DrainReport {
+        drain(&*self.shared, within)
+    }
+
+    /// Whether every queue is empty and every handler idle, waited for at most this long.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn is_idle(&self, within: Duration) -> bool {
+        crate::bus::is_idle(&*self.shared, within)
+    }
+
+    /// A handle that does not keep the hub alive, for closures that would keep their own bus open.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let hub = tramline::Hub::new();
+    /// let weak = hub.downgrade();
+    /// assert!(weak.upgrade().is_some());
+    /// drop(hub);
+    /// assert!(weak.upgrade().is_none());
+    /// ```
+    pub fn downgrade(&self) -> WeakHub {
+        WeakHub { shared: Arc::downgrade(&self.shared) }
+    }
+}
+
+/// Buses of a hub may have the same type of message, and only the reply tells them apart.
+fn bus_name<T: 'static, R: 'static>() -> Arc<str> {
+    if TypeId::of::<T>() == TypeId::of::<R>() {
+        default_name::<T>()
+    } else {
+        format!("{} -> {}", type_name::<T>(), type_name::<R>()).into()
+    }
+}
+
+impl Buses {
+    fn find<T: Send + 'static, R: Send + 'static>(&self) -> Option<Arc<Core<T, R>>> {
+        let entry = self.by_type.get(&TypeId::of::<(T, R)>())?;
+        Arc::clone(&entry.bus).downcast().ok()
+    }
+}
+
+impl Shared {
+    /// All buses as of now; nothing of theirs is called under the lock.
+    fn members(&self) -> Vec<Arc<dyn Member>> {
+        self.buses.read().by_type.values().map(|entry| Arc::clone(&entry.member)).collect()
+    }
+
+    /// What is made from now on begins in this phase.
+    fn advance(&self, phase: Phase) {
+        let mut buses = self.buses.write();
+        if buses.phase != Phase::Closed {
+            buses.phase = phase;
+        }
+    }
+}
+
+impl Drain for Shared {
+    fn refuse(&self) {
+        self.advance(Phase::Draining);
+        self.members().iter().for_each(|member| member.refuse());
+    }
+
+    fn unable(&self) -> Vec<Unable> {
+        self.members().iter().flat_map(|member| member.unable()).collect()
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.members().iter().all(|member| member.is_at_rest())
+    }
+
+    fn activity(&self) -> u64 {
+        self.members().iter().map(|member| member.activity()).sum()
+    }
+
+    fn queues(&self) -> Vec<Queue> {
+        self.members().iter().flat_map(|member| member.queues()).collect()
+    }
+
+    fn close(&self) {
+        self.advance(Phase::Closed);
+        self.members().iter().for_each(|member| Drain::close(&**member));
+    }
+
+    fn workers(&self) -> usize {
+        self.members().iter().map(|member| member.workers()).sum()
+    }
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let buses = self.shared.buses.read().by_type.len();
+        f.debug_struct("Hub").field("buses", &buses).field("closed", &self.is_closed()).finish_non_exhaustive()
+    }
+}
+
+/// A handle to a [`Hub`] that does not keep it alive, made by [`Hub::downgrade`].
+///
+/// # Examples
+///
+/// ```
+/// use tramline::Hub;
+///
+/// let hub = Hub::new();
+/// let weak = hub.downgrade();
+/// let doubled = hub.bus::<u64>().subscribe("doubled")?;
+/// let _handler = hub.bus::<u32>().on("number", move |n| {
+///     if let Some(hub) = weak.upgrade() {
+///         hub.bus::<u64>().fire("doubled", 2 * u64::from(**n));
+///     }
+/// })?;
+/// hub.bus::<u32>().publish("number", 21)?;
+/// assert_eq!(*doubled.recv()?, 42);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct WeakHub {
+    shared: Weak<Shared>,
+}
+
+impl WeakHub {
+    /// A full handle, if any [`Hub`] is left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let hub = tramline::Hub::new();
+    /// let weak = hub.downgrade();
+    /// assert!(weak.upgrade().is_some());
+    /// drop(hub);
+    /// assert!(weak.upgrade().is_none());
+    /// ```
+    pub fn upgrade(&self) -> Option<Hub> {
+        self.shared.upgrade().map(|shared| Hub { shared })
+    }
+}
+
+impl fmt::Debug for WeakHub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WeakHub")
+    }
+}
+
+/// A message with one topic of its own, for [`Hub::publish`].
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{Event, Hub};
+///
+/// #[derive(Clone)]
+/// struct DoorOpened { door: u32 }
+///
+/// impl Event for DoorOpened {
+///     const TOPIC: &'static str = "door.opened";
+/// }
+///
+/// let hub = Hub::new();
+/// let log = hub.bus::<DoorOpened>().subscribe("door.*")?;
+/// hub.publish(DoorOpened { door: 1 })?;
+/// assert_eq!(log.recv()?.door, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Event: Clone + Send + 'static {
+    /// Where it is published. An invalid topic is an error of every [`Hub::publish`].
+    const TOPIC: &'static str;
+}
+
+/// A message that asks for an answer, with one topic of its own, for [`Hub::request`].
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{Hub, Request};
+///
+/// #[derive(Clone)]
+/// struct IsOpen { door: u32 }
+///
+/// impl Request for IsOpen {
+///     type Reply = bool;
+///     const TOPIC: &'static str = "door.is-open";
+/// }
+///
+/// let hub = Hub::new();
+/// let _doors = hub.bus_with_reply::<IsOpen, bool>().serve(IsOpen::TOPIC, |request| request.door == 1)?;
+/// assert!(hub.request(IsOpen { door: 1 })?.wait()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Request: Clone + Send + 'static {
+    /// What it is answered with.
+    type Reply: Send + 'static;
+    /// Where it is sent. An invalid topic is an error of every [`Hub::request`].
+    const TOPIC: &'static str;
+}
+
+/// What one bus of a hub has done and holds, see [`Hub::stats`].
+///
+/// # Examples
+///
+/// ```
+/// let hub = tramline::Hub::new();
+/// let _bus = hub.bus_with_reply::<String, usize>();
+/// let stats = &hub.stats()[0];
+/// assert_eq!((stats.payload, stats.reply), ("alloc::string::String", "usize"));
+/// assert_eq!(stats.stats.topics, 0);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HubBusStats {
+    /// The name of the type of its messages, as [`type_name`] writes it: for people, not for programs.
+    pub payload: &'static str,
+    /// The name of the type of its replies.
+    pub reply: &'static str,
+    /// Its own numbers. Its name is the type of its messages, and ` -> ` and the type of its replies if that is
+    /// another.
+    pub stats: BusStats,
+}
+
+/// The [table](BusStats) of the bus.
+///
+/// # Examples
+///
+/// ```
+/// let hub = tramline::Hub::new();
+/// let _bus = hub.bus_with_reply::<u32, bool>();
+/// let totals = "0 topics, 0 subscriptions, 0 groups, 0 unheard, 0 dropped, 0 abandoned, 0 dead letters";
+/// assert_eq!(hub.stats()[0].to_string(), format!("u32 -> bool: {totals}"));
+/// ```
+impl fmt::Display for HubBusStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.stats, f)
+    }
+}

@@ -1,0 +1,342 @@
+//! The message as a subscriber sees it, and the envelope in which it waits in a mailbox.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+mod error;
+mod retained;
+
+pub use error::{RecvError, RecvTimeoutError, TryRecvError};
+pub(crate) use retained::Retained;
+
+use crate::request::{RespondError, Responder};
+use crate::spans::Requesting;
+use crate::topic::Topic;
+
+/// What waits in a queue. Kept small: whatever few messages have sits behind one pointer.
+pub(crate) enum Envelope<T, R> {
+    Plain(T),
+    Noted(Box<Note<T, R>>),
+}
+
+/// What few messages have. It goes on with the message when its content is taken out.
+pub(crate) struct Note<T, R> {
+    content: Content<T>,
+    lost_before: u64,
+    reply: Option<Responder<R>>,
+}
+
+enum Content<T> {
+    Live(T),
+    /// Cloned by the subscriber when it takes the message out.
+    Retained(Arc<Retained<T>>),
+    /// It is in the message.
+    Taken,
+}
+
+/// What an envelope holds.
+pub(crate) struct Parcel<T, R> {
+    pub(crate) payload: T,
+    pub(crate) reply: Option<Responder<R>>,
+}
+
+impl<T, R> Envelope<T, R> {
+    pub(crate) fn new(parcel: Parcel<T, R>, lost_before: u64) -> Self {
+        match parcel {
+            Parcel { payload, reply: None } if lost_before == 0 => Self::Plain(payload),
+            Parcel { payload, reply } => {
+                Self::Noted(Box::new(Note { content: Content::Live(payload), lost_before, reply }))
+            }
+        }
+    }
+
+    pub(crate) fn retained(value: Arc<Retained<T>>) -> Self {
+        Self::Noted(Box::new(Note { content: Content::Retained(value), lost_before: 0, reply: None }))
+    }
+
+    #[inline]
+    pub(crate) fn is_retained(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Noted(note) => matches!(note.content, Content::Retained(_)),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn lost_before(&self) -> u64 {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Noted(note) => note.lost_before,
+        }
+    }
+}
+
+impl<T: Clone> Content<T> {
+    fn take(&mut self) -> T {
+        match std::mem::replace(self, Self::Taken) {
+            Self::Live(payload) => payload,
+            Self::Retained(value) => value.take(),
+            Self::Taken => unreachable!("what is in a queue has its content"),
+        }
+    }
+}
+
+impl<T: Clone, R> Envelope<T, R> {
+    #[inline]
+    pub(crate) fn into_parcel(self) -> Parcel<T, R> {
+        match self {
+            Self::Plain(payload) => Parcel { payload, reply: None },
+            Self::Noted(mut note) => Parcel { payload: note.content.take(), reply: note.reply },
+        }
+    }
+
+    pub(crate) fn into_message(self, topic: Topic) -> Message<T, R> {
+        match self {
+            Self::Plain(payload) => Message::plain(topic, payload),
+            Self::Noted(mut note) => Message { topic, payload: note.content.take(), note: Some(note) },
+        }
+    }
+}
+
+/// One message, taken out of a mailbox. Derefs to its payload.
+///
+/// A message that is a request is answered with [`reply`](Self::reply) or [`fail`](Self::fail), or later through a
+/// [`Responder`]; dropping it unanswered tells the caller so, once no other copy is left.
+///
+/// # Examples
+///
+/// ```
+/// use tramline::Bus;
+///
+/// let bus = Bus::<String>::new();
+/// let orders = bus.subscribe("orders.*")?;
+/// bus.publish("orders.new", "tea".to_owned())?;
+///
+/// let message = orders.recv()?;
+/// assert_eq!(message.topic(), &"orders.new");
+/// assert_eq!(message.len(), 3); // a method of the payload
+/// assert_eq!(message.into_payload(), "tea");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a request that is dropped goes unanswered"]
+// The order matters. Every caller moves the message out of a `Result`, in pieces of 16 bytes, and a piece that was not
+// written in one piece makes the load wait for the stores before it: 5 to 9 ns, half of all that `recv` does. So the
+// topic comes first, two pointers that are mostly null make a piece, and the `Result` has no tag in front of it that would
+// shift them, thanks to `Inline::length`.
+#[repr(C)]
+pub struct Message<T, R = T> {
+    topic: Topic,
+    note: Option<Box<Note<T, R>>>,
+    payload: T,
+}
+
+impl<T, R> Message<T, R> {
+    /// A message without anything that few messages have.
+    #[inline]
+    pub(crate) fn plain(topic: Topic, payload: T) -> Self {
+        Self { topic, note: None, payload }
+    }
+
+    /// So many more were lost before this one.
+    pub(crate) fn add_lost(&mut self, lost: u64) {
+        let new = || Box::new(Note { content: Content::Taken, lost_before: 0, reply: None });
+        self.note.get_or_insert_with(new).lost_before += lost;
+    }
+
+    /// The span of the request that it is.
+    pub(crate) fn requesting(&self) -> Option<&Requesting> {
+        self.request().map(Responder::requesting)
+    }
+
+    #[inline]
+    fn request(&self) -> Option<&Responder<R>> {
+        self.note.as_ref()?.reply.as_ref()
+    }
+
+    /// The payload.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<String>::new();
+    /// let orders = bus.subscribe("orders.new")?;
+    /// bus.publish("orders.new", "tea".to_owned())?;
+    /// let message = orders.recv()?;
+    /// let copy: String = message.payload().clone(); // the message itself cannot be cloned
+    /// assert_eq!(copy, *message);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn payload(&self) -> &T {
+        &self.payload
+    }
+
+    /// Takes the payload out. A single subscriber gets the very value that was published: no clone was made.
+    ///
+    /// A request that was not answered goes unanswered by this; take a [`responder`](Self::responder) first to answer
+    /// it later.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// let bus = tramline::Bus::<Arc<str>>::new();
+    /// let only = bus.subscribe("orders.new")?;
+    /// bus.publish("orders.new", "tea".into())?;
+    /// let payload = only.recv()?.into_payload();
+    /// assert_eq!(Arc::strong_count(&payload), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn into_payload(self) -> T {
+        self.payload
+    }
+
+    /// The topic on which it was published.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let flights = bus.subscribe("flight.*.LAX")?;
+    /// bus.publish("flight.JFK.LAX", 1)?;
+    /// let message = flights.recv()?;
+    /// assert_eq!(message.topic().tokens().nth(1), Some("JFK")); // what the `*` stood for
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
+    /// How many messages this mailbox lost between the one before and this one.
+    ///
+    /// Always 0 for [`Overflow::Block`](crate::Overflow::Block), unless publishers chose not to wait, or a handler
+    /// published into the full mailbox that only it drains. While something is published the number may appear a message
+    /// earlier than the gap, with several publishers or readers also later; the sum is exact.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Bus, Overflow};
+    ///
+    /// let bus = Bus::<u32>::new();
+    /// let latest = bus.subscription("price").capacity(1).overflow(Overflow::DropOldest).open()?;
+    /// for price in 1..=4 {
+    ///     bus.publish("price", price)?;
+    /// }
+    /// let message = latest.recv()?;
+    /// assert_eq!((*message, message.lost_before()), (4, 3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn lost_before(&self) -> u64 {
+        self.note.as_ref().map_or(0, |note| note.lost_before)
+    }
+
+    /// Whether somebody asked for a reply.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let service = bus.subscribe("double")?;
+    /// bus.publish("double", 21)?;
+    /// let _pending = bus.request("double", 21)?;
+    /// assert!(!service.recv()?.is_request());
+    /// assert!(service.recv()?.is_request());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_request(&self) -> bool {
+        self.request().is_some()
+    }
+
+    /// Answers the request. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// Hands the reply back: [`NotARequest`](RespondError::NotARequest) if the message was published, not requested;
+    /// [`AlreadyAnswered`](RespondError::AlreadyAnswered) if another responder was first;
+    /// [`Cancelled`](RespondError::Cancelled) if the caller has gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::Bus;
+    ///
+    /// let bus = Bus::<u32>::new();
+    /// let service = bus.subscribe("double")?;
+    /// let pending = bus.request("double", 21)?;
+    /// let request = service.recv()?;
+    /// request.reply(2 * *request)?;
+    /// assert!(request.reply(0).unwrap_err().is_already_answered());
+    /// assert_eq!(pending.wait()?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reply(&self, reply: R) -> Result<(), RespondError<R>> {
+        match self.request() {
+            Some(responder) => responder.reply(reply),
+            None => Err(RespondError::NotARequest(reply)),
+        }
+    }
+
+    /// Tells the caller that there will be no reply, and why. Does nothing if the message is not a request, or was
+    /// answered or cancelled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let service = bus.subscribe("divide")?;
+    /// let pending = bus.request("divide", 0)?;
+    /// service.recv()?.fail("by zero");
+    /// assert_eq!(pending.wait().unwrap_err().to_string(), "the request failed: by zero");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn fail(&self, why: impl Into<String>) {
+        if let Some(responder) = self.request() {
+            responder.fail(why);
+        }
+    }
+
+    /// A handler that did not promise an answer failed: tells the caller, if nobody else answers.
+    pub(crate) fn give_up(&self, why: String) {
+        if let Some(responder) = self.request() {
+            responder.give_up(why);
+        }
+    }
+
+    /// The right to answer this request, to be used later and from any thread; `None` if it is no request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let service = bus.subscribe("double")?;
+    /// let pending = bus.request("double", 21)?;
+    /// let responder = service.recv()?.responder().expect("it is a request");
+    /// assert!(pending.try_take().is_none()); // the message is gone, the request is not
+    /// responder.reply(42)?;
+    /// assert_eq!(pending.wait()?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn responder(&self) -> Option<Responder<R>> {
+        self.request().map(Responder::another)
+    }
+}
+
+impl<T, R> Deref for Message<T, R> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.payload
+    }
+}
+
+impl<T, R> fmt::Debug for Message<T, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("topic", &self.topic)
+            .field("lost_before", &self.lost_before())
+            .field("request", &self.is_request())
+            .finish_non_exhaustive()
+    }
+}

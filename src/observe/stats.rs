@@ -1,0 +1,120 @@
+//! Snapshots of what a bus is doing.
+
+use crate::mailbox::{Mailbox, Overflow};
+use crate::topic::Pattern;
+
+/// What one bus has done and holds, see [`Bus::stats`](crate::Bus::stats).
+///
+/// It displays as a table that a person can read in a terminal.
+///
+/// A snapshot: while messages flow, its numbers need not be of one moment. When the bus is at rest they are exact.
+///
+/// # Examples
+///
+/// ```
+/// let bus = tramline::Bus::<u32>::new();
+/// let _orders = bus.subscribe("orders.*")?;
+/// bus.publish("orders.new", 1)?;
+/// bus.publish("nobody.listens", 2)?;
+///
+/// let stats = bus.stats();
+/// assert_eq!(stats.unheard, 1);
+/// assert_eq!(stats.subscriptions[0].depth, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BusStats {
+    /// The name that was given to the bus, or the name of the type of its messages, see
+    /// [`BusBuilder::name`](crate::BusBuilder::name).
+    pub name: String,
+    /// Topics in use: with a publisher, a subscription to just this topic, or a retained value.
+    pub topics: usize,
+    /// Every mailbox that has a member, oldest first.
+    pub subscriptions: Vec<SubscriptionStats>,
+    /// Messages that no mailbox took: because there was none, because filters rejected them, or because all were full
+    /// (then they count in `dropped` too).
+    pub unheard: u64,
+    /// Messages lost at mailboxes, counted once for each mailbox, and messages fired at a closed bus or an invalid
+    /// topic.
+    pub dropped: u64,
+    /// Messages that were still queued when the last reader of their mailbox left: a subscriber or handler was dropped,
+    /// or stopped before it had finished. Whoever ends a subscription chooses that, so these make no dead letters.
+    pub abandoned: u64,
+    /// Dead letters posted; only counted while somebody listens for them.
+    pub dead_letters: u64,
+    /// Messages that a handler gave up on because of an error.
+    pub handler_failures: u64,
+    /// Messages on which a handler panicked.
+    pub handler_panics: u64,
+    /// Times that a filter panicked; its mailbox did not get the message.
+    pub filter_panics: u64,
+    /// Times that a callback of a reply panicked.
+    pub callback_panics: u64,
+}
+
+/// One mailbox in a snapshot, see [`BusStats::subscriptions`].
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{Bus, Overflow};
+///
+/// let bus = Bus::<u32>::new();
+/// let price = bus.subscription("price.*").name("ticker").capacity(2).overflow(Overflow::DropOldest).open()?;
+/// for value in 1..=5 {
+///     bus.publish("price.tea", value)?;
+/// }
+/// let _ = price.recv()?;
+///
+/// let ticker = &bus.stats().subscriptions[0];
+/// assert_eq!((ticker.name.as_deref(), ticker.members), (Some("ticker"), 1));
+/// assert_eq!((ticker.delivered, ticker.dropped), (5, 3)); // all were put in, three evicted
+/// assert_eq!((ticker.depth, ticker.high_water), (1, 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubscriptionStats {
+    /// The patterns subscribed to.
+    pub patterns: Vec<Pattern>,
+    /// The group that shares the mailbox.
+    pub group: Option<String>,
+    /// The name that was given to the subscription.
+    pub name: Option<String>,
+    /// Subscribers and handlers that take from the mailbox.
+    pub members: usize,
+    /// Messages waiting.
+    pub depth: usize,
+    /// The most messages that can wait.
+    pub capacity: usize,
+    /// The most messages that were seen waiting: exact for a burst into a mailbox that was empty, a sample otherwise.
+    pub high_water: usize,
+    /// What happens when it is full.
+    pub overflow: Overflow,
+    /// Messages put into the mailbox. Retained values that its filter is going to reject count until they are looked at.
+    pub delivered: u64,
+    /// Messages lost at the mailbox: never put in, or evicted.
+    pub dropped: u64,
+    /// Whether it ran over under [`Overflow::Disconnect`], so that no message comes to it any more.
+    pub overflowed: bool,
+}
+
+impl SubscriptionStats {
+    pub(crate) fn new<T, R>(mailbox: &Mailbox<T, R>) -> Self {
+        let depth = mailbox.len();
+        Self {
+            patterns: mailbox.patterns.clone(),
+            group: mailbox.group.clone(),
+            name: mailbox.name.clone(),
+            members: mailbox.members(),
+            depth,
+            capacity: mailbox.capacity,
+            high_water: mailbox.high_water(),
+            overflow: mailbox.overflow,
+            delivered: mailbox.received() + mailbox.evicted() + depth as u64,
+            dropped: mailbox.dropped(),
+            overflowed: mailbox.is_overflowed(),
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! Gathered requests: the replies of all responders.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+#[cfg(feature = "async")]
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::{Answer, Collector, ReplySlot, ReplySource, Responder};
+#[cfg(feature = "async")]
+use crate::lifecycle::{EndsWithBus, Registration};
+use crate::lifecycle::{Lifecycle, Phase};
+use crate::spans::Requesting;
+use crate::sync::channel::{Receiver, Sender, TryRecvError, bounded};
+use crate::sync::{Backoff, Instant, Mutex, recv_before};
+
+/// A gathered request: each copy has a slot of its own.
+pub(crate) struct EachReply<R> {
+    sender: Sender<Answer<R>>,
+    collector: Weak<Collector>,
+    lifecycle: Arc<Lifecycle>,
+    pub(crate) requesting: Requesting,
+}
+
+impl<R> EachReply<R> {
+    /// `responders` is the most copies that can be made.
+    pub(crate) fn new(lifecycle: &Arc<Lifecycle>, responders: usize, requesting: Requesting) -> (Self, Replies<R>) {
+        let (sender, answers) = bounded(responders.max(1));
+        let collector = Arc::<Collector>::default();
+        let each = Self { sender, collector: Arc::downgrade(&collector), lifecycle: Arc::clone(lifecycle), requesting };
+        let replies = Replies {
+            answers,
+            lifecycle: Arc::clone(lifecycle),
+            collector: Mutex::new(Some(collector)),
+            #[cfg(feature = "async")]
+            end_of_bus: None,
+        };
+        (each, replies)
+    }
+}
+
+impl<R> EachReply<R> {
+    pub(crate) fn responder(&self) -> Responder<R> {
+        ReplySlot::for_channel(self.sender.clone(), self.collector.clone(), &self.lifecycle, self.requesting.part())
+    }
+}
+
+impl<R> ReplySource<R> for EachReply<R> {
+    fn another(&self, _: Option<&Responder<R>>) -> Option<Responder<R>> {
+        Some(self.responder())
+    }
+
+    fn unused(&self, responder: Option<Responder<R>>) {
+        if let Some(responder) = responder {
+            responder.disarm();
+        }
+    }
+}
+
+enum Received<R> {
+    Answer(Answer<R>),
+    /// Nobody can answer any more.
+    Ended,
+    Closed,
+    Timeout,
+}
+
+/// The replies to one gathered request, as they come.
+///
+/// Made by [`Bus::gather`](crate::Bus::gather) and [`Publisher::gather`](crate::Publisher::gather). Each mailbox that
+/// took the request gives one outcome: a reply, a failure, or the news that it is gone without an answer. When all have
+/// given theirs, the replies end. When the bus closes, they end after those that have come.
+///
+/// Dropping it cancels what has not been answered.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tramline::Bus;
+///
+/// let bus = Bus::<&str, u32>::builder().build();
+/// let _one = bus.serve("bid", |_| 40)?;
+/// let _two = bus.serve("bid", |_| 42)?;
+/// let bids = bus.gather("bid", "a chair")?.collect_within(Duration::from_secs(5));
+/// assert_eq!(bids.iter().max(), Some(&42));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "dropping the replies cancels the request"]
+pub struct Replies<R> {
+    answers: Receiver<Answer<R>>,
+    lifecycle: Arc<Lifecycle>,
+    /// Alive as long as somebody collects: responders look at it. Given up at the end of the bus.
+    collector: Mutex<Option<Arc<Collector>>>,
+    /// Of a task that has waited.
+    #[cfg(feature = "async")]
+    end_of_bus: Option<Registration>,
+}
+
+// No reply is pinned: they are in the channel.
+impl<R> Unpin for Replies<R> {}
+
+impl<R> Replies<R> {
+    /// Waits for the next outcome, at most this long.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`](GatherError::Failed) and [`Unanswered`](GatherError::Unanswered) are the outcome of one responder,
+    /// more may come; [`Timeout`](GatherError::Timeout) if there was none in time; [`Closed`](GatherError::Closed) when
+    /// every responder has given its outcome, or the bus is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::{Bus, GatherError};
+    ///
+    /// let bus = Bus::<&str, u32>::builder().build();
+    /// let bidder = bus.subscribe("bid")?;
+    /// let bids = bus.gather("bid", "a chair")?;
+    /// bidder.recv()?.reply(40)?;
+    /// assert_eq!(bids.next_timeout(Duration::from_secs(5)), Ok(40));
+    /// assert_eq!(bids.next_timeout(Duration::from_secs(5)), Err(GatherError::Closed));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn next_timeout(&self, timeout: Duration) -> Result<R, GatherError> {
+        self.next_until(Instant::now().checked_add(timeout))
+    }
+
+    /// Collects replies until every responder has given its outcome, but at most this long. Failures are left out.
+    ///
+    /// Takes what is there by then; what comes later can still be taken with another call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::Bus;
+    ///
+    /// let bus = Bus::<&str, u32>::builder().build();
+    /// let silent = bus.subscribe("bid")?;
+    /// let _server = bus.serve("bid", |_| 42)?;
+    /// let bids = bus.gather("bid", "a chair")?;
+    /// assert_eq!(bids.collect_within(Duration::from_millis(50)), [42]);
+    /// # drop(silent);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn collect_within(&self, within: Duration) -> Vec<R> {
+        let deadline = Instant::now().checked_add(within);
+        let mut replies = Vec::new();
+        loop {
+            match self.next_until(deadline) {
+                Ok(reply) => replies.push(reply),
+                Err(GatherError::Failed(_) | GatherError::Unanswered) => {}
+                Err(GatherError::Timeout | GatherError::Closed) => return replies,
+            }
+        }
+    }
+
+    fn next_until(&self, deadline: Option<Instant>) -> Result<R, GatherError> {
+        if self.collector.lock().is_none() {
+            return Err(GatherError::Closed);
+        }
+        self.outcome(self.receive(deadline))
+    }
+
+    fn outcome(&self, received: Received<R>) -> Result<R, GatherError> {
+        match received {
+            Received::Answer(Answer::Reply(reply)) => Ok(reply),
+            Received::Answer(Answer::Failed(text)) => Err(GatherError::Failed(text)),
+            Received::Answer(Answer::Gone | Answer::Taken) => Err(GatherError::Unanswered),
+            Received::Ended => Err(GatherError::Closed),
+            Received::Closed | Received::Answer(Answer::Closed) => {
+                // The end is final: an answer that still comes is refused.
+                self.collector.lock().take();
+                Err(GatherError::Closed)
+            }
+            Received::Timeout => Err(GatherError::Timeout),
+        }
+    }
+
+    /// The answer that is there, or the end; `None` if there may still be an answer.
+    fn try_receive(&self) -> Option<Received<R>> {
+        // The phase is read before the channel: what was answered before the bus closed stays answered.
+        let closed = self.lifecycle.phase() == Phase::Closed;
+        match self.answers.try_recv() {
+            Ok(answer) => Some(Received::Answer(answer)),
+            Err(_) if closed => Some(Received::Closed),
+            // A responder that finds the bus closed lets go of the channel.
+            Err(TryRecvError::Disconnected) if self.lifecycle.phase() == Phase::Closed => Some(Received::Closed),
+            Err(TryRecvError::Disconnected) => Some(Received::Ended),
+            Err(TryRecvError::Empty) => None,
+        }
+    }
+
+    /// Waits for the next answer, the end of the bus, or the deadline. An answer that is there comes first.
+    fn receive(&self, deadline: Option<Instant>) -> Received<R> {
+        let backoff = Backoff::new();
+        loop {
+            if let Some(received) = self.try_receive() {
+                return received;
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Received::Timeout;
+            }
+            if !backoff.is_completed() {
+                backoff.snooze();
+                continue;
+            }
+            // Whatever else ends this wait, the top of the loop says what it was.
+            if let Some(answer) = recv_before(&self.answers, self.lifecycle.closed(), deadline) {
+                return Received::Answer(answer);
+            }
+        }
+    }
+}
+
+#[cfg(feature = "async")]
+impl<R: Send + 'static> Replies<R> {
+    /// The next outcome; otherwise the task is woken when there is one.
+    pub(crate) fn poll_reply(&mut self, waker: &Waker) -> Poll<Result<R, GatherError>> {
+        let Some(collector) = self.collector.get_mut().clone() else { return Poll::Ready(Err(GatherError::Closed)) };
+        let mut received = self.try_receive();
+        if received.is_none() {
+            collector.wait(waker);
+            if self.end_of_bus.is_none() {
+                let entry: Weak<dyn EndsWithBus> = Arc::<Collector>::downgrade(&collector);
+                // None if it is closed now, which is seen below.
+                self.end_of_bus = Registration::new(&self.lifecycle, entry);
+            }
+            received = self.try_receive();
+        }
+        received.map_or(Poll::Pending, |received| Poll::Ready(self.outcome(received)))
+    }
+}
+
+impl<R> fmt::Debug for Replies<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replies").field("waiting", &self.answers.len()).finish_non_exhaustive()
+    }
+}
+
+/// There is no reply from the next responder, see [`Replies::next_timeout`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tramline::{Bus, GatherError};
+///
+/// let bus = Bus::<u32>::new();
+/// let (one, two) = (bus.subscribe("bid")?, bus.subscribe("bid")?);
+/// let bids = bus.gather("bid", 1)?;
+/// one.recv()?.fail("no money");
+/// assert_eq!(bids.next_timeout(Duration::ZERO), Err(GatherError::Failed("no money".to_owned())));
+/// assert_eq!(bids.next_timeout(Duration::ZERO), Err(GatherError::Timeout));
+/// drop(two.recv()?);
+/// assert_eq!(bids.next_timeout(Duration::ZERO), Err(GatherError::Unanswered));
+/// assert_eq!(bids.next_timeout(Duration::ZERO), Err(GatherError::Closed));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum GatherError {
+    /// No responder gave its outcome in time; some have not yet.
+    #[error("no reply came in time")]
+    Timeout,
+    /// One responder is gone without an answer; more outcomes may come.
+    #[error("a responder dropped the request without an answer")]
+    Unanswered,
+    /// One responder gave up, or its handler panicked; more outcomes may come.
+    #[error("a responder failed: {0}")]
+    Failed(String),
+    /// Every responder has given its outcome, or the bus is closed.
+    #[error("no more replies will come")]
+    Closed,
+}
+
+impl GatherError {
+    /// Whether the time was over.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _silent = bus.subscribe("bid")?;
+    /// let bids = bus.gather("bid", 1)?;
+    /// assert!(bids.next_timeout(std::time::Duration::ZERO).unwrap_err().is_timeout());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout)
+    }
+
+    /// Whether this was the outcome of one responder, so that more may come.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let (poor, rich) = (bus.subscribe("bid")?, bus.subscribe("bid")?);
+    /// let bids = bus.gather("bid", 1)?;
+    /// poor.recv()?.fail("no money");
+    /// rich.recv()?.reply(42)?;
+    /// assert!(bids.next_timeout(std::time::Duration::ZERO).unwrap_err().is_outcome());
+    /// assert_eq!(bids.next_timeout(std::time::Duration::ZERO)?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_outcome(&self) -> bool {
+        matches!(self, Self::Unanswered | Self::Failed(_))
+    }
+
+    /// Whether there is no more to come.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _silent = bus.subscribe("bid")?;
+    /// let bids = bus.gather("bid", 1)?;
+    /// bus.close();
+    /// assert!(bids.next_timeout(std::time::Duration::MAX).unwrap_err().is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+}

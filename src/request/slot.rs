@@ -1,0 +1,638 @@
+//! Replies: the slot that the two ends of a request share, and the right to fill it.
+//!
+//! Every copy of a request holds a [`Responder`] of one [`ReplySlot`]. The first answer waits in the slot for the caller,
+//! or goes to a callback; when the last responder is dropped without an answer, the slot says so. For a gathered request
+//! every copy has a slot of its own, and the answers go to one channel.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::{Arc, Weak};
+#[cfg(feature = "async")]
+use std::task::Waker;
+
+use thiserror::Error;
+
+use crate::lifecycle::{EndsWithBus, Lifecycle, Phase, Registration};
+use crate::panic::catch;
+use crate::spans::Requesting;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::channel::Sender;
+#[cfg(feature = "async")]
+use crate::sync::waiters;
+
+/// What became of one request at one responder, or at all of them.
+pub(crate) enum Answer<R> {
+    Reply(R),
+    Failed(String),
+    Gone,
+    /// The bus was closed first. No responder says so: callers are told, or see it themselves.
+    Closed,
+    /// It was taken before.
+    Taken,
+}
+
+impl<R> Answer<R> {
+    /// What the request's span says of it.
+    pub(crate) fn outcome(&self) -> &'static str {
+        match self {
+            Self::Reply(_) => "replied",
+            Self::Failed(_) => "failed",
+            Self::Gone | Self::Taken => "unanswered",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+pub(crate) type Callback<R> = Box<dyn FnOnce(Answer<R>) + Send>;
+
+/// Where the answer goes.
+///
+/// | state       | answer             | last copy dropped  | caller dropped | either after the bus closed |
+/// |-------------|--------------------|--------------------|----------------|-----------------------------|
+/// | `Waiting`   | kept, `Here`       | `Gone` kept        | `Cancelled`    | `Cancelled`                 |
+/// | `Channel`   | sent, `Answered`   | `Gone` sent        | `Cancelled`    | `Cancelled`                 |
+/// | `Callback`  | called, `Answered` | called with `Gone` | -              | called with `Closed` before |
+/// | `Here`      | `AlreadyAnswered`  | -                  | `Answered`     | -                           |
+/// | `Answered`  | `AlreadyAnswered`  | -                  | -              | -                           |
+/// | `Cancelled` | `Cancelled`        | -                  | -              | -                           |
+///
+/// `Gone` becomes `Failed` if a handler has [given up](ReplySlot::give_up).
+enum SlotState<R> {
+    /// Of a caller that may sleep.
+    Waiting(Option<Sleeper>),
+    /// For `gather`; the second is alive as long as somebody collects the replies.
+    Channel(Sender<Answer<R>>, Weak<Collector>),
+    Callback(Callback<R>, #[expect(dead_code, reason = "dropped with the state")] Registration),
+    Here(Answer<R>),
+    Answered,
+    Cancelled,
+}
+
+impl<R> SlotState<R> {
+    /// Lets go of a state that has ended, and wakes who sleeps in it; after the lock is released.
+    fn end(self) {
+        if let Self::Waiting(Some(sleeper)) = self {
+            sleeper.wake();
+        }
+    }
+}
+
+/// How to wake a caller.
+pub(crate) enum Sleeper {
+    /// Wakes when this is dropped. It watches the end of the bus itself.
+    Thread(#[expect(dead_code, reason = "dropped to wake")] Sender<Infallible>),
+    /// The slot is told of the end of the bus.
+    #[cfg(feature = "async")]
+    Task(Waker),
+}
+
+impl Sleeper {
+    fn wake(self) {
+        match self {
+            Self::Thread(_) => {}
+            #[cfg(feature = "async")]
+            Self::Task(waker) => waiters::wake(waker),
+        }
+    }
+}
+
+/// Who collects the answers to a gathered request. Alive as long as it does.
+#[derive(Default)]
+pub(crate) struct Collector {
+    /// A thread waits at the channel.
+    #[cfg(feature = "async")]
+    task: Mutex<Option<Waker>>,
+}
+
+#[cfg(feature = "async")]
+impl Collector {
+    /// Has the task woken when there is another answer, or the bus is closed.
+    pub(crate) fn wait(&self, waker: &Waker) {
+        let waker = waker.clone();
+        let before = self.task.lock().replace(waker);
+        drop(before);
+    }
+
+    fn task(&self) -> Option<Waker> {
+        self.task.lock().take()
+    }
+}
+
+#[cfg(feature = "async")]
+impl EndsWithBus for Collector {
+    fn bus_closed(&self) {
+        self.task().into_iter().for_each(waiters::wake);
+    }
+}
+
+pub(crate) struct ReplySlot<R> {
+    state: Mutex<SlotState<R>>,
+    /// Set when the state becomes one of the last three, so that a caller can look without the lock.
+    ended: AtomicBool,
+    responders: AtomicUsize,
+    /// Why a handler that did not promise an answer failed; told if nobody answers.
+    failure: Mutex<Option<String>>,
+    lifecycle: Arc<Lifecycle>,
+    pub(crate) requesting: Requesting,
+}
+
+impl<R> ReplySlot<R> {
+    /// A slot in which the answer waits.
+    pub(crate) fn new(lifecycle: &Arc<Lifecycle>, requesting: Requesting) -> (Arc<Self>, Responder<R>) {
+        let slot = Self::with(SlotState::Waiting(None), lifecycle, requesting);
+        (Arc::clone(&slot), Responder { slot })
+    }
+
+    /// A slot that sends the answer on, as long as `collector` is alive.
+    pub(crate) fn for_channel(
+        answers: Sender<Answer<R>>,
+        collector: Weak<Collector>,
+        lifecycle: &Arc<Lifecycle>,
+        requesting: Requesting,
+    ) -> Responder<R> {
+        Responder { slot: Self::with(SlotState::Channel(answers, collector), lifecycle, requesting) }
+    }
+
+    fn with(state: SlotState<R>, lifecycle: &Arc<Lifecycle>, requesting: Requesting) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(state),
+            ended: AtomicBool::new(false),
+            responders: AtomicUsize::new(1),
+            failure: Mutex::new(None),
+            lifecycle: Arc::clone(lifecycle),
+            requesting,
+        })
+    }
+
+    pub(crate) fn lifecycle(&self) -> &Lifecycle {
+        &self.lifecycle
+    }
+
+    /// Whether there is an answer, or will be none.
+    pub(crate) fn has_ended(&self) -> bool {
+        // Only a hint to look: the lock of the state orders what is found then.
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_here(&self) -> bool {
+        matches!(*self.state.lock(), SlotState::Here(_))
+    }
+
+    /// Takes the answer, or finds that there will be none; `None` if there may still be one.
+    pub(crate) fn take(&self) -> Option<Answer<R>> {
+        self.take_or_sleep(None)
+    }
+
+    /// As `take`; if there may still be an answer, the sleeper is woken when there is something to take.
+    pub(crate) fn take_or_sleep(&self, sleeper: Option<Sleeper>) -> Option<Answer<R>> {
+        let answer = self.take_silently(sleeper)?;
+        self.requesting.end(answer.outcome());
+        Some(answer)
+    }
+
+    fn take_silently(&self, mut sleeper: Option<Sleeper>) -> Option<Answer<R>> {
+        // The phase is read before the state: what was answered before the bus closed stays answered.
+        let closed = self.lifecycle.phase() == Phase::Closed;
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, SlotState::Answered) {
+            SlotState::Here(answer) => Some(answer),
+            SlotState::Answered => Some(Answer::Taken),
+            // A responder has found the bus closed.
+            SlotState::Cancelled => {
+                *state = SlotState::Cancelled;
+                Some(Answer::Closed)
+            }
+            before if closed => {
+                *state = SlotState::Cancelled;
+                self.ended.store(true, Ordering::Relaxed);
+                drop(state);
+                drop(before);
+                Some(Answer::Closed)
+            }
+            mut before => {
+                if let (SlotState::Waiting(place), true) = (&mut before, sleeper.is_some()) {
+                    // The one before is dropped after the lock is released.
+                    std::mem::swap(place, &mut sleeper);
+                }
+                *state = before;
+                None
+            }
+        }
+    }
+
+    /// Nobody waits for an answer any more.
+    pub(crate) fn cancel(&self) {
+        let mut state = self.state.lock();
+        let end = match *state {
+            SlotState::Here(_) | SlotState::Answered => SlotState::Answered,
+            _ => SlotState::Cancelled,
+        };
+        let before = std::mem::replace(&mut *state, end);
+        self.ended.store(true, Ordering::Relaxed);
+        drop(state);
+        drop(before);
+        self.requesting.end("cancelled");
+    }
+
+    /// Answers, if that is still wanted: the end of the bus was the end of what was pending.
+    fn answer(&self, answer: Answer<R>) -> Result<(), Refused<R>> {
+        if self.lifecycle.phase() == Phase::Closed {
+            self.notice_the_end();
+        }
+        let mut state = self.state.lock();
+        self.ended.store(true, Ordering::Relaxed);
+        match std::mem::replace(&mut *state, SlotState::Answered) {
+            waiting @ SlotState::Waiting(_) => {
+                *state = SlotState::Here(answer);
+                drop(state);
+                waiting.end();
+                Ok(())
+            }
+            SlotState::Channel(answers, collector) if collector.strong_count() == 0 => {
+                *state = SlotState::Cancelled;
+                drop(state);
+                drop(answers);
+                Err(Refused::Cancelled(answer))
+            }
+            SlotState::Channel(answers, collector) => {
+                drop(state);
+                let sent = answers.try_send(answer).map_err(|error| Refused::Cancelled(error.into_inner()));
+                // Who is woken must find the end of the channel, if this was the last.
+                drop(answers);
+                wake(&collector);
+                sent
+            }
+            SlotState::Callback(callback, _) => {
+                drop(state);
+                self.requesting.end(answer.outcome());
+                call(&self.lifecycle, callback, answer);
+                Ok(())
+            }
+            SlotState::Cancelled => {
+                *state = SlotState::Cancelled;
+                Err(Refused::Cancelled(answer))
+            }
+            before => {
+                *state = before;
+                Err(Refused::AlreadyAnswered(answer))
+            }
+        }
+    }
+
+    fn reply(&self, reply: R) -> Result<(), RespondError<R>> {
+        match self.answer(Answer::Reply(reply)) {
+            Err(Refused::AlreadyAnswered(Answer::Reply(reply))) => Err(RespondError::AlreadyAnswered(reply)),
+            Err(Refused::Cancelled(Answer::Reply(reply))) => Err(RespondError::Cancelled(reply)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.notice_the_end();
+        matches!(*self.state.lock(), SlotState::Cancelled)
+    }
+
+    /// The end of the bus is the end of what is pending, and so is that nobody collects any more. What was answered
+    /// before stays answered, and a callback still has to be called.
+    fn notice_the_end(&self) {
+        let closed = self.lifecycle.phase() == Phase::Closed;
+        let mut state = self.state.lock();
+        let over = match &*state {
+            SlotState::Waiting(_) => closed,
+            SlotState::Channel(_, collector) => closed || collector.strong_count() == 0,
+            _ => false,
+        };
+        if over {
+            let before = std::mem::replace(&mut *state, SlotState::Cancelled);
+            self.ended.store(true, Ordering::Relaxed);
+            drop(state);
+            before.end();
+        }
+    }
+
+    /// The last copy of the request is gone.
+    fn responders_gone(&self) {
+        if self.has_ended() {
+            return;
+        }
+        let answer = self.failure.lock().take().map_or(Answer::Gone, Answer::Failed);
+        // Nobody else is left who could have answered: refused means that the caller has gone.
+        drop(self.answer(answer));
+    }
+}
+
+impl<R: Send + 'static> ReplySlot<R> {
+    /// Has the answer given to `callback`. Hands it back if there is an answer already, or the bus is closed.
+    pub(crate) fn call_back(self: &Arc<Self>, callback: Callback<R>) -> Option<Callback<R>> {
+        let entry: Weak<dyn EndsWithBus> = Arc::<Self>::downgrade(self);
+        let Some(registration) = Registration::new(&self.lifecycle, entry) else { return Some(callback) };
+        // From here on the end of the bus ends this slot, whether the callback is in it yet or not.
+        let mut state = self.state.lock();
+        if !matches!(*state, SlotState::Waiting(_)) {
+            return Some(callback);
+        }
+        let before = std::mem::replace(&mut *state, SlotState::Callback(callback, registration));
+        drop(state);
+        drop(before);
+        None
+    }
+}
+
+/// An answer that came too late.
+enum Refused<R> {
+    AlreadyAnswered(Answer<R>),
+    Cancelled(Answer<R>),
+}
+
+/// Runs a callback on a thread that is not its owner's, so a panic must not go on from here.
+pub(crate) fn call<R>(lifecycle: &Lifecycle, callback: Callback<R>, answer: Answer<R>) {
+    if catch(|| callback(answer)).is_err() {
+        lifecycle.callback_panics.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl<R: Send> EndsWithBus for ReplySlot<R> {
+    fn bus_closed(&self) {
+        let mut state = self.state.lock();
+        // `Waiting`: a task, or its callback has been registered and is about to be set, see `call_back`.
+        if !matches!(*state, SlotState::Waiting(_) | SlotState::Callback(..)) {
+            return;
+        }
+        let before = std::mem::replace(&mut *state, SlotState::Cancelled);
+        self.ended.store(true, Ordering::Relaxed);
+        drop(state);
+        match before {
+            SlotState::Callback(callback, _) => {
+                self.requesting.end(Answer::<R>::Closed.outcome());
+                call(&self.lifecycle, callback, Answer::Closed);
+            }
+            waiting => waiting.end(),
+        }
+    }
+}
+
+#[cfg(feature = "async")]
+/// There is an answer, or there will be none.
+#[cfg(feature = "async")]
+fn wake(collector: &Weak<Collector>) {
+    // Not kept alive while the waker runs, which may drop the replies: the other responders must see that.
+    let task = collector.upgrade().and_then(|collector| collector.task());
+    task.into_iter().for_each(waiters::wake);
+}
+
+#[cfg(not(feature = "async"))]
+fn wake(_: &Weak<Collector>) {}
+
+/// Where the copies of one message get their responders from.
+pub(crate) trait ReplySource<R> {
+    /// The responder of one more copy, when the original has this one.
+    fn another(&self, original: Option<&Responder<R>>) -> Option<Responder<R>>;
+    /// A copy was made and not needed; it must not count as one that went without answering.
+    fn unused(&self, responder: Option<Responder<R>>);
+}
+
+/// A plain message wants no reply.
+pub(crate) struct NoReply;
+
+impl<R> ReplySource<R> for NoReply {
+    fn another(&self, _: Option<&Responder<R>>) -> Option<Responder<R>> {
+        None
+    }
+
+    fn unused(&self, _: Option<Responder<R>>) {}
+}
+
+/// The right to answer one request, apart from its message: answer later, from any thread.
+///
+/// Made by [`Message::responder`](crate::Message::responder). The caller hears `Unanswered` when the message and every
+/// responder of it are dropped without an answer. After the bus is closed nobody waits any more: replies come back as
+/// [`RespondError::Cancelled`], or are taken by nobody.
+///
+/// # Examples
+///
+/// ```
+/// use tramline::Bus;
+///
+/// let bus = Bus::<u32>::new();
+/// let service = bus.subscribe("double")?;
+/// let pending = bus.request("double", 21)?;
+/// let request = service.recv()?;
+/// let responder = request.responder().expect("it is a request");
+/// let n = request.into_payload();
+/// std::thread::spawn(move || responder.reply(2 * n));
+/// assert_eq!(pending.wait()?, 42);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Responder<R> {
+    slot: Arc<ReplySlot<R>>,
+}
+
+impl<R> Responder<R> {
+    pub(crate) fn requesting(&self) -> &Requesting {
+        &self.slot.requesting
+    }
+
+    /// One more for the same request.
+    pub(crate) fn another(&self) -> Self {
+        // Relaxed: this one keeps the count above zero.
+        self.slot.responders.fetch_add(1, Ordering::Relaxed);
+        Self { slot: Arc::clone(&self.slot) }
+    }
+
+    /// It was never used: that it is dropped means nothing.
+    pub(crate) fn disarm(self) {
+        self.slot.cancel();
+    }
+
+    /// One of those who have the request failed, another may still answer.
+    pub(crate) fn give_up(&self, text: String) {
+        self.slot.failure.lock().get_or_insert(text);
+    }
+
+    /// Answers the request. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// Hands the reply back: [`AlreadyAnswered`](RespondError::AlreadyAnswered) if another responder was first,
+    /// [`Cancelled`](RespondError::Cancelled) if the caller has gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let service = bus.subscribe("double")?;
+    /// let pending = bus.request("double", 21)?;
+    /// let responder = service.recv()?.responder().expect("it is a request");
+    /// drop(pending);
+    /// let error = responder.reply(42).unwrap_err();
+    /// assert!(error.is_cancelled());
+    /// assert_eq!(error.into_inner(), 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reply(&self, reply: R) -> Result<(), RespondError<R>> {
+        self.slot.reply(reply)
+    }
+
+    /// Tells the caller that there will be no reply, and why. Does nothing if the request was answered or cancelled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Bus, ReplyError};
+    ///
+    /// let bus = Bus::<u32>::new();
+    /// let service = bus.subscribe("double")?;
+    /// let pending = bus.request("double", 21)?;
+    /// service.recv()?.responder().expect("it is a request").fail("out of numbers");
+    /// assert!(matches!(pending.wait(), Err(ReplyError::Failed(why)) if why == "out of numbers"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn fail(&self, why: impl Into<String>) {
+        // A caller who is gone does not want to hear of the failure.
+        drop(self.slot.answer(Answer::Failed(why.into())));
+    }
+
+    /// Whether the caller has gone, so that an answer is no longer worth the work.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let service = bus.subscribe("double")?;
+    /// let pending = bus.request("double", 21)?;
+    /// let responder = service.recv()?.responder().expect("it is a request");
+    /// assert!(!responder.is_cancelled());
+    /// drop(pending);
+    /// assert!(responder.is_cancelled());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_cancelled(&self) -> bool {
+        self.slot.is_cancelled()
+    }
+}
+
+impl<R> Drop for Responder<R> {
+    fn drop(&mut self) {
+        let responders = &self.slot.responders;
+        // One that is alone needs no atomic subtraction: only a responder makes another. Acquire and AcqRel pair with
+        // each other, so that the last one sees why the others have given up.
+        if responders.load(Ordering::Acquire) == 1 || responders.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.slot.responders_gone();
+        }
+    }
+}
+
+impl<R> fmt::Debug for Responder<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Responder").field("cancelled", &self.is_cancelled()).finish_non_exhaustive()
+    }
+}
+
+/// A reply was not taken. Holds the reply.
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{Bus, RespondError};
+///
+/// let bus = Bus::<u32, String>::builder().build();
+/// let (fast, slow) = (bus.subscribe("double")?, bus.subscribe("double")?);
+/// let _pending = bus.request("double", 21)?;
+/// fast.recv()?.reply("42".to_owned())?;
+/// match slow.recv()?.reply("forty-two".to_owned()) {
+///     Err(RespondError::AlreadyAnswered(reply)) => assert_eq!(reply, "forty-two"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RespondError<R> {
+    /// The message was published, not requested: nobody waits for a reply.
+    #[error("the message is not a request")]
+    NotARequest(R),
+    /// Another responder was first.
+    #[error("the request was already answered")]
+    AlreadyAnswered(R),
+    /// The caller has gone.
+    #[error("the request was cancelled")]
+    Cancelled(R),
+}
+
+impl<R> RespondError<R> {
+    /// The reply that was not taken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<String>::new();
+    /// let orders = bus.subscribe("orders.new")?;
+    /// bus.publish("orders.new", "tea".to_owned())?;
+    /// let error = orders.recv()?.reply("thanks".to_owned()).unwrap_err();
+    /// assert_eq!(error.into_inner(), "thanks");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn into_inner(self) -> R {
+        match self {
+            Self::NotARequest(reply) | Self::AlreadyAnswered(reply) | Self::Cancelled(reply) => reply,
+        }
+    }
+
+    /// Whether the message was no request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let service = bus.subscribe("double")?;
+    /// bus.publish("double", 21)?;
+    /// assert!(service.recv()?.reply(42).unwrap_err().is_not_a_request());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_not_a_request(&self) -> bool {
+        matches!(self, Self::NotARequest(_))
+    }
+
+    /// Whether another responder was first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let service = bus.subscribe("double")?;
+    /// let _pending = bus.request("double", 21)?;
+    /// let request = service.recv()?;
+    /// request.fail("cannot"); // an answer too
+    /// assert!(request.reply(42).unwrap_err().is_already_answered());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_already_answered(&self) -> bool {
+        matches!(self, Self::AlreadyAnswered(_))
+    }
+
+    /// Whether the caller has gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let service = bus.subscribe("double")?;
+    /// drop(bus.request("double", 21)?); // cancels
+    /// assert!(service.recv()?.reply(42).unwrap_err().is_cancelled());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Cancelled(_))
+    }
+}
+
+impl<R> fmt::Debug for RespondError<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotARequest(_) => "NotARequest(..)",
+            Self::AlreadyAnswered(_) => "AlreadyAnswered(..)",
+            Self::Cancelled(_) => "Cancelled(..)",
+        })
+    }
+}

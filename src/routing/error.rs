@@ -1,0 +1,134 @@
+//! Why a subscription cannot begin.
+
+use thiserror::Error;
+
+use crate::topic::TopicError;
+
+/// A subscription could not be made.
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{Bus, SubscribeError};
+///
+/// let bus = Bus::<u32>::new();
+/// let no_room = bus.subscription("orders").capacity(0).open();
+/// assert!(matches!(no_room, Err(SubscribeError::Capacity { capacity: 0, .. })));
+///
+/// let _one = bus.subscription("jobs").group("workers").open()?;
+/// let differs = bus.subscription("jobs").group("workers").with_retained().open();
+/// assert!(matches!(differs, Err(SubscribeError::Group { option: "retained", .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// The text is no pattern.
+    #[error("cannot subscribe: {0}")]
+    Topic(TopicError),
+    /// The bus is closed.
+    #[error("cannot subscribe: the bus is closed")]
+    Closed,
+    /// The capacity is zero or beyond the largest mailbox.
+    #[error("cannot subscribe with a capacity of {capacity}: it must be from 1 to {limit}")]
+    Capacity {
+        /// The capacity that was asked for, in messages.
+        capacity: usize,
+        /// The largest capacity of a mailbox, in messages.
+        limit: usize,
+    },
+    /// The number of workers is zero or beyond what one handler may have.
+    #[error("cannot run a handler on {workers} threads: it must be from 1 to {limit}")]
+    Workers {
+        /// The number of workers that was asked for.
+        workers: usize,
+        /// The most workers one handler may have.
+        limit: usize,
+    },
+    /// The group exists and its mailbox has other options.
+    #[error("cannot join group `{group}`: its {option} is {existing}, not {requested}")]
+    Group {
+        /// The name of the group.
+        group: String,
+        /// The option that differs.
+        option: &'static str,
+        /// What the group has.
+        existing: String,
+        /// What the new member asked for.
+        requested: String,
+    },
+    /// The operating system did not give the handler a thread.
+    #[error("cannot start a thread for the handler")]
+    Thread(#[source] std::io::Error),
+}
+
+impl From<TopicError> for SubscribeError {
+    fn from(error: TopicError) -> Self {
+        Self::Topic(error)
+    }
+}
+
+impl SubscribeError {
+    /// Whether the capacity was out of range.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// assert!(bus.subscription("orders").capacity(0).open().unwrap_err().is_invalid_capacity());
+    /// ```
+    pub fn is_invalid_capacity(&self) -> bool {
+        matches!(self, Self::Capacity { .. })
+    }
+
+    /// Whether the number of workers was out of range.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// assert!(bus.subscription("orders").workers(0).handle(|_| {}).unwrap_err().is_invalid_workers());
+    /// ```
+    pub fn is_invalid_workers(&self) -> bool {
+        matches!(self, Self::Workers { .. })
+    }
+
+    /// Whether the group has other options.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _one = bus.subscription("jobs").group("g").open()?;
+    /// assert!(bus.subscription("jobs").group("g").capacity(1).open().unwrap_err().is_group_mismatch());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_group_mismatch(&self) -> bool {
+        matches!(self, Self::Group { .. })
+    }
+
+    /// Whether the bus was closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// bus.close();
+    /// assert!(bus.subscribe("orders.new").unwrap_err().is_closed());
+    /// ```
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+
+    /// Whether the pattern was invalid.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// assert!(bus.subscribe("orders.>.new").unwrap_err().is_invalid_topic());
+    /// ```
+    pub fn is_invalid_topic(&self) -> bool {
+        matches!(self, Self::Topic(_))
+    }
+}

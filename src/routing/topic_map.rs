@@ -1,0 +1,475 @@
+//! The lock-protected map: topics in use and the token trie of subscriptions, and from both the route of each topic.
+//!
+//! A topic is in the map as long as it has a publisher, a subscription to just this topic, or a retained value. Its
+//! route is renewed by whoever changes a subscription that matches it, so publishers only ever load it. What a change
+//! leaves over may hold payloads and closures, whose `Drop` is user code; it is handed to the caller as [`Leftovers`],
+//! to be dropped after the lock is released.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::SubscribeError;
+use crate::dead_letter::Losses;
+use crate::delivery::Route;
+use crate::mailbox::{Filter, Mailbox, MailboxOptions, MailboxSender};
+use crate::message::Retained;
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{ArcSwap, Mutex};
+use crate::topic::{Pattern, Token, Topic};
+
+/// One topic in use.
+pub(crate) struct TopicEntry<T, R> {
+    pub(crate) topic: Topic,
+    pub(crate) route: ArcSwap<Route<T, R>>,
+    /// `Publisher` handles. Made from nothing only under the lock of the map.
+    pub(crate) publishers: AtomicUsize,
+    retained: Mutex<Option<Arc<Retained<T>>>>,
+}
+
+impl<T, R> TopicEntry<T, R> {
+    fn new(topic: &Topic, route: Arc<Route<T, R>>) -> Arc<Self> {
+        Arc::new(Self {
+            topic: topic.clone(),
+            route: ArcSwap::new(route),
+            publishers: AtomicUsize::new(0),
+            retained: Mutex::new(None),
+        })
+    }
+
+    pub(crate) fn retained(&self) -> Option<Arc<Retained<T>>> {
+        self.retained.lock().clone()
+    }
+}
+
+/// What was taken out of the map.
+pub(crate) struct Leftovers<T, R> {
+    routes: Vec<Arc<Route<T, R>>>,
+    entries: Vec<Arc<TopicEntry<T, R>>>,
+    nodes: Vec<Node<T, R>>,
+    senders: Vec<Arc<MailboxSender<T, R>>>,
+    values: Vec<Arc<Retained<T>>>,
+}
+
+impl<T, R> Default for Leftovers<T, R> {
+    fn default() -> Self {
+        Self { routes: Vec::new(), entries: Vec::new(), nodes: Vec::new(), senders: Vec::new(), values: Vec::new() }
+    }
+}
+
+/// A node of the trie; the way to it from the root spells a pattern or a topic.
+struct Node<T, R> {
+    children: HashMap<Box<str>, Node<T, R>>,
+    any: Option<Box<Node<T, R>>>,
+    /// Subscriptions to the pattern that ends here.
+    here: Vec<Arc<MailboxSender<T, R>>>,
+    /// Subscriptions to this pattern with a `>` behind it.
+    rest: Vec<Arc<MailboxSender<T, R>>>,
+    /// The topic that ends here, if it is in use.
+    entry: Option<Arc<TopicEntry<T, R>>>,
+}
+
+impl<T, R> Default for Node<T, R> {
+    fn default() -> Self {
+        Self { children: HashMap::new(), any: None, here: Vec::new(), rest: Vec::new(), entry: None }
+    }
+}
+
+impl<T, R> Node<T, R> {
+    fn is_empty(&self) -> bool {
+        self.children.is_empty()
+            && self.any.is_none()
+            && self.here.is_empty()
+            && self.rest.is_empty()
+            && self.entry.is_none()
+    }
+
+    /// The node of these tokens, made if need be. A `Rest` token ends the way at the node before it.
+    fn reach<'a>(&mut self, tokens: impl Iterator<Item = Token<'a>>) -> &mut Self {
+        let mut node = self;
+        for token in tokens {
+            node = match token {
+                Token::Rest => return node,
+                Token::Any => node.any.get_or_insert_default(),
+                Token::Literal(token) => {
+                    // Looked up twice, because `entry` would want an owned key even for a node that is there.
+                    if !node.children.contains_key(token) {
+                        node.children.insert(token.into(), Node::default());
+                    }
+                    match node.children.get_mut(token) {
+                        Some(child) => child,
+                        None => unreachable!("the child was inserted"),
+                    }
+                }
+            };
+        }
+        node
+    }
+
+    /// Lets `change` act on the node of these tokens, and takes out nodes that have become empty on the way back.
+    fn prune<'a>(&mut self, mut tokens: impl Iterator<Item = Token<'a>>, change: impl FnOnce(&mut Self)) {
+        match tokens.next() {
+            None | Some(Token::Rest) => change(self),
+            Some(Token::Any) => {
+                if let Some(any) = &mut self.any {
+                    any.prune(tokens, change);
+                    if any.is_empty() {
+                        self.any = None;
+                    }
+                }
+            }
+            Some(Token::Literal(token)) => {
+                if let Some(child) = self.children.get_mut(token) {
+                    child.prune(tokens, change);
+                    if child.is_empty() {
+                        self.children.remove(token);
+                        shrink(&mut self.children);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The mailboxes that a message on the topic of these tokens goes to; one may come several times.
+    fn collect<'a>(
+        &self,
+        mut tokens: impl Iterator<Item = &'a str> + Clone,
+        mailboxes: &mut Vec<Arc<MailboxSender<T, R>>>,
+    ) {
+        let Some(token) = tokens.next() else {
+            mailboxes.extend_from_slice(&self.here);
+            return;
+        };
+        mailboxes.extend_from_slice(&self.rest);
+        if let Some(any) = &self.any {
+            any.collect(tokens.clone(), mailboxes);
+        }
+        if let Some(child) = self.children.get(token) {
+            child.collect(tokens, mailboxes);
+        }
+    }
+
+    /// Visits every topic in use that matches the pattern of these tokens.
+    fn visit<'a>(
+        &self,
+        mut tokens: impl Iterator<Item = Token<'a>> + Clone,
+        found: &mut impl FnMut(&Arc<TopicEntry<T, R>>),
+    ) {
+        match tokens.next() {
+            None => self.entry.iter().for_each(found),
+            Some(Token::Literal(token)) => {
+                if let Some(child) = self.children.get(token) {
+                    child.visit(tokens, found);
+                }
+            }
+            Some(Token::Any) => self.children.values().for_each(|child| child.visit(tokens.clone(), found)),
+            Some(Token::Rest) => self.children.values().for_each(|child| child.visit_all(found)),
+        }
+    }
+
+    fn visit_all(&self, found: &mut impl FnMut(&Arc<TopicEntry<T, R>>)) {
+        self.entry.iter().for_each(&mut *found);
+        self.children.values().for_each(|child| child.visit_all(found));
+    }
+}
+
+/// Gives memory back after a flood of topics, with enough slack that it is rare.
+fn shrink<K: Eq + std::hash::Hash, V>(map: &mut HashMap<K, V>) {
+    if map.capacity() > 64 && map.len() < map.capacity() / 8 {
+        map.shrink_to(map.len() * 2);
+    }
+}
+
+/// A group is its name and its patterns, in order.
+type GroupKey = (String, Vec<Pattern>);
+
+pub(crate) struct TopicMap<T, R> {
+    /// For the mailboxes.
+    losses: Arc<Losses<T>>,
+    topics: HashMap<Topic, Arc<TopicEntry<T, R>>>,
+    root: Node<T, R>,
+    groups: HashMap<GroupKey, Arc<MailboxSender<T, R>>>,
+    /// Every mailbox that has a reader: a member, or a thread of a handler that is being stopped.
+    subscriptions: BTreeMap<u64, Arc<Mailbox<T, R>>>,
+    /// The route of every topic that nobody subscribes to.
+    no_route: Arc<Route<T, R>>,
+    next_value: AtomicU64,
+    closed: bool,
+}
+
+impl<T, R> TopicMap<T, R> {
+    pub(crate) fn new(losses: Arc<Losses<T>>) -> Self {
+        Self {
+            losses,
+            topics: HashMap::new(),
+            root: Node::default(),
+            groups: HashMap::new(),
+            subscriptions: BTreeMap::new(),
+            no_route: Arc::new(Route::new(Vec::new())),
+            next_value: AtomicU64::new(0),
+            closed: false,
+        }
+    }
+
+    /// The number of topics in use.
+    pub(crate) fn len(&self) -> usize {
+        self.topics.len()
+    }
+
+    pub(crate) fn subscriptions(&self) -> impl Iterator<Item = &Arc<Mailbox<T, R>>> {
+        self.subscriptions.values()
+    }
+
+    pub(crate) fn subscription(&self, mailbox: u64) -> Option<&Arc<Mailbox<T, R>>> {
+        self.subscriptions.get(&mailbox)
+    }
+
+    /// The route of a topic, whether it is in use or not.
+    pub(crate) fn route(&self, topic: &Topic) -> Arc<Route<T, R>> {
+        match self.topics.get(topic) {
+            Some(entry) => entry.route.load_full(),
+            None => self.find_route(topic),
+        }
+    }
+
+    fn find_route(&self, topic: &Topic) -> Arc<Route<T, R>> {
+        let mut mailboxes = Vec::new();
+        self.root.collect(topic.tokens(), &mut mailboxes);
+        if mailboxes.is_empty() { Arc::clone(&self.no_route) } else { Arc::new(Route::new(mailboxes)) }
+    }
+
+    /// The entry of a topic, made if need be; the caller gives it a reason to stay.
+    fn entry(&mut self, topic: &Topic) -> Arc<TopicEntry<T, R>> {
+        if let Some(entry) = self.topics.get(topic) {
+            return Arc::clone(entry);
+        }
+        let entry = TopicEntry::new(topic, self.find_route(topic));
+        self.topics.insert(topic.clone(), Arc::clone(&entry));
+        self.root.reach(topic.tokens().map(Token::Literal)).entry = Some(Arc::clone(&entry));
+        entry
+    }
+
+    /// An entry that is in no map and leads nowhere, for a bus that is closed.
+    fn detached(&self, topic: &Topic) -> Arc<TopicEntry<T, R>> {
+        TopicEntry::new(topic, Arc::clone(&self.no_route))
+    }
+
+    /// The entry of a topic with one more publisher. On a closed bus it is one that is in no map.
+    pub(crate) fn add_publisher(&mut self, topic: &Topic) -> Arc<TopicEntry<T, R>> {
+        let entry = if self.closed { self.detached(topic) } else { self.entry(topic) };
+        entry.publishers.fetch_add(1, Ordering::Relaxed);
+        entry
+    }
+
+    /// Takes the topic out if nothing keeps it in use.
+    pub(crate) fn release(&mut self, topic: &Topic) -> Leftovers<T, R> {
+        let mut leftovers = Leftovers::default();
+        let Some(entry) = self.topics.get(topic) else { return leftovers };
+        // Under the write lock nobody makes the first publisher of a topic, so zero stays zero.
+        if entry.publishers.load(Ordering::Relaxed) > 0 || entry.retained.lock().is_some() {
+            return leftovers;
+        }
+        self.root.prune(topic.tokens().map(Token::Literal), |node| {
+            if node.here.is_empty() {
+                leftovers.entries.extend(node.entry.take());
+            }
+        });
+        if !leftovers.entries.is_empty() {
+            leftovers.entries.extend(self.topics.remove(topic));
+            shrink(&mut self.topics);
+        }
+        leftovers
+    }
+
+    /// Keeps `value` as the last one of the topic of `entry`, which is in use. Tells the route that the message has to
+    /// take, as of this moment: who subscribes later gets the kept value, who subscribed before gets the message.
+    pub(crate) fn retain(&self, entry: &TopicEntry<T, R>, value: T) -> (Arc<Route<T, R>>, Leftovers<T, R>) {
+        let mut leftovers = Leftovers::default();
+        let value = Retained::new(value, self.next_value.fetch_add(1, Ordering::Relaxed));
+        if self.closed {
+            leftovers.values.push(value);
+        } else {
+            leftovers.values.extend(entry.retained.lock().replace(value));
+        }
+        (entry.route.load_full(), leftovers)
+    }
+
+    pub(crate) fn retained(&self, topic: &Topic) -> Option<Arc<Retained<T>>> {
+        self.topics.get(topic)?.retained()
+    }
+
+    pub(crate) fn forget(&mut self, topic: &Topic) -> (Option<Arc<Retained<T>>>, Leftovers<T, R>) {
+        let value = self.topics.get(topic).and_then(|entry| entry.retained.lock().take());
+        let leftovers = if value.is_some() { self.release(topic) } else { Leftovers::default() };
+        (value, leftovers)
+    }
+
+    /// Adds a member: to its group's mailbox if there is one, otherwise to a new mailbox, which takes the filter.
+    ///
+    /// `joining_only` refuses to make one.
+    pub(crate) fn subscribe(
+        &mut self,
+        options: MailboxOptions,
+        filter: &mut Option<Filter<T>>,
+        joining_only: bool,
+        leftovers: &mut Leftovers<T, R>,
+    ) -> Result<Arc<Mailbox<T, R>>, SubscribeError> {
+        if self.closed {
+            return Err(SubscribeError::Closed);
+        }
+        let group = options.group.clone().map(|group| (group, options.patterns.clone()));
+        if let Some(sender) = group.as_ref().and_then(|group| self.groups.get(group)) {
+            if let Some(difference) = difference(sender, &options, filter.as_ref()) {
+                return Err(difference);
+            }
+            sender.mailbox.join(options.readers);
+            return Ok(Arc::clone(&sender.mailbox));
+        }
+        if joining_only {
+            return Err(SubscribeError::Closed);
+        }
+        let readers = options.readers;
+        let values = if options.retained { self.values(&options.patterns) } else { Vec::new() };
+        let sender = MailboxSender::new(options, filter.take(), values, &self.losses);
+        let mailbox = Arc::clone(&sender.mailbox);
+        mailbox.join(readers);
+        for pattern in &mailbox.patterns {
+            self.insert(pattern, &sender, leftovers);
+        }
+        if let Some(group) = group {
+            self.groups.insert(group, sender);
+        }
+        self.subscriptions.insert(mailbox.id, Arc::clone(&mailbox));
+        Ok(mailbox)
+    }
+
+    fn insert(&mut self, pattern: &Pattern, sender: &Arc<MailboxSender<T, R>>, leftovers: &mut Leftovers<T, R>) {
+        // A topic with a subscription of its own is in use: publishing to it then finds the route at once.
+        if let Ok(topic) = Topic::try_from(pattern) {
+            self.entry(&topic);
+        }
+        let node = self.root.reach(pattern.tokens());
+        let place = if pattern.tokens().any(|token| token == Token::Rest) { &mut node.rest } else { &mut node.here };
+        place.push(Arc::clone(sender));
+        self.root.visit(pattern.tokens(), &mut |entry| {
+            let route = entry.route.load();
+            if !route.contains(sender.mailbox.id) {
+                leftovers.routes.push(entry.route.swap(Arc::new(route.with(sender))));
+            }
+        });
+    }
+
+    /// The last values of all topics that match, each once, in the order in which they were kept.
+    pub(crate) fn values(&self, patterns: &[Pattern]) -> Vec<(Topic, Arc<Retained<T>>)> {
+        let mut values = Vec::new();
+        for pattern in patterns {
+            self.root.visit(pattern.tokens(), &mut |entry| {
+                values.extend(entry.retained().map(|value| (entry.topic.clone(), value)));
+            });
+        }
+        values.sort_by_key(|(_, value)| value.sequence);
+        values.dedup_by_key(|(_, value)| value.sequence);
+        values
+    }
+
+    /// Removes a member. `true` if it was the last, so that the mailbox is gone from every route.
+    pub(crate) fn leave(&mut self, mailbox: &Mailbox<T, R>, readers: usize) -> (bool, Leftovers<T, R>) {
+        let last = mailbox.leave(readers);
+        let leftovers = if last { self.unroute(mailbox) } else { Leftovers::default() };
+        self.forget_if_deserted(mailbox);
+        (last, leftovers)
+    }
+
+    /// A thread will not take anything out of the mailbox any more.
+    pub(crate) fn reader_left(&mut self, mailbox: &Mailbox<T, R>) {
+        mailbox.readers_left(1);
+        self.forget_if_deserted(mailbox);
+    }
+
+    /// A handler that is being stopped has left, but its threads still empty the mailbox: the end of the bus, and a
+    /// drain, concern it until they are done.
+    fn forget_if_deserted(&mut self, mailbox: &Mailbox<T, R>) {
+        if mailbox.is_deserted() {
+            self.subscriptions.remove(&mailbox.id);
+        }
+    }
+
+    /// Takes a mailbox off every route: no message comes to it any more.
+    pub(crate) fn unroute(&mut self, mailbox: &Mailbox<T, R>) -> Leftovers<T, R> {
+        let mut leftovers = Leftovers::default();
+        let id = mailbox.id;
+        for pattern in &mailbox.patterns {
+            self.root.prune(pattern.tokens(), |node| {
+                for place in [&mut node.here, &mut node.rest] {
+                    if let Some(index) = place.iter().position(|sender| sender.mailbox.id == id) {
+                        leftovers.senders.push(place.swap_remove(index));
+                        place.shrink_to_fit();
+                    }
+                }
+            });
+            self.root.visit(pattern.tokens(), &mut |entry| {
+                let route = entry.route.load();
+                if route.contains(id) {
+                    let rest = route.without(id);
+                    let rest = if rest.len() == 0 { Arc::clone(&self.no_route) } else { Arc::new(rest) };
+                    leftovers.routes.push(entry.route.swap(rest));
+                }
+            });
+            if let Ok(topic) = Topic::try_from(pattern) {
+                leftovers.entries.append(&mut self.release(&topic).entries);
+            }
+        }
+        if let Some(group) = &mailbox.group {
+            let group = (group.clone(), mailbox.patterns.clone());
+            if self.groups.get(&group).is_some_and(|sender| sender.mailbox.id == id) {
+                leftovers.senders.extend(self.groups.remove(&group));
+                shrink(&mut self.groups);
+            }
+        }
+        leftovers
+    }
+
+    /// Empties the map for good. The subscriptions stay known until their readers leave.
+    pub(crate) fn close(&mut self) -> Leftovers<T, R> {
+        self.closed = true;
+        let mut leftovers = Leftovers::default();
+        for (_, entry) in std::mem::take(&mut self.topics) {
+            leftovers.values.extend(entry.retained.lock().take());
+            leftovers.routes.push(entry.route.swap(Arc::clone(&self.no_route)));
+            leftovers.entries.push(entry);
+        }
+        leftovers.nodes.push(std::mem::take(&mut self.root));
+        leftovers.senders.extend(std::mem::take(&mut self.groups).into_values());
+        leftovers
+    }
+}
+
+/// What keeps a new member from joining this group.
+fn difference<T, R>(
+    sender: &MailboxSender<T, R>,
+    options: &MailboxOptions,
+    filter: Option<&Filter<T>>,
+) -> Option<SubscribeError> {
+    let mailbox = &*sender.mailbox;
+    let differs = |option, existing: String, requested: String| {
+        (existing != requested).then(|| SubscribeError::Group {
+            group: options.group.clone().unwrap_or_default(),
+            option,
+            existing,
+            requested,
+        })
+    };
+    differs("capacity", mailbox.capacity.to_string(), options.capacity.to_string())
+        .or_else(|| differs("overflow", format!("{:?}", mailbox.overflow), format!("{:?}", options.overflow)))
+        .or_else(|| differs("retained", mailbox.retained.to_string(), options.retained.to_string()))
+        .or_else(|| {
+            let existing = mailbox.filter.as_ref();
+            let requested = match filter {
+                None => "absent",
+                Some(filter) if filter.id.is_none() => "one that captures values, which cannot be compared",
+                Some(filter) if existing.is_some_and(|existing| existing.id == filter.id) => "present",
+                Some(_) => "another closure",
+            };
+            let existing = if existing.is_some() { "present" } else { "absent" };
+            differs("filter", existing.to_owned(), requested.to_owned())
+        })
+}

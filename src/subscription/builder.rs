@@ -1,0 +1,593 @@
+//! The builder of subscriptions.
+
+use std::any::TypeId;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::Subscriber;
+use crate::bus::Core;
+use crate::handler::{Handler, Outcome, Retry, Running, Start};
+use crate::mailbox::{Filter, MAX_CAPACITY, Mailbox, MailboxOptions, Overflow};
+use crate::message::Message;
+use crate::routing::SubscribeError;
+#[cfg(feature = "testkit")]
+use crate::topic::Topic;
+use crate::topic::{Pattern, TopicError};
+
+/// A handler with one thread: its closure may change what it captures. See [`SubscriptionBuilder::handle`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tramline::{Bus, OneWorker, SubscriptionBuilder};
+///
+/// let bus = Bus::<u32>::new();
+/// let work: SubscriptionBuilder<u32, u32, OneWorker> = bus.subscription("work");
+/// let mut sum = 0;
+/// let handler = work.handle(move |n| sum += **n)?;
+/// assert!(handler.stop(Duration::from_secs(5)).is_complete());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct OneWorker;
+
+/// A handler with several threads, which share its closure. See [`SubscriptionBuilder::workers`].
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::atomic::{AtomicU32, Ordering};
+/// use std::time::Duration;
+/// use tramline::{Bus, ManyWorkers, SubscriptionBuilder};
+///
+/// let bus = Bus::<u32>::new();
+/// let work: SubscriptionBuilder<u32, u32, ManyWorkers> = bus.subscription("work").workers(2);
+/// let sum = AtomicU32::new(0); // a `u32` would have to be captured as `mut`
+/// let handler = work.handle(move |n| { sum.fetch_add(**n, Ordering::Relaxed); })?;
+/// assert!(handler.stop(Duration::from_secs(5)).is_complete());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct ManyWorkers;
+
+/// A subscription with options of its own.
+///
+/// Made by [`Bus::subscription`](crate::Bus::subscription). It ends in [`open`](Self::open) for a [`Subscriber`], or in
+/// `handle` or `serve` for a [`Handler`]. Nothing happens before that, and what is wrong with the options is told
+/// there. Until then it keeps the bus open, as a [`Bus`](crate::Bus) does; dropping it undoes nothing.
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{Bus, Overflow};
+///
+/// let bus = Bus::<u32>::new();
+/// let large = bus
+///     .subscription("orders.>")
+///     .also("returns.>")
+///     .capacity(1024)
+///     .overflow(Overflow::DropOldest)
+///     .filter(|amount| *amount > 100)
+///     .open()?;
+/// bus.publish("orders.new", 50)?;
+/// bus.publish("returns.new", 500)?;
+/// assert_eq!(*large.recv()?, 500);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a subscription begins with open, handle or serve"]
+pub struct SubscriptionBuilder<T, R = T, W = OneWorker> {
+    core: Arc<Core<T, R>>,
+    patterns: Result<Vec<Pattern>, TopicError>,
+    group: Option<String>,
+    name: Option<String>,
+    capacity: usize,
+    overflow: Overflow,
+    retained: bool,
+    filter: Option<Filter<T>>,
+    retry: Retry,
+    workers: usize,
+    serves: bool,
+    _kind: PhantomData<W>,
+}
+
+impl<T, R> SubscriptionBuilder<T, R>
+where
+    T: Clone + Send + 'static,
+    R: Send + 'static,
+{
+    pub(crate) fn new(core: Arc<Core<T, R>>, pattern: impl TryInto<Pattern, Error: Into<TopicError>>) -> Self {
+        Self {
+            capacity: core.capacity,
+            overflow: core.overflow,
+            patterns: pattern.try_into().map(|pattern| vec![pattern]).map_err(Into::into),
+            core,
+            group: None,
+            name: None,
+            retained: false,
+            filter: None,
+            retry: Retry::none(),
+            workers: 1,
+            serves: false,
+            _kind: PhantomData,
+        }
+    }
+
+    /// Opens the subscription. Everything published after this returns, to a topic that matches, is delivered.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`]: a pattern or the capacity is invalid, the group has other options, or the bus is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let error = bus.subscription("orders.new").capacity(0).open().unwrap_err();
+    /// assert_eq!(error.to_string(), "cannot subscribe with a capacity of 0: it must be from 1 to 16777216");
+    /// ```
+    pub fn open(self) -> Result<Subscriber<T, R>, SubscribeError> {
+        let core = Arc::downgrade(&self.core);
+        let mailbox = self.attach()?;
+        Ok(Subscriber::new(mailbox, core))
+    }
+
+    /// Takes no message, but has `watch` look at each that is offered: its topic, its payload, whether it is a request. It
+    /// looks on the publishing thread, before any mailbox that was made later has the message.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn watch(
+        mut self,
+        watch: impl Fn(&Topic, &T, bool) + Send + Sync + 'static,
+    ) -> Result<Subscriber<T, R>, SubscribeError> {
+        let accepts = move |topic: &Topic, payload: &T, is_request: bool| {
+            watch(topic, payload, is_request);
+            false
+        };
+        self.filter = Some(Filter { id: None, accepts: Box::new(accepts) });
+        self.open()
+    }
+
+    /// A mailbox that nobody will ever read, until the result is dropped; no drain waits for it. Unlike all others it may
+    /// have a capacity of 0: then it is full from the beginning.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn open_unread(self) -> Result<impl Send + Sync + 'static, SubscribeError> {
+        let core = Arc::downgrade(&self.core);
+        let mailbox = self.attach_with_any_capacity()?;
+        let unread = mailbox.is_not_read();
+        Ok((Subscriber::new(mailbox, core), unread))
+    }
+
+    /// Calls `f` with every message, on a thread of its own.
+    ///
+    /// The closure borrows the message. `()` and `Ok` are success; an `Err` runs the [retry](Self::retry) policy and
+    /// then makes a dead letter; a panic is caught, counted and makes a dead letter. In each case the handler goes on
+    /// with the next message, and if the message was a request that nobody else answers, its caller gets `Failed`.
+    /// Messages are handled in the order in which they were put into the mailbox.
+    ///
+    /// A closure that captures a [`Bus`](crate::Bus) or [`Publisher`](crate::Publisher) keeps the bus open; capture a
+    /// [`WeakBus`](crate::WeakBus) where the bus is meant to end by itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and [`SubscribeError::Thread`] if there is no thread to be had.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::{Bus, Retry};
+    ///
+    /// let bus = Bus::<String>::new();
+    /// let mut seen = 0;
+    /// let handler = bus
+    ///     .subscription("mail.*")
+    ///     .name("mailer")
+    ///     .retry(Retry::fixed(3, Duration::from_millis(10)))
+    ///     .handle(move |mail| {
+    ///         seen += 1;
+    ///         if mail.is_empty() { Err("an empty mail") } else { Ok(()) }
+    ///     })?;
+    /// bus.publish("mail.new", "hello".to_owned())?;
+    /// assert!(handler.stop(Duration::from_secs(5)).is_complete());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn handle<F, O>(self, mut f: F) -> Result<Handler, SubscribeError>
+    where
+        F: FnMut(&Message<T, R>) -> O + Send + 'static,
+        O: Outcome,
+    {
+        self.start(move |start| start.worker(0, move |message| f(message).into_result()))
+    }
+
+    /// Answers every request with what `f` returns, on a thread of its own.
+    ///
+    /// A panic in `f` reaches the caller as `Failed`, and the next request is served. A message that is no request is
+    /// handled too, and its reply dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`handle`](Self::handle).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32, String>::builder().build();
+    /// let _server = bus.subscription("double").group("doublers").serve(|n| (2 * **n).to_string())?;
+    /// assert_eq!(bus.request("double", 21)?.wait()?, "42");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn serve<F>(mut self, mut f: F) -> Result<Handler, SubscribeError>
+    where
+        F: FnMut(&Message<T, R>) -> R + Send + 'static,
+    {
+        self.serves = true;
+        self.handle(move |message| answer(message, f(message)))
+    }
+
+    /// Runs the handler on this many threads, which share the mailbox and its closure: messages are handled side by
+    /// side and in no order. The default is one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let sum = Arc::new(AtomicU32::new(0));
+    /// let total = Arc::clone(&sum);
+    /// let handler = bus.subscription("add").workers(4).handle(move |n| {
+    ///     total.fetch_add(**n, Ordering::Relaxed);
+    /// })?;
+    /// for n in 1..=10 {
+    ///     bus.publish("add", n)?;
+    /// }
+    /// assert!(handler.stop(Duration::from_secs(5)).is_complete());
+    /// assert_eq!(sum.load(Ordering::Relaxed), 55);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn workers(self, workers: usize) -> SubscriptionBuilder<T, R, ManyWorkers> {
+        SubscriptionBuilder {
+            core: self.core,
+            patterns: self.patterns,
+            group: self.group,
+            name: self.name,
+            capacity: self.capacity,
+            overflow: self.overflow,
+            retained: self.retained,
+            filter: self.filter,
+            retry: self.retry,
+            workers,
+            serves: self.serves,
+            _kind: PhantomData,
+        }
+    }
+}
+
+impl<T, R> SubscriptionBuilder<T, R, ManyWorkers>
+where
+    T: Clone + Send + 'static,
+    R: Send + 'static,
+{
+    /// Calls `f` with every message, on one of the handler's threads. Otherwise as with
+    /// [one worker](SubscriptionBuilder::handle).
+    ///
+    /// # Errors
+    ///
+    /// As with one worker, and [`SubscribeError::Workers`] if the number of workers is zero or beyond 1,024.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Barrier;
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let both = Barrier::new(2);
+    /// let handler = bus.subscription("work").workers(2).handle(move |_| {
+    ///     both.wait(); // two messages are in hand at once
+    /// })?;
+    /// (1..=2).for_each(|n| bus.fire("work", n));
+    /// assert!(handler.stop(Duration::from_secs(5)).is_complete());
+    ///
+    /// let none = bus.subscription("work").workers(0).handle(|_| {});
+    /// assert_eq!(none.unwrap_err().to_string(), "cannot run a handler on 0 threads: it must be from 1 to 1024");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn handle<F, O>(self, f: F) -> Result<Handler, SubscribeError>
+    where
+        F: Fn(&Message<T, R>) -> O + Send + Sync + 'static,
+        O: Outcome,
+    {
+        let f = Arc::new(f);
+        let workers = self.workers;
+        self.start(move |start| {
+            (0..workers).try_for_each(|index| {
+                let f = Arc::clone(&f);
+                start.worker(index, move |message| f(message).into_result())
+            })
+        })
+    }
+
+    /// Answers every request with what `f` returns, on one of the handler's threads. Otherwise as with
+    /// [one worker](SubscriptionBuilder::serve).
+    ///
+    /// # Errors
+    ///
+    /// As [`handle`](Self::handle).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _server = bus.subscription("double").workers(4).serve(|n| 2 * **n)?;
+    /// let pending = (1..=3).map(|n| bus.request("double", n)).collect::<Result<Vec<_>, _>>()?;
+    /// let replies = pending.into_iter().map(|reply| reply.wait()).collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(replies, [2, 4, 6]); // each to its own request
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn serve<F>(mut self, f: F) -> Result<Handler, SubscribeError>
+    where
+        F: Fn(&Message<T, R>) -> R + Send + Sync + 'static,
+    {
+        self.serves = true;
+        self.handle(move |message| answer(message, f(message)))
+    }
+}
+
+/// The caller may have gone, or another responder been first: then the reply is dropped.
+fn answer<T, R>(message: &Message<T, R>, reply: R) {
+    drop(message.reply(reply));
+}
+
+impl<T, R, W> SubscriptionBuilder<T, R, W>
+where
+    T: Clone + Send + 'static,
+    R: Send + 'static,
+{
+    /// Subscribes to this pattern too. A message that matches several of the patterns comes once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let orders = bus.subscription("orders.*").also("*.new").open()?;
+    /// bus.publish("orders.new", 1)?; // matches both
+    /// bus.publish("returns.new", 2)?;
+    /// assert_eq!(orders.try_iter().map(|order| *order).collect::<Vec<_>>(), [1, 2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn also(mut self, pattern: impl TryInto<Pattern, Error: Into<TopicError>>) -> Self {
+        // The first error is the one to tell.
+        if let Ok(patterns) = &mut self.patterns {
+            match pattern.try_into() {
+                Ok(pattern) => patterns.push(pattern),
+                Err(error) => self.patterns = Err(error.into()),
+            }
+        }
+        self
+    }
+
+    /// The most messages that can wait in the mailbox, from 1 to 16,777,216; the bus's default, 256, if not set. Their
+    /// memory is reserved at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _work = bus.subscription("work").capacity(2).open()?;
+    /// let taken: usize = (0..5).map(|n| bus.try_publish("work", n).unwrap().delivered()).sum();
+    /// assert_eq!(taken, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn capacity(mut self, capacity: usize) -> Self {
+        self.capacity = capacity;
+        self
+    }
+
+    /// What happens to a message when the mailbox is full; the bus's default, [`Overflow::Block`], if not set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Bus, Overflow};
+    ///
+    /// let bus = Bus::<u32>::new();
+    /// let strict = bus.subscription("tick").capacity(1).overflow(Overflow::Disconnect).open()?;
+    /// bus.publish("tick", 1)?;
+    /// assert_eq!(bus.publish("tick", 2)?.dropped(), 1); // does not wait: the subscription has ended
+    /// assert_eq!(*strict.recv()?, 1);
+    /// assert!(strict.recv().unwrap_err().is_overflowed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
+        self
+    }
+
+    /// Shares one mailbox with all subscriptions of the same group name and the same patterns: each message goes to one
+    /// of them.
+    ///
+    /// A member that leaves takes nothing with it but the messages it has taken out. When the last one leaves, the
+    /// group is gone. All members must ask for the same capacity, overflow, retained and filter; a filter is the same
+    /// if it is the same closure in the source and captures nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let one = bus.subscription("jobs").group("workers").open()?;
+    /// let two = bus.subscription("jobs").group("workers").open()?;
+    /// bus.publish("jobs", 1)?;
+    /// assert_eq!(*one.recv()?, 1);
+    /// assert!(two.try_recv().is_err());
+    ///
+    /// let error = bus.subscription("jobs").group("workers").capacity(8).open().unwrap_err();
+    /// assert_eq!(error.to_string(), "cannot join group `workers`: its capacity is 256, not 8");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn group(mut self, group: impl Into<String>) -> Self {
+        self.group = Some(group.into());
+        self
+    }
+
+    /// Takes only messages whose payload `f` accepts. It runs on the publishing thread, before the payload is cloned;
+    /// what it rejects is not delivered and not lost. A panic in it rejects, and is counted. A second filter takes the
+    /// place of the first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let large = bus.subscription("orders").capacity(1).filter(|amount| *amount > 100).open()?;
+    /// for amount in [5, 500, 50] {
+    ///     bus.publish("orders", amount)?; // waits for nobody: one message takes room
+    /// }
+    /// assert_eq!((*large.recv()?, large.dropped()), (500, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn filter<F>(mut self, f: F) -> Self
+    where
+        F: Fn(&T) -> bool + Send + Sync + 'static,
+    {
+        let id = (size_of::<F>() == 0).then(TypeId::of::<F>);
+        self.filter = Some(Filter { id, accepts: Box::new(move |_, payload, _| f(payload)) });
+        self
+    }
+
+    /// Begins with the last [retained](crate::Bus::publish_retained) value of every matching topic, in the order in which they
+    /// were kept, then goes on with live messages: no gap, and no value twice. They have room beyond the capacity. A
+    /// [filter](Self::filter) sees them when the subscriber takes them out, on its thread. In a group they come once,
+    /// when the group begins.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// bus.publish_retained("price.tea", 7)?;
+    /// let prices = bus.subscription("price.*").with_retained().open()?;
+    /// assert_eq!(*prices.recv()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_retained(mut self) -> Self {
+        self.retained = true;
+        self
+    }
+
+    /// What a handler does with a message on which it failed; by default it gives up at once. A subscriber has no use
+    /// for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::{Bus, Retry};
+    ///
+    /// let bus = Bus::<u32>::new();
+    /// let mut line = [Err("busy"), Ok(42)].into_iter();
+    /// let call = bus.subscription("call").retry(Retry::fixed(1, Duration::ZERO));
+    /// let handler = call.handle(move |request| {
+    ///     let answer = line.next().unwrap_or(Err("dead"))?;
+    ///     request.reply(answer).map_err(|_| "hung up")
+    /// })?;
+    /// assert_eq!(bus.request("call", 1)?.wait()?, 42); // a retry has the same message, and may answer it
+    /// # drop(handler);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// The name of the subscription in the statistics, and of a handler's threads, with a number behind it.
+    ///
+    /// A handler without one names its threads after its first pattern. In the statistics a group has the name of its
+    /// first member.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<(), Option<String>>::builder().build();
+    /// let who = bus.subscription("who").name("mailer");
+    /// let _server = who.serve(|_| std::thread::current().name().map(str::to_owned))?;
+    /// assert_eq!(bus.request("who", ())?.wait()?.as_deref(), Some("mailer-0"));
+    /// assert_eq!(bus.stats().subscriptions[0].name.as_deref(), Some("mailer"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    fn attach(self) -> Result<Arc<Mailbox<T, R>>, SubscribeError> {
+        if !(1..=MAX_CAPACITY).contains(&self.capacity) {
+            return Err(SubscribeError::Capacity { capacity: self.capacity, limit: MAX_CAPACITY });
+        }
+        self.attach_with_any_capacity()
+    }
+
+    fn attach_with_any_capacity(self) -> Result<Arc<Mailbox<T, R>>, SubscribeError> {
+        let mut patterns = self.patterns?;
+        patterns.sort_unstable();
+        patterns.dedup();
+        let options = MailboxOptions {
+            patterns,
+            group: self.group,
+            name: self.name,
+            capacity: self.capacity,
+            overflow: self.overflow,
+            retained: self.retained,
+            readers: self.workers,
+        };
+        self.core.subscribe(options, self.filter)
+    }
+
+    /// Its failure is an answer.
+    #[cfg(feature = "async")]
+    pub(crate) fn serving(mut self) -> Self {
+        self.serves = true;
+        self
+    }
+
+    /// With every worker.
+    #[cfg(feature = "async")]
+    pub(crate) fn start_each(self, worker: impl Fn(&mut Start<T, R>)) -> Result<Handler, SubscribeError> {
+        let workers = self.workers;
+        self.start(|start| {
+            (0..workers).for_each(|_| worker(start));
+            Ok(())
+        })
+    }
+
+    pub(crate) fn start(
+        self,
+        workers: impl FnOnce(&mut Start<T, R>) -> Result<(), SubscribeError>,
+    ) -> Result<Handler, SubscribeError> {
+        Handler::check(self.workers)?;
+        let (core, name) = (Arc::clone(&self.core), self.name.clone());
+        let (count, retry, serves) = (self.workers, self.retry, self.serves);
+        let running = (0..count).map(|_| Running::new(&core)).collect();
+        let mut start = Start::new(&core, self.attach()?, running, name, retry, serves);
+        // Half of the workers are no handler: `start` is dropped, and with it those that have begun.
+        workers(&mut start)?;
+        Ok(start.into_handler())
+    }
+}
+
+impl<T, R, W> fmt::Debug for SubscriptionBuilder<T, R, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SubscriptionBuilder")
+            .field("patterns", &self.patterns)
+            .field("group", &self.group)
+            .field("name", &self.name)
+            .field("capacity", &self.capacity)
+            .field("overflow", &self.overflow)
+            .field("retained", &self.retained)
+            .field("filter", &self.filter.is_some())
+            .field("retry", &self.retry)
+            .field("workers", &self.workers)
+            .finish_non_exhaustive()
+    }
+}

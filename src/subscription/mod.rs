@@ -1,0 +1,9 @@
+//! Subscriptions: their builder, and the handle that receives.
+
+mod builder;
+#[cfg(feature = "async")]
+mod recv_async;
+mod subscriber;
+
+pub use builder::{ManyWorkers, OneWorker, SubscriptionBuilder};
+pub use subscriber::{Iter, Subscriber, TryIter};

@@ -1,0 +1,394 @@
+//! Topics and patterns: parsing, matching, subset and overlap. Pure: nothing here knows of a bus.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+
+mod error;
+mod inline_string;
+
+pub use error::{InvalidToken, TopicError};
+
+use inline_string::Text;
+
+/// The longest topic or pattern, in bytes.
+pub(crate) const MAX_LENGTH: usize = 4096;
+/// The most tokens in a topic or pattern. It bounds the depth of the token trie, and with it every recursion over it.
+pub(crate) const MAX_TOKENS: usize = 256;
+
+/// The token that stands for exactly one token of a topic.
+const ANY: &str = "*";
+/// The last token that stands for one or more tokens of a topic.
+const REST: &str = ">";
+
+/// A literal subject: tokens joined by `.`, for example `flight.JFK.LAX.AA.departed`.
+///
+/// A token is one or more characters that are neither `.` nor white space nor control characters. The tokens `*` and
+/// `>` are kept for patterns; inside a longer token both are ordinary characters. A topic has at most 256 tokens and
+/// 4,096 bytes. Topics of up to 31 bytes are stored in place: cloning one allocates nothing and touches no shared
+/// counter.
+///
+/// # Examples
+///
+/// ```
+/// use tramline::Topic;
+///
+/// let topic = Topic::new("flight.JFK.LAX")?;
+/// assert_eq!(topic.tokens().collect::<Vec<_>>(), ["flight", "JFK", "LAX"]);
+/// assert!(Topic::new("flight..LAX").is_err());
+/// assert!(Topic::new("flight.*").is_err());
+/// # Ok::<(), tramline::TopicError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Topic(Text);
+
+/// A topic in which `*` stands for exactly one token and a last `>` for one or more tokens.
+///
+/// A pattern without either is literal: it matches the one topic of the same text. The rules for tokens are those of
+/// [`Topic`].
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{Pattern, Topic};
+///
+/// let pattern = Pattern::new("flight.*.LAX.>")?;
+/// assert!(pattern.matches(&Topic::new("flight.JFK.LAX.AA.departed")?));
+/// assert!(!pattern.matches(&Topic::new("flight.JFK.LAX")?));
+/// # Ok::<(), tramline::TopicError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pattern(Text);
+
+/// One token of a pattern, as the matcher and the trie see it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Token<'a> {
+    Literal(&'a str),
+    Any,
+    Rest,
+}
+
+impl<'a> Token<'a> {
+    fn new(token: &'a str) -> Self {
+        match token {
+            ANY => Self::Any,
+            REST => Self::Rest,
+            literal => Self::Literal(literal),
+        }
+    }
+}
+
+impl Topic {
+    /// Whether a copy costs neither an allocation nor a shared counter.
+    #[inline]
+    pub(crate) fn is_short(&self) -> bool {
+        self.0.is_short()
+    }
+
+    /// Parses a topic.
+    ///
+    /// # Errors
+    ///
+    /// [`TopicError`] if the text is empty or too long, or names the token that is empty, a wildcard, or holds white
+    /// space or a control character.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let error = tramline::Topic::new("orders..new").unwrap_err();
+    /// assert_eq!(error.to_string(), "token 2 of `orders..new`, at byte 7, is empty");
+    /// ```
+    pub fn new(topic: impl AsRef<str>) -> Result<Self, TopicError> {
+        let text = topic.as_ref();
+        check(text, Wildcards::Refused)?;
+        Ok(Self(Text::from(text)))
+    }
+
+    /// The topic as text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(tramline::Topic::new("orders.new")?.as_str(), "orders.new");
+    /// # Ok::<(), tramline::TopicError>(())
+    /// ```
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The tokens of the topic, first to last.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(tramline::Topic::new("orders.new")?.tokens().last(), Some("new"));
+    /// # Ok::<(), tramline::TopicError>(())
+    /// ```
+    pub fn tokens(&self) -> impl Iterator<Item = &str> + Clone {
+        self.as_str().split('.')
+    }
+}
+
+impl Pattern {
+    /// Parses a pattern.
+    ///
+    /// # Errors
+    ///
+    /// [`TopicError`] if the text is empty or too long, or names the token that is empty, holds white space or a
+    /// control character, or is a `>` that is not the last.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let error = tramline::Pattern::new("orders.>.new").unwrap_err();
+    /// assert_eq!(error.to_string(), "token 2 of `orders.>.new`, at byte 7, is `>`, which may only stand last");
+    /// ```
+    pub fn new(pattern: impl AsRef<str>) -> Result<Self, TopicError> {
+        let text = pattern.as_ref();
+        check(text, Wildcards::Allowed)?;
+        Ok(Self(Text::from(text)))
+    }
+
+    /// The pattern as text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(tramline::Pattern::new("orders.*")?.as_str(), "orders.*");
+    /// # Ok::<(), tramline::TopicError>(())
+    /// ```
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// Whether the pattern has no wildcard, so that it matches one topic only.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::Pattern;
+    /// assert!(Pattern::new("orders.new*")?.is_literal());
+    /// assert!(!Pattern::new("orders.*")?.is_literal());
+    /// # Ok::<(), tramline::TopicError>(())
+    /// ```
+    pub fn is_literal(&self) -> bool {
+        self.tokens().all(|token| matches!(token, Token::Literal(_)))
+    }
+
+    /// Whether a message on `topic` reaches a subscription to this pattern.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Pattern, Topic};
+    /// assert!(Pattern::new("orders.>")?.matches(&Topic::new("orders.eu.new")?));
+    /// assert!(!Pattern::new("orders.>")?.matches(&Topic::new("orders")?));
+    /// # Ok::<(), tramline::TopicError>(())
+    /// ```
+    pub fn matches(&self, topic: &Topic) -> bool {
+        let mut rest = topic.tokens();
+        for token in self.tokens() {
+            match (token, rest.next()) {
+                (_, None) => return false,
+                (Token::Rest, Some(_)) => return true,
+                (Token::Any, Some(_)) => {}
+                (Token::Literal(literal), Some(found)) => {
+                    if literal != found {
+                        return false;
+                    }
+                }
+            }
+        }
+        rest.next().is_none()
+    }
+
+    /// Whether every topic that matches this pattern matches `other` too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::Pattern;
+    /// assert!(Pattern::new("orders.*")?.is_subset_of(&Pattern::new("orders.>")?));
+    /// assert!(!Pattern::new("orders.>")?.is_subset_of(&Pattern::new("orders.*")?));
+    /// # Ok::<(), tramline::TopicError>(())
+    /// ```
+    pub fn is_subset_of(&self, other: &Pattern) -> bool {
+        let (mut ours, mut theirs) = (self.tokens(), other.tokens());
+        loop {
+            match (ours.next(), theirs.next()) {
+                (None, None) | (Some(_), Some(Token::Rest)) => return true,
+                (Some(Token::Literal(_) | Token::Any), Some(Token::Any)) => {}
+                (Some(Token::Literal(ours)), Some(Token::Literal(theirs))) if ours == theirs => {}
+                _ => return false,
+            }
+        }
+    }
+
+    /// Whether some topic matches both patterns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::Pattern;
+    /// assert!(Pattern::new("orders.*")?.overlaps(&Pattern::new("*.new")?));
+    /// assert!(!Pattern::new("orders.*")?.overlaps(&Pattern::new("orders.*.new")?));
+    /// # Ok::<(), tramline::TopicError>(())
+    /// ```
+    pub fn overlaps(&self, other: &Pattern) -> bool {
+        let (mut ours, mut theirs) = (self.tokens(), other.tokens());
+        loop {
+            match (ours.next(), theirs.next()) {
+                (None, None) | (Some(Token::Rest), Some(_)) | (Some(_), Some(Token::Rest)) => return true,
+                (Some(Token::Any), Some(_)) | (Some(_), Some(Token::Any)) => {}
+                (Some(ours), Some(theirs)) if ours == theirs => {}
+                _ => return false,
+            }
+        }
+    }
+
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = Token<'_>> + Clone {
+        self.as_str().split('.').map(Token::new)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wildcards {
+    Allowed,
+    Refused,
+}
+
+fn check(text: &str, wildcards: Wildcards) -> Result<(), TopicError> {
+    if text.is_empty() {
+        return Err(TopicError::Empty);
+    }
+    if text.len() > MAX_LENGTH {
+        return Err(TopicError::TooLong { length: text.len(), limit: MAX_LENGTH });
+    }
+    let mut position = 0;
+    let mut tokens = text.split('.').enumerate().peekable();
+    while let Some((index, token)) = tokens.next() {
+        if index == MAX_TOKENS {
+            return Err(TopicError::TooManyTokens { tokens: text.split('.').count(), limit: MAX_TOKENS });
+        }
+        let wrong = |reason| TopicError::Token { text: text.to_owned(), token: index + 1, position, reason };
+        match token {
+            "" => return Err(wrong(InvalidToken::Empty)),
+            ANY | REST if wildcards == Wildcards::Refused => return Err(wrong(InvalidToken::Wildcard)),
+            REST if tokens.peek().is_some() => return Err(wrong(InvalidToken::RestNotLast)),
+            _ => {}
+        }
+        if let Some(character) = token.chars().find(|c| c.is_whitespace() || c.is_control()) {
+            return Err(wrong(InvalidToken::Character(character)));
+        }
+        position += token.len() + 1;
+    }
+    Ok(())
+}
+
+macro_rules! text_conversions {
+    ($($name:ident),*) => {$(
+        impl TryFrom<&str> for $name {
+            type Error = TopicError;
+            fn try_from(text: &str) -> Result<Self, TopicError> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = TopicError;
+            fn try_from(text: String) -> Result<Self, TopicError> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<&String> for $name {
+            type Error = TopicError;
+            fn try_from(text: &String) -> Result<Self, TopicError> {
+                Self::new(text)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = TopicError;
+            fn from_str(text: &str) -> Result<Self, TopicError> {
+                Self::new(text)
+            }
+        }
+
+        impl From<&$name> for $name {
+            fn from(same: &$name) -> Self {
+                same.clone()
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                self.as_str()
+            }
+        }
+
+        impl PartialEq<str> for $name {
+            fn eq(&self, other: &str) -> bool {
+                self.0.as_bytes() == other.as_bytes()
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, other: &&str) -> bool {
+                self == *other
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(self.as_str(), f)
+            }
+        }
+    )*};
+}
+
+text_conversions!(Topic, Pattern);
+
+/// Every topic is a pattern that matches itself alone.
+impl From<Topic> for Pattern {
+    fn from(topic: Topic) -> Self {
+        Self(topic.0)
+    }
+}
+
+/// Every topic is a pattern that matches itself alone.
+impl From<&Topic> for Pattern {
+    fn from(topic: &Topic) -> Self {
+        topic.clone().into()
+    }
+}
+
+/// Fails for a pattern with wildcards: it names many topics.
+impl TryFrom<Pattern> for Topic {
+    type Error = TopicError;
+    fn try_from(pattern: Pattern) -> Result<Self, TopicError> {
+        check(pattern.as_str(), Wildcards::Refused)?;
+        Ok(Self(pattern.0))
+    }
+}
+
+/// Fails for a pattern with wildcards: it names many topics.
+impl TryFrom<&Pattern> for Topic {
+    type Error = TopicError;
+    fn try_from(pattern: &Pattern) -> Result<Self, TopicError> {
+        pattern.clone().try_into()
+    }
+}
+
+/// Lets a ready-made [`Topic`] or [`Pattern`] stand where a text could have been wrong.
+impl From<Infallible> for TopicError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
