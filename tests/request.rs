@@ -166,7 +166,7 @@ fn r04_a_late_reply_is_cancelled_at_the_responder_and_nothing_at_the_caller() {
         let error = request.reply(7).unwrap_err();
         assert!(matches!(error, RespondError::Cancelled(7)), "{error:?}");
         assert!(matches!(responder.reply(8), Err(RespondError::Cancelled(8))));
-        request.fail("too late");
+        assert!(matches!(request.fail("too late"), Err(RespondError::Cancelled(why)) if why == "too late"));
 
         // The next request of the same caller hears nothing of the old one.
         let next = bus.request("ask", 2).unwrap();
@@ -185,7 +185,7 @@ fn r05_the_first_reply_wins_and_the_second_is_already_answered() {
         let (one, two) = (one.recv().unwrap(), two.recv().unwrap());
         two.reply(22).unwrap();
         assert!(matches!(one.reply(11), Err(RespondError::AlreadyAnswered(11))));
-        one.fail("a failure after the answer is no news");
+        assert!(one.fail("a failure after the answer is no news").unwrap_err().is_already_answered());
         assert_eq!(pending.wait().unwrap(), 22);
         // Also after the caller has taken the answer and gone.
         assert!(matches!(one.reply(12), Err(RespondError::AlreadyAnswered(12))));
@@ -225,7 +225,7 @@ fn r06_fail_reaches_the_caller_with_its_text() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let (service, pending) = one_request(&bus);
-        service.recv().unwrap().fail("x");
+        service.recv().unwrap().fail("x").unwrap();
         assert!(matches!(pending.wait(), Err(ReplyError::Failed(text)) if text == "x"));
     });
 }
@@ -272,7 +272,7 @@ fn r07_a_reply_to_a_plain_message_is_not_a_request_and_has_no_other_effect() {
         assert!(message.responder().is_none());
         let before = bus.stats();
         assert!(matches!(message.reply(6), Err(RespondError::NotARequest(6))));
-        message.fail("nobody hears this");
+        assert_eq!(message.fail("nobody hears this"), Err(RespondError::NotARequest("nobody hears this".to_owned())));
         assert_eq!(bus.stats(), before);
         assert_eq!((*message, *two.recv().unwrap()), (5, 5));
         assert!(one.try_recv().unwrap_err().is_empty());
@@ -351,8 +351,8 @@ fn r09_what_becomes_of_a_request_after_the_close_does_not_change_its_end() {
         let [failed_by_one, dropped_by_one] = [3, 4].map(|n| bus.gather("ask", n).unwrap());
         let [fails, drops, fails_one, drops_one] = [0; 4].map(|_| service.recv().unwrap());
         bus.close();
-        fails.fail("too late");
-        fails_one.fail("too late");
+        assert!(fails.fail("too late").unwrap_err().is_cancelled());
+        assert!(fails_one.fail("too late").unwrap_err().is_cancelled());
         drop((drops, drops_one));
         for pending in [failed, dropped] {
             let end = pending.wait_timeout(LONG);
@@ -503,7 +503,7 @@ fn r12_gather_tells_of_failures_and_cancels_when_it_is_dropped() {
         let bus = Bus::<u32>::new();
         let (one, two) = (bus.subscribe("bid").unwrap(), bus.subscribe("bid").unwrap());
         let replies = bus.gather("bid", 0).unwrap();
-        one.recv().unwrap().fail("no money");
+        one.recv().unwrap().fail("no money").unwrap();
         assert_eq!(replies.next_timeout(LONG), Err(GatherError::Failed("no money".to_owned())));
         let request = two.recv().unwrap();
         let responder = request.responder().unwrap();
@@ -550,7 +550,7 @@ fn r13_on_reply_fires_once_on_a_reply() {
                 told(pending)
             };
             assert!(request.reply(3).unwrap_err().is_already_answered());
-            request.fail("no");
+            assert!(request.fail("no").unwrap_err().is_already_answered());
             drop(request);
             bus.publish("ask", 0).unwrap();
             assert_eq!(only(&told).unwrap(), 2);
@@ -567,10 +567,10 @@ fn r13_on_reply_fires_once_on_failure() {
             let request = service.recv().unwrap();
             let told = if early {
                 let told = told(pending);
-                request.fail("x");
+                request.fail("x").unwrap();
                 told
             } else {
-                request.fail("x");
+                request.fail("x").unwrap();
                 told(pending)
             };
             assert!(request.reply(3).is_err());
@@ -642,7 +642,7 @@ fn r13_on_reply_fires_once_whatever_races() {
                     start.wait();
                     match round % 3 {
                         0 => drop(request.reply(1)),
-                        1 => request.fail("x"),
+                        1 => drop(request.fail("x")),
                         _ => {}
                     }
                     drop(request);

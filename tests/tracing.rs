@@ -167,7 +167,7 @@ fn the_span_of_a_request_has_its_outcome() {
         drop(pending);
 
         let pending = request("failed");
-        service.recv().unwrap().fail("why");
+        service.recv().unwrap().fail("why").unwrap();
         let pending = pending.wait_timeout(LONG).unwrap_err();
         assert!(pending.is_failed());
         assert_eq!(outcome("failed").as_deref(), Some("failed"));

@@ -435,11 +435,7 @@ where
             }
             Err(why) => {
                 let responder = self.client.redeem(token).ok_or_else(over)?;
-                if responder.is_cancelled() {
-                    return Err(over());
-                }
-                responder.fail(why);
-                Ok(())
+                responder.fail(why).map_err(|_| over())
             }
         }
     }

@@ -390,7 +390,12 @@ impl<T: Clone, R> Worker<T, R> {
         counter.fetch_add(1, Ordering::Relaxed);
         if message.is_request() {
             let why = reason.to_string();
-            if self.serves { message.fail(why) } else { message.give_up(why) }
+            if self.serves {
+                // A caller that has gone, or has an answer, needs none.
+                let _ = message.fail(why);
+            } else {
+                message.give_up(why);
+            }
         }
         if self.losses.is_listening() {
             let topic = message.topic().clone();

@@ -278,8 +278,14 @@ impl<T, R> Message<T, R> {
         }
     }
 
-    /// Tells the caller that there will be no reply, and why. Does nothing if the message is not a request, or was
-    /// answered or cancelled.
+    /// Answers the request with a failure: the caller gets [`ReplyError::Failed`](crate::ReplyError::Failed) with this
+    /// text. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// Returns the text: [`NotARequest`](RespondError::NotARequest) if the message was published, not requested;
+    /// [`AlreadyAnswered`](RespondError::AlreadyAnswered) if another responder was first;
+    /// [`Cancelled`](RespondError::Cancelled) if the caller has gone.
     ///
     /// # Examples
     ///
@@ -287,13 +293,17 @@ impl<T, R> Message<T, R> {
     /// let bus = tramline::Bus::<u32>::new();
     /// let service = bus.subscribe("divide")?;
     /// let pending = bus.request("divide", 0)?;
-    /// service.recv()?.fail("by zero");
+    /// service.recv()?.fail("by zero")?;
     /// assert_eq!(pending.wait().unwrap_err().to_string(), "the request failed: by zero");
+    ///
+    /// bus.publish("divide", 0)?;
+    /// assert!(service.recv()?.fail("by zero").unwrap_err().is_not_a_request());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn fail(&self, why: impl Into<String>) {
-        if let Some(responder) = self.request() {
-            responder.fail(why);
+    pub fn fail(&self, why: impl Into<String>) -> Result<(), RespondError<String>> {
+        match self.request() {
+            Some(responder) => responder.fail(why),
+            None => Err(RespondError::NotARequest(why.into())),
         }
     }
 

@@ -6,9 +6,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use thiserror::Error;
-
-use super::{Answer, Collector, ReplySlot, ReplySource, Responder};
+use super::{Answer, Collector, GatherError, ReplySlot, ReplySource, Responder};
 #[cfg(feature = "async")]
 use crate::lifecycle::{EndsWithBus, Registration};
 use crate::lifecycle::{Lifecycle, Phase};
@@ -239,92 +237,5 @@ impl<R: Send + 'static> Replies<R> {
 impl<R> fmt::Debug for Replies<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Replies").field("waiting", &self.answers.len()).finish_non_exhaustive()
-    }
-}
-
-/// There is no reply from the next responder, see [`Replies::next_timeout`].
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use tramline::{Bus, GatherError};
-///
-/// let bus = Bus::<u32>::new();
-/// let (one, two) = (bus.subscribe("bid")?, bus.subscribe("bid")?);
-/// let bids = bus.gather("bid", 1)?;
-/// one.recv()?.fail("no money");
-/// assert_eq!(bids.next_timeout(Duration::ZERO), Err(GatherError::Failed("no money".to_owned())));
-/// assert_eq!(bids.next_timeout(Duration::ZERO), Err(GatherError::Timeout));
-/// drop(two.recv()?);
-/// assert_eq!(bids.next_timeout(Duration::ZERO), Err(GatherError::Unanswered));
-/// assert_eq!(bids.next_timeout(Duration::ZERO), Err(GatherError::Closed));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum GatherError {
-    /// No responder gave its outcome in time; some have not yet.
-    #[error("no reply came in time")]
-    Timeout,
-    /// One responder is gone without an answer; more outcomes may come.
-    #[error("a responder dropped the request without an answer")]
-    Unanswered,
-    /// One responder gave up, or its handler panicked; more outcomes may come.
-    #[error("a responder failed: {0}")]
-    Failed(String),
-    /// Every responder has given its outcome, or the bus is closed.
-    #[error("no more replies will come")]
-    Closed,
-}
-
-impl GatherError {
-    /// Whether the time was over.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let bus = tramline::Bus::<u32>::new();
-    /// let _silent = bus.subscribe("bid")?;
-    /// let bids = bus.gather("bid", 1)?;
-    /// assert!(bids.next_timeout(std::time::Duration::ZERO).unwrap_err().is_timeout());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn is_timeout(&self) -> bool {
-        matches!(self, Self::Timeout)
-    }
-
-    /// Whether this was the outcome of one responder, so that more may come.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let bus = tramline::Bus::<u32>::new();
-    /// let (poor, rich) = (bus.subscribe("bid")?, bus.subscribe("bid")?);
-    /// let bids = bus.gather("bid", 1)?;
-    /// poor.recv()?.fail("no money");
-    /// rich.recv()?.reply(42)?;
-    /// assert!(bids.next_timeout(std::time::Duration::ZERO).unwrap_err().is_outcome());
-    /// assert_eq!(bids.next_timeout(std::time::Duration::ZERO)?, 42);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn is_outcome(&self) -> bool {
-        matches!(self, Self::Unanswered | Self::Failed(_))
-    }
-
-    /// Whether there is no more to come.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let bus = tramline::Bus::<u32>::new();
-    /// let _silent = bus.subscribe("bid")?;
-    /// let bids = bus.gather("bid", 1)?;
-    /// bus.close();
-    /// assert!(bids.next_timeout(std::time::Duration::MAX).unwrap_err().is_closed());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn is_closed(&self) -> bool {
-        matches!(self, Self::Closed)
     }
 }

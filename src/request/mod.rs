@@ -1,16 +1,18 @@
-//! Requests and their replies.
+//! Requests and their replies: the caller's side, the responder's side, and the slot between them.
 
 mod error;
 #[cfg(feature = "async")]
 mod futures;
 mod gather;
 mod pending_reply;
+mod responder;
 mod slot;
 
-pub use error::RequestError;
+pub use error::{GatherError, ReplyError, RequestError, RespondError};
 pub(crate) use gather::EachReply;
-pub use gather::{GatherError, Replies};
+pub use gather::Replies;
 pub(crate) use pending_reply::OneReply;
-pub use pending_reply::{PendingReply, ReplyError};
-pub(crate) use slot::{Answer, Callback, Collector, NoReply, ReplySlot, ReplySource, Sleeper, call};
-pub use slot::{RespondError, Responder};
+pub use pending_reply::PendingReply;
+pub use responder::Responder;
+pub(crate) use responder::{NoReply, ReplySource};
+use slot::{Answer, Callback, Collector, ReplySlot, Sleeper, call};

@@ -5,13 +5,11 @@
 //! every copy has a slot of its own, and the answers go to one channel.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::sync::{Arc, Weak};
 #[cfg(feature = "async")]
 use std::task::Waker;
 
-use thiserror::Error;
-
+use super::{RespondError, Responder};
 use crate::lifecycle::{EndsWithBus, Lifecycle, Phase, Registration};
 use crate::panic::catch;
 use crate::spans::Requesting;
@@ -130,9 +128,9 @@ pub(crate) struct ReplySlot<R> {
     state: Mutex<SlotState<R>>,
     /// Set when the state becomes one of the last three, so that a caller can look without the lock.
     ended: AtomicBool,
-    responders: AtomicUsize,
+    pub(super) responders: AtomicUsize,
     /// Why a handler that did not promise an answer failed; told if nobody answers.
-    failure: Mutex<Option<String>>,
+    pub(super) failure: Mutex<Option<String>>,
     lifecycle: Arc<Lifecycle>,
     pub(crate) requesting: Requesting,
 }
@@ -141,7 +139,7 @@ impl<R> ReplySlot<R> {
     /// A slot in which the answer waits.
     pub(crate) fn new(lifecycle: &Arc<Lifecycle>, requesting: Requesting) -> (Arc<Self>, Responder<R>) {
         let slot = Self::with(SlotState::Waiting(None), lifecycle, requesting);
-        (Arc::clone(&slot), Responder { slot })
+        (Arc::clone(&slot), Responder::new(slot))
     }
 
     /// A slot that sends the answer on, as long as `collector` is alive.
@@ -151,7 +149,7 @@ impl<R> ReplySlot<R> {
         lifecycle: &Arc<Lifecycle>,
         requesting: Requesting,
     ) -> Responder<R> {
-        Responder { slot: Self::with(SlotState::Channel(answers, collector), lifecycle, requesting) }
+        Responder::new(Self::with(SlotState::Channel(answers, collector), lifecycle, requesting))
     }
 
     fn with(state: SlotState<R>, lifecycle: &Arc<Lifecycle>, requesting: Requesting) -> Arc<Self> {
@@ -236,7 +234,7 @@ impl<R> ReplySlot<R> {
     }
 
     /// Answers, if that is still wanted: the end of the bus was the end of what was pending.
-    fn answer(&self, answer: Answer<R>) -> Result<(), Refused<R>> {
+    fn answer(&self, answer: Answer<R>) -> Result<(), RespondError<Answer<R>>> {
         if self.lifecycle.phase() == Phase::Closed {
             self.notice_the_end();
         }
@@ -253,11 +251,11 @@ impl<R> ReplySlot<R> {
                 *state = SlotState::Cancelled;
                 drop(state);
                 drop(answers);
-                Err(Refused::Cancelled(answer))
+                Err(RespondError::Cancelled(answer))
             }
             SlotState::Channel(answers, collector) => {
                 drop(state);
-                let sent = answers.try_send(answer).map_err(|error| Refused::Cancelled(error.into_inner()));
+                let sent = answers.try_send(answer).map_err(|error| RespondError::Cancelled(error.into_inner()));
                 // Who is woken must find the end of the channel, if this was the last.
                 drop(answers);
                 wake(&collector);
@@ -271,24 +269,30 @@ impl<R> ReplySlot<R> {
             }
             SlotState::Cancelled => {
                 *state = SlotState::Cancelled;
-                Err(Refused::Cancelled(answer))
+                Err(RespondError::Cancelled(answer))
             }
             before => {
                 *state = before;
-                Err(Refused::AlreadyAnswered(answer))
+                Err(RespondError::AlreadyAnswered(answer))
             }
         }
     }
 
-    fn reply(&self, reply: R) -> Result<(), RespondError<R>> {
-        match self.answer(Answer::Reply(reply)) {
-            Err(Refused::AlreadyAnswered(Answer::Reply(reply))) => Err(RespondError::AlreadyAnswered(reply)),
-            Err(Refused::Cancelled(Answer::Reply(reply))) => Err(RespondError::Cancelled(reply)),
-            Ok(()) | Err(_) => Ok(()),
-        }
+    pub(super) fn reply(&self, reply: R) -> Result<(), RespondError<R>> {
+        returned(self.answer(Answer::Reply(reply)), |answer| match answer {
+            Answer::Reply(reply) => Some(reply),
+            _ => None,
+        })
     }
 
-    fn is_cancelled(&self) -> bool {
+    pub(super) fn fail(&self, why: String) -> Result<(), RespondError<String>> {
+        returned(self.answer(Answer::Failed(why)), |answer| match answer {
+            Answer::Failed(why) => Some(why),
+            _ => None,
+        })
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
         self.notice_the_end();
         matches!(*self.state.lock(), SlotState::Cancelled)
     }
@@ -312,7 +316,7 @@ impl<R> ReplySlot<R> {
     }
 
     /// The last copy of the request is gone.
-    fn responders_gone(&self) {
+    pub(super) fn responders_gone(&self) {
         if self.has_ended() {
             return;
         }
@@ -339,10 +343,12 @@ impl<R: Send + 'static> ReplySlot<R> {
     }
 }
 
-/// An answer that came too late.
-enum Refused<R> {
-    AlreadyAnswered(Answer<R>),
-    Cancelled(Answer<R>),
+/// Unwraps the value of an answer that was refused. `answer` returns what it was given, so `value` always finds it.
+fn returned<R, A>(
+    answered: Result<(), RespondError<Answer<R>>>,
+    value: impl FnOnce(Answer<R>) -> Option<A>,
+) -> Result<(), RespondError<A>> {
+    answered.or_else(|error| error.try_map(value).map_or(Ok(()), Err))
 }
 
 /// Runs a callback on a thread that is not its owner's, so a panic must not go on from here.
@@ -372,7 +378,6 @@ impl<R: Send> EndsWithBus for ReplySlot<R> {
     }
 }
 
-#[cfg(feature = "async")]
 /// There is an answer, or there will be none.
 #[cfg(feature = "async")]
 fn wake(collector: &Weak<Collector>) {
@@ -383,256 +388,3 @@ fn wake(collector: &Weak<Collector>) {
 
 #[cfg(not(feature = "async"))]
 fn wake(_: &Weak<Collector>) {}
-
-/// Where the copies of one message get their responders from.
-pub(crate) trait ReplySource<R> {
-    /// The responder of one more copy, when the original has this one.
-    fn another(&self, original: Option<&Responder<R>>) -> Option<Responder<R>>;
-    /// A copy was made and not needed; it must not count as one that went without answering.
-    fn unused(&self, responder: Option<Responder<R>>);
-}
-
-/// A plain message wants no reply.
-pub(crate) struct NoReply;
-
-impl<R> ReplySource<R> for NoReply {
-    fn another(&self, _: Option<&Responder<R>>) -> Option<Responder<R>> {
-        None
-    }
-
-    fn unused(&self, _: Option<Responder<R>>) {}
-}
-
-/// The right to answer one request, apart from its message: answer later, from any thread.
-///
-/// Made by [`Message::responder`](crate::Message::responder). The caller hears `Unanswered` when the message and every
-/// responder of it are dropped without an answer. After the bus is closed nobody waits any more: replies come back as
-/// [`RespondError::Cancelled`], or are taken by nobody.
-///
-/// # Examples
-///
-/// ```
-/// use tramline::Bus;
-///
-/// let bus = Bus::<u32>::new();
-/// let service = bus.subscribe("double")?;
-/// let pending = bus.request("double", 21)?;
-/// let request = service.recv()?;
-/// let responder = request.responder().expect("it is a request");
-/// let n = request.into_payload();
-/// std::thread::spawn(move || responder.reply(2 * n));
-/// assert_eq!(pending.wait()?, 42);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub struct Responder<R> {
-    slot: Arc<ReplySlot<R>>,
-}
-
-impl<R> Responder<R> {
-    pub(crate) fn requesting(&self) -> &Requesting {
-        &self.slot.requesting
-    }
-
-    /// One more for the same request.
-    pub(crate) fn another(&self) -> Self {
-        // Relaxed: this one keeps the count above zero.
-        self.slot.responders.fetch_add(1, Ordering::Relaxed);
-        Self { slot: Arc::clone(&self.slot) }
-    }
-
-    /// It was never used: that it is dropped means nothing.
-    pub(crate) fn disarm(self) {
-        self.slot.cancel();
-    }
-
-    /// One of those who have the request failed, another may still answer.
-    pub(crate) fn give_up(&self, text: String) {
-        self.slot.failure.lock().get_or_insert(text);
-    }
-
-    /// Answers the request. Never waits.
-    ///
-    /// # Errors
-    ///
-    /// Hands the reply back: [`AlreadyAnswered`](RespondError::AlreadyAnswered) if another responder was first,
-    /// [`Cancelled`](RespondError::Cancelled) if the caller has gone.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let bus = tramline::Bus::<u32>::new();
-    /// let service = bus.subscribe("double")?;
-    /// let pending = bus.request("double", 21)?;
-    /// let responder = service.recv()?.responder().expect("it is a request");
-    /// drop(pending);
-    /// let error = responder.reply(42).unwrap_err();
-    /// assert!(error.is_cancelled());
-    /// assert_eq!(error.into_inner(), 42);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn reply(&self, reply: R) -> Result<(), RespondError<R>> {
-        self.slot.reply(reply)
-    }
-
-    /// Tells the caller that there will be no reply, and why. Does nothing if the request was answered or cancelled.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use tramline::{Bus, ReplyError};
-    ///
-    /// let bus = Bus::<u32>::new();
-    /// let service = bus.subscribe("double")?;
-    /// let pending = bus.request("double", 21)?;
-    /// service.recv()?.responder().expect("it is a request").fail("out of numbers");
-    /// assert!(matches!(pending.wait(), Err(ReplyError::Failed(why)) if why == "out of numbers"));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn fail(&self, why: impl Into<String>) {
-        // A caller who is gone does not want to hear of the failure.
-        drop(self.slot.answer(Answer::Failed(why.into())));
-    }
-
-    /// Whether the caller has gone, so that an answer is no longer worth the work.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let bus = tramline::Bus::<u32>::new();
-    /// let service = bus.subscribe("double")?;
-    /// let pending = bus.request("double", 21)?;
-    /// let responder = service.recv()?.responder().expect("it is a request");
-    /// assert!(!responder.is_cancelled());
-    /// drop(pending);
-    /// assert!(responder.is_cancelled());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn is_cancelled(&self) -> bool {
-        self.slot.is_cancelled()
-    }
-}
-
-impl<R> Drop for Responder<R> {
-    fn drop(&mut self) {
-        let responders = &self.slot.responders;
-        // One that is alone needs no atomic subtraction: only a responder makes another. Acquire and AcqRel pair with
-        // each other, so that the last one sees why the others have given up.
-        if responders.load(Ordering::Acquire) == 1 || responders.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.slot.responders_gone();
-        }
-    }
-}
-
-impl<R> fmt::Debug for Responder<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Responder").field("cancelled", &self.is_cancelled()).finish_non_exhaustive()
-    }
-}
-
-/// A reply was not taken. Holds the reply.
-///
-/// # Examples
-///
-/// ```
-/// use tramline::{Bus, RespondError};
-///
-/// let bus = Bus::<u32, String>::builder().build();
-/// let (fast, slow) = (bus.subscribe("double")?, bus.subscribe("double")?);
-/// let _pending = bus.request("double", 21)?;
-/// fast.recv()?.reply("42".to_owned())?;
-/// match slow.recv()?.reply("forty-two".to_owned()) {
-///     Err(RespondError::AlreadyAnswered(reply)) => assert_eq!(reply, "forty-two"),
-///     other => panic!("{other:?}"),
-/// }
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum RespondError<R> {
-    /// The message was published, not requested: nobody waits for a reply.
-    #[error("the message is not a request")]
-    NotARequest(R),
-    /// Another responder was first.
-    #[error("the request was already answered")]
-    AlreadyAnswered(R),
-    /// The caller has gone.
-    #[error("the request was cancelled")]
-    Cancelled(R),
-}
-
-impl<R> RespondError<R> {
-    /// The reply that was not taken.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let bus = tramline::Bus::<String>::new();
-    /// let orders = bus.subscribe("orders.new")?;
-    /// bus.publish("orders.new", "tea".to_owned())?;
-    /// let error = orders.recv()?.reply("thanks".to_owned()).unwrap_err();
-    /// assert_eq!(error.into_inner(), "thanks");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn into_inner(self) -> R {
-        match self {
-            Self::NotARequest(reply) | Self::AlreadyAnswered(reply) | Self::Cancelled(reply) => reply,
-        }
-    }
-
-    /// Whether the message was no request.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let bus = tramline::Bus::<u32>::new();
-    /// let service = bus.subscribe("double")?;
-    /// bus.publish("double", 21)?;
-    /// assert!(service.recv()?.reply(42).unwrap_err().is_not_a_request());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn is_not_a_request(&self) -> bool {
-        matches!(self, Self::NotARequest(_))
-    }
-
-    /// Whether another responder was first.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let bus = tramline::Bus::<u32>::new();
-    /// let service = bus.subscribe("double")?;
-    /// let _pending = bus.request("double", 21)?;
-    /// let request = service.recv()?;
-    /// request.fail("cannot"); // an answer too
-    /// assert!(request.reply(42).unwrap_err().is_already_answered());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn is_already_answered(&self) -> bool {
-        matches!(self, Self::AlreadyAnswered(_))
-    }
-
-    /// Whether the caller has gone.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let bus = tramline::Bus::<u32>::new();
-    /// let service = bus.subscribe("double")?;
-    /// drop(bus.request("double", 21)?); // cancels
-    /// assert!(service.recv()?.reply(42).unwrap_err().is_cancelled());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn is_cancelled(&self) -> bool {
-        matches!(self, Self::Cancelled(_))
-    }
-}
-
-impl<R> fmt::Debug for RespondError<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotARequest(_) => "NotARequest(..)",
-            Self::AlreadyAnswered(_) => "AlreadyAnswered(..)",
-            Self::Cancelled(_) => "Cancelled(..)",
-        })
-    }
-}

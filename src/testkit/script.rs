@@ -219,7 +219,8 @@ impl<T, R> Shared<T, R> {
 
     fn fail(&self, message: &Message<T, R>, why: &str) {
         self.tapes.write(message.topic(), || What::Refused(why.to_owned()));
-        message.fail(why);
+        // The caller may have gone, or another responder been first.
+        let _ = message.fail(why);
     }
 
     /// The step for the next request, out of its place while its closure runs; if that panics, the place stays as it is left

@@ -182,7 +182,7 @@ async fn a01_r06_fail_reaches_the_caller_with_its_text(runtime: impl Runtime) {
     let bus = Bus::<u32>::new();
     let (service, pending) = one_request(&bus).await;
     let asking = runtime.spawn(pending);
-    service.recv_async().await.unwrap().fail("x");
+    service.recv_async().await.unwrap().fail("x").unwrap();
     assert!(matches!(asking.await, Err(ReplyError::Failed(text)) if text == "x"));
 }
 
@@ -209,7 +209,7 @@ async fn a01_r07_a_reply_to_a_plain_message_is_not_a_request_and_has_no_other_ef
     assert!(!message.is_request() && message.responder().is_none());
     let before = bus.stats();
     assert!(matches!(message.reply(6), Err(RespondError::NotARequest(6))));
-    message.fail("nobody hears this");
+    assert_eq!(message.fail("nobody hears this"), Err(RespondError::NotARequest("nobody hears this".to_owned())));
     assert_eq!(bus.stats(), before);
     assert_eq!((*message, *two.recv_async().await.unwrap()), (5, 5));
 }
@@ -266,7 +266,7 @@ fn a01_r09_each_end_of_a_request_calls_the_waker() {
     type End = fn(&Bus<u32>, Message<u32>);
     let ends: [(End, &str); 6] = [
         (|_, request| request.reply(2).unwrap(), "Ok(2)"),
-        (|_, request| request.fail("x"), "Err(Failed(\"x\"))"),
+        (|_, request| request.fail("x").unwrap(), "Err(Failed(\"x\"))"),
         (|_, request| drop(request), "Err(Unanswered)"),
         (|bus, _request| bus.close(), "Err(Closed)"),
         (|_, request| drop(request.responder().unwrap().reply(2)), "Ok(2)"),
@@ -396,7 +396,7 @@ async fn a01_r12_gather_tells_of_failures_and_cancels_when_it_is_dropped(_: impl
     let bus = Bus::<u32>::new();
     let (one, two) = (bus.subscribe("bid").unwrap(), bus.subscribe("bid").unwrap());
     let mut replies = bus.gather_async("bid", 0).await.unwrap();
-    one.recv_async().await.unwrap().fail("no money");
+    one.recv_async().await.unwrap().fail("no money").unwrap();
     assert_eq!(replies.next().await, Some(Err(GatherError::Failed("no money".to_owned()))));
     let request = two.recv_async().await.unwrap();
     let responder = request.responder().unwrap();
@@ -451,7 +451,7 @@ async fn a01_r13_on_reply_fires_once_also_after_the_task_has_looked(_: impl Runt
     type End = fn(&Bus<u32>, Message<u32>);
     let ends: [End; 4] = [
         |_, request| request.reply(2).unwrap(),
-        |_, request| request.fail("x"),
+        |_, request| request.fail("x").unwrap(),
         |_, request| drop(request),
         |bus, _request| bus.close(),
     ];
@@ -574,7 +574,7 @@ fn a01_r13_whatever_races_a_caller_hears_of_one_end() {
                     for request in requests {
                         match round % 3 {
                             0 => drop(request.reply(1)),
-                            1 => request.fail("x"),
+                            1 => drop(request.fail("x")),
                             _ => {}
                         }
                     }

@@ -685,9 +685,10 @@ impl Model {
         }
     }
 
-    pub fn fail(&mut self, slot: Option<Id>, why: &str) {
-        if let Some(slot) = slot {
-            let _ = self.answer(slot, Answer::Failed(why.to_owned()));
+    pub fn fail(&mut self, slot: Option<Id>, why: &str) -> Result<(), NotReplied> {
+        match slot {
+            Some(slot) => self.answer(slot, Answer::Failed(why.to_owned())),
+            None => Err(NotReplied::NotARequest),
         }
     }
 
@@ -952,7 +953,7 @@ impl Model {
         }
         if let Some(slot) = message.slot {
             if handler.serves {
-                self.fail(Some(slot), &reason.to_string());
+                let _ = self.fail(Some(slot), &reason.to_string());
             } else {
                 self.slots.entry(slot).and_modify(|slot| {
                     slot.failure.get_or_insert(reason.to_string());

@@ -122,7 +122,7 @@ pub fn not_subscribed(error: SubscribeError) -> NotSubscribed {
 }
 
 /// With the reply that is handed back.
-pub fn replied(result: Result<(), RespondError<u32>>) -> Result<(), (NotReplied, u32)> {
+pub fn replied<A>(result: Result<(), RespondError<A>>) -> Result<(), (NotReplied, A)> {
     result.map_err(|error| {
         let why = match (error.is_not_a_request(), error.is_already_answered(), error.is_cancelled()) {
             (true, false, false) => NotReplied::NotARequest,

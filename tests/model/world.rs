@@ -644,9 +644,8 @@ impl World {
                 compare("reply", expected, replied(message.reply(self.next)))
             }
             Then::Fail => {
-                message.fail(ON_PURPOSE);
-                self.model.fail(slot, ON_PURPOSE);
-                Ok(())
+                let expected = self.model.fail(slot, ON_PURPOSE).map_err(|why| (why, ON_PURPOSE.to_owned()));
+                compare("fail", expected, replied(message.fail(ON_PURPOSE)))
             }
             Then::Detach => {
                 let responder = message.responder();
@@ -683,9 +682,8 @@ impl World {
                 compare("reply", expected, replied(responder.reply(self.next)))
             }
             Later::Fail => {
-                responder.fail(ON_PURPOSE);
-                self.model.fail(Some(slot), ON_PURPOSE);
-                Ok(())
+                let expected = self.model.fail(Some(slot), ON_PURPOSE).map_err(|why| (why, ON_PURPOSE.to_owned()));
+                compare("fail", expected, replied(responder.fail(ON_PURPOSE)))
             }
             Later::IsCancelled => compare("is cancelled", self.model.is_cancelled(slot), responder.is_cancelled()),
             Later::Drop => {

@@ -167,7 +167,7 @@ fn respond(subscriber: &Subscriber<Question, u64>, ledger: &Ledger, chance: &mut
             }
             Fate::Failed => {
                 ledger.responders.failed.add(patient);
-                message.fail("on purpose");
+                drop(message.fail("on purpose"));
             }
             Fate::Dropped => {
                 ledger.responders.dropped.add(patient);
