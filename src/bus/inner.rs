@@ -10,7 +10,6 @@ use crate::delivery::{Delivered, Delivery, HeldRoute, RouteGuard, Stopped, Wait,
 use crate::lifecycle::{Family, Lifecycle, Phase};
 use crate::mailbox::{Filter, Mailbox, MailboxOptions, Overflow};
 use crate::message::Parcel;
-use crate::observe::{BusStats, SubscriptionStats};
 use crate::request::{EachReply, NoReply, OneReply, PendingReply, Replies, ReplySource, RequestError};
 use crate::routing::{Leftovers, SubscribeError, TopicEntry, TopicMap};
 use crate::spans::{Publishing, Requesting};
@@ -32,7 +31,7 @@ pub(crate) struct Core<T, R> {
     pub(crate) capacity: usize,
     pub(crate) overflow: Overflow,
     #[cfg(feature = "metrics")]
-    pub(crate) recordings: crate::sync::Mutex<crate::observe::Recordings>,
+    pub(crate) recordings: crate::sync::Mutex<crate::counters::Recordings>,
 }
 
 impl<T, R> Core<T, R> {
@@ -99,28 +98,6 @@ impl<T, R> Core<T, R> {
     pub(crate) fn in_use(&self) -> (usize, Vec<Arc<Mailbox<T, R>>>) {
         let map = self.map.read();
         (map.len(), map.subscriptions().cloned().collect())
-    }
-
-    pub(crate) fn stats(&self) -> BusStats {
-        let (topics, mailboxes) = self.in_use();
-        let losses = &*self.losses;
-        BusStats {
-            name: self.name.to_string(),
-            topics,
-            subscriptions: mailboxes
-                .iter()
-                .map(|mailbox| SubscriptionStats::new(mailbox))
-                .filter(|subscription| subscription.members > 0)
-                .collect(),
-            unheard: losses.unheard.get(),
-            dropped: losses.dropped.total(),
-            abandoned: losses.abandoned.load(Ordering::Relaxed),
-            dead_letters: losses.dead_letters.load(Ordering::Relaxed),
-            handler_failures: losses.handler_failures.load(Ordering::Relaxed),
-            handler_panics: losses.handler_panics.load(Ordering::Relaxed),
-            filter_panics: losses.filter_panics.load(Ordering::Relaxed),
-            callback_panics: self.lifecycle.callback_panics.load(Ordering::Relaxed),
-        }
     }
 
     pub(crate) fn close(&self) {

@@ -6,15 +6,10 @@ use std::time::Duration;
 
 use crate::dead_letter::DeadLetters;
 use crate::delivery::{Delivery, RouteGuard, Wait};
-use crate::handler::{Handler, Outcome};
 use crate::lifecycle::Phase;
-use crate::message::Message;
-use crate::observe::BusStats;
 use crate::request::{PendingReply, Replies, RequestError};
-use crate::routing::SubscribeError;
-use crate::subscription::{Subscriber, SubscriptionBuilder};
 use crate::sync::Guard;
-use crate::topic::{Pattern, Topic, TopicError};
+use crate::topic::{Topic, TopicError};
 
 mod batch;
 mod builder;
@@ -123,46 +118,6 @@ where
     ) -> Result<Publisher<T, R>, TopicError> {
         let topic = topic.try_into().map_err(Into::into)?;
         Ok(Publisher::new(Arc::clone(&self.core), &topic))
-    }
-
-    /// Subscribes with the options of the bus. Everything published after this returns, to a topic that matches, is
-    /// delivered; nothing that was published before.
-    ///
-    /// # Errors
-    ///
-    /// [`SubscribeError`] if the pattern is invalid, the bus is closed, or its default capacity is invalid.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let bus = tramline::Bus::<u32>::new();
-    /// let orders = bus.subscribe("orders.>")?;
-    /// bus.publish("orders.eu.new", 1)?;
-    /// assert_eq!(*orders.recv()?, 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn subscribe(
-        &self,
-        pattern: impl TryInto<Pattern, Error: Into<TopicError>>,
-    ) -> Result<Subscriber<T, R>, SubscribeError> {
-        self.subscription(pattern).open()
-    }
-
-    /// A subscription with options of its own.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let bus = tramline::Bus::<u32>::new();
-    /// let even = bus.subscription("numbers").filter(|n| n % 2 == 0).open()?;
-    /// for n in 1..=4 {
-    ///     bus.publish("numbers", n)?;
-    /// }
-    /// assert_eq!(even.try_iter().map(|n| *n).collect::<Vec<_>>(), [2, 4]);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn subscription(&self, pattern: impl TryInto<Pattern, Error: Into<TopicError>>) -> SubscriptionBuilder<T, R> {
-        SubscriptionBuilder::new(Arc::clone(&self.core), pattern)
     }
 
     /// Publishes to a topic, as [`Publisher::publish`] does; costs one read lock and one look-up more.
@@ -378,63 +333,6 @@ where
         }
     }
 
-    /// Calls `f` with every message, on a thread of its own: `subscription(pattern).handle(f)`. See
-    /// [`SubscriptionBuilder::handle`].
-    ///
-    /// # Errors
-    ///
-    /// [`SubscribeError`] if the pattern is invalid, the bus is closed, or there is no thread to be had.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// let bus = tramline::Bus::<u32>::new();
-    /// let (sender, seen) = std::sync::mpsc::channel();
-    /// let _handler = bus.on("orders.*", move |order| sender.send(**order).unwrap())?;
-    /// bus.publish("orders.new", 7)?;
-    /// assert_eq!(seen.recv_timeout(Duration::from_secs(5))?, 7);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn on<F, O>(
-        &self,
-        pattern: impl TryInto<Pattern, Error: Into<TopicError>>,
-        f: F,
-    ) -> Result<Handler, SubscribeError>
-    where
-        F: FnMut(&Message<T, R>) -> O + Send + 'static,
-        O: Outcome,
-    {
-        self.subscription(pattern).handle(f)
-    }
-
-    /// Answers every request with what `f` returns, on a thread of its own: `subscription(pattern).serve(f)`. See
-    /// [`SubscriptionBuilder::serve`].
-    ///
-    /// # Errors
-    ///
-    /// As [`on`](Self::on).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let bus = tramline::Bus::<u32>::new();
-    /// let _server = bus.serve("double", |n| 2 * **n)?;
-    /// assert_eq!(bus.request("double", 21)?.wait()?, 42);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn serve<F>(
-        &self,
-        pattern: impl TryInto<Pattern, Error: Into<TopicError>>,
-        f: F,
-    ) -> Result<Handler, SubscribeError>
-    where
-        F: FnMut(&Message<T, R>) -> R + Send + 'static,
-    {
-        self.subscription(pattern).serve(f)
-    }
-
     /// A reader of dead letters: of all that is lost from now on, and why.
     ///
     /// # Examples
@@ -489,22 +387,6 @@ where
 }
 
 impl<T, R> Bus<T, R> {
-    /// What the bus has done and holds.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let bus = tramline::Bus::<u32>::new();
-    /// bus.fire("one.off", 1);
-    /// assert_eq!((bus.stats().unheard, bus.stats().topics), (1, 0)); // a topic that nobody uses is forgotten
-    /// let _orders = bus.publisher("orders.new")?;
-    /// assert_eq!(bus.stats().topics, 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn stats(&self) -> BusStats {
-        self.core.stats()
-    }
-
     /// Closes the bus, at once and for all handles.
     ///
     /// New messages and subscriptions are refused with `Closed`, publishers that wait for room wake up with it, pending
@@ -548,8 +430,7 @@ impl<T, R> Bus<T, R> {
         Guard::from_inner(route)
     }
 
-    #[cfg(any(feature = "async", feature = "metrics", feature = "testkit"))]
-    pub(crate) fn core(&self) -> &Core<T, R> {
+    pub(crate) fn core(&self) -> &Arc<Core<T, R>> {
         &self.core
     }
 

@@ -358,7 +358,7 @@ impl<T: Clone, R> Worker<T, R> {
     }
 
     fn process(&self, message: Message<T, R>, f: &mut impl FnMut(&Message<T, R>) -> Result<(), String>) {
-        let span = Handling::enter(message.requesting(), message.topic(), &self.mailbox);
+        let span = Handling::enter(message.requesting(), message.topic(), self.mailbox.labels());
         let mut attempts = 0;
         let reason = loop {
             attempts += 1;

@@ -13,7 +13,7 @@ use crate::bus::{Bus, Core, Drain, DrainReport, PublishError, Queue, Unable, def
 use crate::delivery::Delivery;
 use crate::lifecycle::Family;
 use crate::mailbox::Overflow;
-use crate::observe::BusStats;
+use crate::observe::{BusStats, stats};
 use crate::request::{PendingReply, RequestError};
 use crate::sync::RwLock;
 
@@ -97,7 +97,7 @@ trait Member: Drain + Send + Sync {
 
 impl<T: Send + 'static, R: Send + 'static> Member for Core<T, R> {
     fn stats(&self) -> HubBusStats {
-        HubBusStats { payload: type_name::<T>(), reply: type_name::<R>(), stats: self.stats() }
+        HubBusStats { payload: type_name::<T>(), reply: type_name::<R>(), stats: stats(self) }
     }
 
     #[cfg(feature = "metrics")]

@@ -15,6 +15,7 @@ use crate::dead_letter::Losses;
 use crate::lifecycle::{Counted, EndSignal, EndTrigger};
 use crate::message::{Message, RecvError, RecvTimeoutError, TryRecvError};
 use crate::panic::{catch, drop_each};
+use crate::spans::Labels;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
 use crate::sync::channel::{self, Select, SelectedOperation};
 use crate::sync::{Instant, Mutex, counters};
@@ -279,6 +280,11 @@ impl<T, R> Mailbox<T, R> {
             self.losses.filter_panics.fetch_add(1, Ordering::Relaxed);
             false
         })
+    }
+
+    /// What spans say of the subscription.
+    pub(crate) fn labels(&self) -> Labels<'_> {
+        Labels { patterns: &self.patterns, group: self.group.as_deref(), name: self.name.as_deref() }
     }
 
     pub(crate) fn close(&self) {

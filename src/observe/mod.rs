@@ -2,13 +2,10 @@
 
 #[cfg(feature = "metrics")]
 mod metrics;
-#[cfg(feature = "metrics")]
-mod recordings;
 mod stats;
 mod table;
 
 #[cfg(feature = "metrics")]
 pub(crate) use metrics::record;
-#[cfg(feature = "metrics")]
-pub(crate) use recordings::{Recordings, Sample};
+pub(crate) use stats::stats;
 pub use stats::{BusStats, SubscriptionStats};

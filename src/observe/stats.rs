@@ -1,6 +1,8 @@
 //! Snapshots of what a bus is doing.
 
+use crate::bus::{Bus, Core};
 use crate::mailbox::{Mailbox, Overflow};
+use crate::sync::counters::Ordering;
 use crate::topic::Pattern;
 
 /// What one bus has done and holds, see [`Bus::stats`](crate::Bus::stats).
@@ -116,5 +118,47 @@ impl SubscriptionStats {
             dropped: mailbox.dropped(),
             overflowed: mailbox.is_overflowed(),
         }
+    }
+}
+
+/// Statistics.
+impl<T, R> Bus<T, R> {
+    /// What the bus has done and holds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// bus.fire("one.off", 1);
+    /// assert_eq!((bus.stats().unheard, bus.stats().topics), (1, 0)); // a topic that nobody uses is forgotten
+    /// let _orders = bus.publisher("orders.new")?;
+    /// assert_eq!(bus.stats().topics, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stats(&self) -> BusStats {
+        stats(self.core())
+    }
+}
+
+/// Takes the snapshot of one bus, whatever holds it.
+pub(crate) fn stats<T, R>(core: &Core<T, R>) -> BusStats {
+    let (topics, mailboxes) = core.in_use();
+    let losses = &*core.losses;
+    BusStats {
+        name: core.name.to_string(),
+        topics,
+        subscriptions: mailboxes
+            .iter()
+            .map(|mailbox| SubscriptionStats::new(mailbox))
+            .filter(|subscription| subscription.members > 0)
+            .collect(),
+        unheard: losses.unheard.get(),
+        dropped: losses.dropped.total(),
+        abandoned: losses.abandoned.load(Ordering::Relaxed),
+        dead_letters: losses.dead_letters.load(Ordering::Relaxed),
+        handler_failures: losses.handler_failures.load(Ordering::Relaxed),
+        handler_panics: losses.handler_panics.load(Ordering::Relaxed),
+        filter_panics: losses.filter_panics.load(Ordering::Relaxed),
+        callback_panics: core.lifecycle.callback_panics.load(Ordering::Relaxed),
     }
 }

@@ -3,6 +3,8 @@
 //! A subscriber is user code, so spans are made, written to and let go of under no lock of the bus. Without the feature
 //! everything here is empty and vanishes.
 
+use crate::topic::Pattern;
+
 #[cfg(not(feature = "tracing"))]
 pub(crate) use silent::{Handling, Publishing, Requesting};
 #[cfg(all(feature = "async", not(feature = "tracing")))]
@@ -12,6 +14,15 @@ pub(crate) use telling::{Handling, Publishing, Requesting};
 #[cfg(all(feature = "async", feature = "tracing"))]
 pub(crate) use telling::{HandlingTask, PublishingTask};
 
+/// What the span of a handler says of the subscription.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "nothing reads them without spans"))]
+pub(crate) struct Labels<'a> {
+    pub(crate) patterns: &'a [Pattern],
+    pub(crate) group: Option<&'a str>,
+    pub(crate) name: Option<&'a str>,
+}
+
 #[cfg(feature = "tracing")]
 mod telling {
     use std::fmt;
@@ -20,7 +31,7 @@ mod telling {
     use ::tracing::span::EnteredSpan;
     use ::tracing::{Span, debug_span, dispatcher, trace_span};
 
-    use crate::mailbox::Mailbox;
+    use super::Labels;
     use crate::sync::counters::{AtomicBool, Ordering};
     use crate::topic::{Pattern, Topic};
 
@@ -148,8 +159,8 @@ mod telling {
     pub(crate) struct Handling(Option<EnteredSpan>);
 
     impl Handling {
-        pub(crate) fn enter<T, R>(request: Option<&Requesting>, topic: &Topic, mailbox: &Mailbox<T, R>) -> Self {
-            Self(Some(handle(request, topic, mailbox).entered()))
+        pub(crate) fn enter(request: Option<&Requesting>, topic: &Topic, labels: Labels<'_>) -> Self {
+            Self(Some(handle(request, topic, labels).entered()))
         }
 
         pub(crate) fn end(&self, outcome: &'static str, attempts: u32) {
@@ -173,8 +184,8 @@ mod telling {
 
     #[cfg(feature = "async")]
     impl HandlingTask {
-        pub(crate) fn new<T, R>(request: Option<&Requesting>, topic: &Topic, mailbox: &Mailbox<T, R>) -> Self {
-            Self(handle(request, topic, mailbox))
+        pub(crate) fn new(request: Option<&Requesting>, topic: &Topic, labels: Labels<'_>) -> Self {
+            Self(handle(request, topic, labels))
         }
 
         pub(crate) fn within<A>(&self, f: impl FnOnce() -> A) -> A {
@@ -193,16 +204,16 @@ mod telling {
         }
     }
 
-    fn handle<T, R>(request: Option<&Requesting>, topic: &Topic, mailbox: &Mailbox<T, R>) -> Span {
+    fn handle(request: Option<&Requesting>, topic: &Topic, labels: Labels<'_>) -> Span {
         let new = |parent| {
             debug_span!(
                 target: TARGET,
                 parent: parent,
                 "handle",
                 topic = %topic,
-                pattern = %Patterns(&mailbox.patterns),
-                group = mailbox.group.as_deref(),
-                name = mailbox.name.as_deref(),
+                pattern = %Patterns(labels.patterns),
+                group = labels.group,
+                name = labels.name,
                 outcome = Empty,
                 attempts = Empty,
             )
@@ -235,7 +246,7 @@ mod telling {
 
 #[cfg(not(feature = "tracing"))]
 mod silent {
-    use crate::mailbox::Mailbox;
+    use super::Labels;
     use crate::topic::Topic;
 
     pub(crate) struct Publishing;
@@ -281,7 +292,7 @@ mod silent {
 
     impl Handling {
         #[inline(always)]
-        pub(crate) fn enter<T, R>(_: Option<&Requesting>, _: &Topic, _: &Mailbox<T, R>) -> Self {
+        pub(crate) fn enter(_: Option<&Requesting>, _: &Topic, _: Labels<'_>) -> Self {
             Self
         }
 
@@ -314,7 +325,7 @@ mod silent {
     #[cfg(feature = "async")]
     impl HandlingTask {
         #[inline(always)]
-        pub(crate) fn new<T, R>(_: Option<&Requesting>, _: &Topic, _: &Mailbox<T, R>) -> Self {
+        pub(crate) fn new(_: Option<&Requesting>, _: &Topic, _: Labels<'_>) -> Self {
             Self
         }
 

@@ -383,7 +383,7 @@ where
         // An assertion of a test, as the one below: that it does not hold is the test's failure.
         let Some(bus) = self.bus.upgrade() else { panic!("the bus is gone: its last handle was dropped") };
         let core = bus.core();
-        if !is_idle(core, within) {
+        if !is_idle(&**core, within) {
             let busy = core.lifecycle.busy_workers();
             panic!("not idle after {within:?}, busy handler threads: {busy}\n{}", bus.stats());
         }

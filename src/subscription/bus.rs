@@ -1,0 +1,114 @@
+//! The methods of `Bus` with which subscriptions and handlers begin.
+
+use std::sync::Arc;
+
+use super::{Subscriber, SubscriptionBuilder};
+use crate::bus::Bus;
+use crate::handler::{Handler, Outcome};
+use crate::message::Message;
+use crate::routing::SubscribeError;
+use crate::topic::{Pattern, TopicError};
+
+/// Subscribing.
+impl<T, R> Bus<T, R>
+where
+    T: Clone + Send + 'static,
+    R: Send + 'static,
+{
+    /// Subscribes with the options of the bus. Everything published after this returns, to a topic that matches, is
+    /// delivered; nothing that was published before.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`] if the pattern is invalid, the bus is closed, or its default capacity is invalid.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let orders = bus.subscribe("orders.>")?;
+    /// bus.publish("orders.eu.new", 1)?;
+    /// assert_eq!(*orders.recv()?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn subscribe(
+        &self,
+        pattern: impl TryInto<Pattern, Error: Into<TopicError>>,
+    ) -> Result<Subscriber<T, R>, SubscribeError> {
+        self.subscription(pattern).open()
+    }
+
+    /// A subscription with options of its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let even = bus.subscription("numbers").filter(|n| n % 2 == 0).open()?;
+    /// for n in 1..=4 {
+    ///     bus.publish("numbers", n)?;
+    /// }
+    /// assert_eq!(even.try_iter().map(|n| *n).collect::<Vec<_>>(), [2, 4]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn subscription(&self, pattern: impl TryInto<Pattern, Error: Into<TopicError>>) -> SubscriptionBuilder<T, R> {
+        SubscriptionBuilder::new(Arc::clone(self.core()), pattern)
+    }
+
+    /// Calls `f` with every message, on a thread of its own: `subscription(pattern).handle(f)`. See
+    /// [`SubscriptionBuilder::handle`].
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`] if the pattern is invalid, the bus is closed, or there is no thread to be had.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let (sender, seen) = std::sync::mpsc::channel();
+    /// let _handler = bus.on("orders.*", move |order| sender.send(**order).unwrap())?;
+    /// bus.publish("orders.new", 7)?;
+    /// assert_eq!(seen.recv_timeout(Duration::from_secs(5))?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on<F, O>(
+        &self,
+        pattern: impl TryInto<Pattern, Error: Into<TopicError>>,
+        f: F,
+    ) -> Result<Handler, SubscribeError>
+    where
+        F: FnMut(&Message<T, R>) -> O + Send + 'static,
+        O: Outcome,
+    {
+        self.subscription(pattern).handle(f)
+    }
+
+    /// Answers every request with what `f` returns, on a thread of its own: `subscription(pattern).serve(f)`. See
+    /// [`SubscriptionBuilder::serve`].
+    ///
+    /// # Errors
+    ///
+    /// As [`on`](Self::on).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _server = bus.serve("double", |n| 2 * **n)?;
+    /// assert_eq!(bus.request("double", 21)?.wait()?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn serve<F>(
+        &self,
+        pattern: impl TryInto<Pattern, Error: Into<TopicError>>,
+        f: F,
+    ) -> Result<Handler, SubscribeError>
+    where
+        F: FnMut(&Message<T, R>) -> R + Send + 'static,
+    {
+        self.subscription(pattern).serve(f)
+    }
+}

@@ -1,0 +1,268 @@
+//! Handlers on an async runtime: how they begin.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use super::{ManyWorkers, OneWorker, SubscriptionBuilder};
+use crate::bus::Bus;
+use crate::handler::{Handler, Outcome, Spawner};
+use crate::message::Message;
+use crate::request::Responder;
+use crate::routing::SubscribeError;
+use crate::topic::{Pattern, TopicError};
+
+/// Handlers on an async runtime, with the feature `async`.
+impl<T, R> SubscriptionBuilder<T, R, OneWorker>
+where
+    T: Clone + Send + 'static,
+    R: Send + 'static,
+{
+    /// Begins the subscription: as [`handle`](Self::handle), but with a task of your async runtime instead of a thread,
+    /// and a closure that returns a future.
+    ///
+    /// The closure borrows the message, takes out of it what the future needs, and the next message waits until that is
+    /// ready. Retries, dead letters and panics are as with `handle`. [`Handler::stop`] and
+    /// [`Bus::drain`](crate::Bus::drain) wait on the calling thread: on a runtime with one thread call them from
+    /// `spawn_blocking`, so that the tasks can go on.
+    ///
+    /// # Errors
+    ///
+    /// As [`handle`](Self::handle).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::Retry;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let handler = bus
+    ///     .subscription("mail")
+    ///     .retry(Retry::fixed(2, Duration::from_millis(1)))
+    ///     .handle_async(|task| { tokio::spawn(task); }, |order| {
+    ///         let order = **order;
+    ///         async move {
+    ///             tokio::task::yield_now().await; // sends a letter
+    ///             if order == 13 { Err("bad luck") } else { Ok(()) }
+    ///         }
+    ///     })?;
+    /// bus.publish_async("mail", 7).await?;
+    /// let report = tokio::task::spawn_blocking(move || handler.stop(Duration::from_secs(5))).await?;
+    /// assert!(report.is_complete());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn handle_async<F, Fut>(self, spawner: impl Spawner, mut f: F) -> Result<Handler, SubscribeError>
+    where
+        F: FnMut(&Message<T, R>) -> Fut + Send + 'static,
+        Fut: Future<Output: Outcome> + Send + 'static,
+    {
+        self.start(move |start| {
+            start.task(&spawner, move |message| result(f(message)));
+            Ok(())
+        })
+    }
+
+    /// Begins a subscription that answers requests: as [`serve`](Self::serve), but with a task of your async runtime
+    /// instead of a thread, and a closure that returns a future of the reply.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](Self::serve).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let on_tokio = |task| { tokio::spawn(task); };
+    /// let _server = bus.subscription("double").capacity(16).serve_async(on_tokio, |n| {
+    ///     let n = **n;
+    ///     async move { 2 * n }
+    /// })?;
+    /// assert_eq!(bus.request("double", 21)?.await?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn serve_async<F, Fut>(self, spawner: impl Spawner, mut f: F) -> Result<Handler, SubscribeError>
+    where
+        F: FnMut(&Message<T, R>) -> Fut + Send + 'static,
+        Fut: Future<Output = R> + Send + 'static,
+    {
+        self.serving().start(move |start| {
+            start.task(&spawner, move |message| reply(message.responder(), f(message)));
+            Ok(())
+        })
+    }
+}
+
+/// Handlers on an async runtime, with the feature `async`.
+impl<T, R> SubscriptionBuilder<T, R, ManyWorkers>
+where
+    T: Clone + Send + 'static,
+    R: Send + 'static,
+{
+    /// Begins the subscription with as many tasks of your async runtime as [`workers`](SubscriptionBuilder::workers)
+    /// says. Each handles one message at a time, so that is how many are in hand at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`handle`](Self::handle).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let (together, all) = (std::sync::Arc::new(tokio::sync::Barrier::new(4)), 1..=4);
+    /// let _handler = {
+    ///     let together = together.clone();
+    ///     bus.subscription("page").workers(3).handle_async(|task| { tokio::spawn(task); }, move |_| {
+    ///         let together = together.clone();
+    ///         async move { drop(together.wait().await) }
+    ///     })?
+    /// };
+    /// (1..=3).for_each(|page| bus.fire("page", page));
+    /// together.wait().await; // three are in hand at once
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn handle_async<F, Fut>(self, spawner: impl Spawner, f: F) -> Result<Handler, SubscribeError>
+    where
+        F: Fn(&Message<T, R>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: Outcome> + Send + 'static,
+    {
+        let f = Arc::new(f);
+        self.start_each(move |start| {
+            let f = Arc::clone(&f);
+            start.task(&spawner, move |message| result(f(message)));
+        })
+    }
+
+    /// Begins a subscription that answers requests, with as many tasks as [`workers`](SubscriptionBuilder::workers) says.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](Self::serve).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let on_tokio = |task| { tokio::spawn(task); };
+    /// let _server = bus.subscription("double").workers(4).serve_async(on_tokio, |n| {
+    ///     let n = **n;
+    ///     async move { 2 * n }
+    /// })?;
+    /// assert_eq!(bus.request("double", 21)?.await?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn serve_async<F, Fut>(self, spawner: impl Spawner, f: F) -> Result<Handler, SubscribeError>
+    where
+        F: Fn(&Message<T, R>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = R> + Send + 'static,
+    {
+        let f = Arc::new(f);
+        self.serving().start_each(move |start| {
+            let f = Arc::clone(&f);
+            start.task(&spawner, move |message| reply(message.responder(), f(message)));
+        })
+    }
+}
+
+async fn result(outcome: impl Future<Output: Outcome>) -> Result<(), String> {
+    outcome.await.into_result()
+}
+
+/// Answers with what the future comes to. A caller who is gone, or has an answer, needs none.
+async fn reply<R>(responder: Option<Responder<R>>, reply: impl Future<Output = R>) -> Result<(), String> {
+    let reply = reply.await;
+    if let Some(responder) = responder {
+        drop(responder.reply(reply));
+    }
+    Ok(())
+}
+
+/// Handlers on an async runtime, with the feature `async`.
+impl<T, R> Bus<T, R>
+where
+    T: Clone + Send + 'static,
+    R: Send + 'static,
+{
+    /// Runs a closure that returns a future on every message that matches, on a task of your async runtime: as
+    /// [`on`](Self::on), without a thread. See [`SubscriptionBuilder::handle_async`].
+    ///
+    /// # Errors
+    ///
+    /// As [`on`](Self::on).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let (seen, mut saw) = tokio::sync::mpsc::unbounded_channel();
+    /// let _handler = bus.on_async("orders.*", |task| { tokio::spawn(task); }, move |order| {
+    ///     let (order, seen) = (**order, seen.clone());
+    ///     async move { seen.send(order) }
+    /// })?;
+    /// bus.publish_async("orders.new", 7).await?;
+    /// assert_eq!(saw.recv().await, Some(7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_async<F, Fut>(
+        &self,
+        pattern: impl TryInto<Pattern, Error: Into<TopicError>>,
+        spawner: impl Spawner,
+        f: F,
+    ) -> Result<Handler, SubscribeError>
+    where
+        F: FnMut(&Message<T, R>) -> Fut + Send + 'static,
+        Fut: Future<Output: Outcome> + Send + 'static,
+    {
+        self.subscription(pattern).handle_async(spawner, f)
+    }
+
+    /// Answers every request that matches with what a future comes to, on a task of your async runtime: as
+    /// [`serve`](Self::serve), without a thread. See [`SubscriptionBuilder::serve_async`].
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](Self::serve).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _server = bus.serve_async("double", |task| { tokio::spawn(task); }, |n| {
+    ///     let n = **n;
+    ///     async move { 2 * n }
+    /// })?;
+    /// assert_eq!(bus.request("double", 21)?.await?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn serve_async<F, Fut>(
+        &self,
+        pattern: impl TryInto<Pattern, Error: Into<TopicError>>,
+        spawner: impl Spawner,
+        f: F,
+    ) -> Result<Handler, SubscribeError>
+    where
+        F: FnMut(&Message<T, R>) -> Fut + Send + 'static,
+        Fut: Future<Output = R> + Send + 'static,
+    {
+        self.subscription(pattern).serve_async(spawner, f)
+    }
+}
