@@ -11,7 +11,7 @@ def blank(text):
     return re.sub(r"[^\n]", " ", text)
 
 
-# A lifetime is no literal: a quote that is not closed after one character, or an escape, begins none.
+# Only a quote that is closed after one character or one escape begins a literal; others begin a lifetime.
 COMMENT_OR_LITERAL = re.compile(
     r"""//[^\n]* | /\* | \b(?:b|c)?r(?P<hashes>\#*)".*?"(?P=hashes)(?!\#) | "(?:\\.|[^"\\])*" | '(?:\\[^\n']+|\\'|[^\\'\n])'""",
     re.DOTALL | re.VERBOSE,
@@ -44,7 +44,7 @@ def closing(code, opening):
 
 
 def without_tests(code):
-    """Blanks each item that only tests have, and returns the names of the modules of these items too."""
+    """Blanks each item under `#[cfg(test)]`, and returns the names of test modules that have a file of their own."""
     modules = []
     while found := re.search(r"#\[cfg\((?:all\(\s*)?test\b", code):
         end = closing(code, found.start() + 1)
@@ -58,7 +58,7 @@ def without_tests(code):
 
 
 def files():
-    """The code of each file of src/ that is not a test. Offsets and lines are those of the file."""
+    """Returns the code of each file of src/ that is not a test. Offsets and lines are those of the file."""
     found, tests = {}, set()
     for file in sorted(SOURCE.rglob("*.rs")):
         found[file], modules = without_tests(code_of(file.read_text(encoding="utf-8")))

@@ -10,7 +10,8 @@ import sys
 
 from rust_source import SOURCE, files, is_in_facade
 
-# Not what is no step: reference counts, which no checker has in full, whether a thread panics, how memory is laid out.
+# Exempt is what is not a step: reference counts, which no checker models in full; asking whether a thread panics; the
+# layout of memory.
 ELSEWHERE = re.compile(
     r"\b(parking_lot|crossbeam_channel|crossbeam_utils(?!::CachePadded\b)|arc_swap|core::sync"
     r"|std::sync::(?!Arc\b|Weak\b|\{Arc, Weak\})|std::thread(?!::panicking\b)|std::thread_local)"
