@@ -24,35 +24,30 @@ def allows(licence):
     return all(any(term.strip() in PERMISSIVE for term in choice.split(" OR ")) for choice in choices)
 
 
-def is_needed(kind):
-    return kind["kind"] is None and kind["target"] not in MODELS
+def output(*command):
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def dependencies(*flags):
-    """The packages that the library needs when it is built with these flags, and what it promises itself."""
-    command = ["cargo", "metadata", "--locked", "--format-version", "1", *flags]
-    metadata = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    packages = {package["id"]: package for package in metadata["packages"]}
-    nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
-    root = metadata["resolve"]["root"]
-    needed, todo = set(), [root]
-    while todo:
-        node = todo.pop()
-        if node not in needed:
-            needed.add(node)
-            normal = [d for d in nodes[node]["deps"] if any(is_needed(kind) for kind in d["dep_kinds"])]
-            todo += [dependency["pkg"] for dependency in normal]
-    return packages[root], {node: packages[node] for node in needed - {root}}
+    """The packages that the library needs when it is built with these flags, by name and version."""
+    # Not from the metadata: there the other packages of the workspace switch features of the library on.
+    tree = ["cargo", "tree", "--locked", "-p", ours["name"], "-e", "normal", "--target", "all", "--prefix", "none"]
+    lines = output(*tree, "--format", "{p}", *models, *flags).splitlines()
+    names = {tuple(line.split()[:2]) for line in lines if line}
+    return {(name, version.removeprefix("v")) for name, version in names} - {(ours["name"], ours["version"])}
 
 
-ours, default_build = dependencies()
-features = [feature for feature in ours["features"] if feature != "default"]
-needed_by = {node: "every build" for node in default_build}
-all_packages = dict(default_build)
-for feature in features:
-    for node, package in dependencies("--features", feature)[1].items():
-        needed_by.setdefault(node, feature)
-        all_packages[node] = package
+metadata = json.loads(output("cargo", "metadata", "--locked", "--format-version", "1", "--all-features"))
+packages = {(package["name"], package["version"]): package for package in metadata["packages"]}
+ours = packages["tramline", next(version for name, version in packages if name == "tramline")]
+models = [f"--prune={dependency['name']}" for dependency in ours["dependencies"] if dependency["target"] in MODELS]
+
+needed_by = {node: "every build" for node in dependencies()}
+for feature in ours["features"]:
+    if feature != "default":
+        for node in dependencies("--features", feature):
+            needed_by.setdefault(node, feature)
+all_packages = {node: packages[node] for node in needed_by}
 
 wrong = []
 for node, package in sorted(all_packages.items(), key=lambda item: (needed_by[item[0]] != "every build", item[1]["name"])):
