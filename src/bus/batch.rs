@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::{Core, PublishError};
 use crate::delivery::{Delivery, Wait};
 use crate::routing::TopicEntry;
+use crate::spans::Publishing;
 
 /// The most messages for which the mailboxes are found once.
 const CHUNK: usize = 64;
@@ -16,6 +17,7 @@ pub(crate) fn publish_all<T: Clone, R>(
     entry: &TopicEntry<T, R>,
     mut payloads: impl Iterator<Item = T>,
 ) -> Result<Delivery, PublishAllError<T>> {
+    let topic = &entry.topic;
     let mut total = Delivery::NONE;
     let mut chunk = Vec::new();
     loop {
@@ -26,17 +28,23 @@ pub(crate) fn publish_all<T: Clone, R>(
         if chunk.is_empty() {
             return Ok(total);
         }
-        let mut held = None;
+        let mut route = entry.route.load();
         let mut rest = chunk.drain(..);
         while let Some(payload) = rest.next() {
-            if held.is_none() {
-                held = Some(entry.route.load());
-            }
-            match core.publish(&entry.topic, &mut held, payload, Wait::Forever) {
+            let span = Publishing::enter(topic);
+            let published = match core.publish_at_once(topic, &route, payload, &span) {
+                Ok(delivery) => Ok(delivery),
+                Err(unpublished) => {
+                    let published = core.publish_rest(topic, route, unpublished, Wait::Forever, span);
+                    route = entry.route.load();
+                    published
+                }
+            };
+            match published {
                 Ok(delivery) => total = total.and(delivery),
                 // Without a time limit there is no other error.
                 Err(error) => {
-                    drop(held);
+                    drop(route);
                     let mut left = vec![PublishError::into_inner(error)];
                     left.extend(rest);
                     // Not those of one that has no end, nor of one whose end no memory could hold: `0..u64::MAX`.

@@ -6,12 +6,12 @@ use std::sync::{Arc, Weak};
 use super::{Drain, PublishError, Queue, Unable};
 use crate::counters::Loss;
 use crate::dead_letter::{DeadLetterReason, Losses};
-use crate::delivery::{Delivered, Delivery, HeldRoute, RouteGuard, Stopped, Wait, deliver};
+use crate::delivery::{Delivered, Delivery, Stopped, Undelivered, Wait, deliver, deliver_at_once, deliver_rest};
 use crate::lifecycle::{Family, Lifecycle, Phase};
 use crate::mailbox::{Filter, Mailbox, MailboxOptions, Overflow};
 use crate::message::Parcel;
 use crate::request::{EachReply, NoReply, OneReply, PendingReply, Replies, ReplySource, RequestError};
-use crate::routing::{Leftovers, SubscribeError, TopicEntry, TopicMap};
+use crate::routing::{Leftovers, Route, RouteGuard, SubscribeError, TopicEntry, TopicMap};
 use crate::spans::{Publishing, Requesting};
 use crate::sync::RwLock;
 use crate::sync::atomic::Ordering;
@@ -127,43 +127,61 @@ impl<T: Clone, R> Core<T, R> {
     pub(crate) fn publish(
         &self,
         topic: &Topic,
-        held: &mut HeldRoute<T, R>,
+        route: RouteGuard<T, R>,
         payload: T,
         wait: Wait,
     ) -> Result<Delivery, PublishError<T>> {
         let span = Publishing::enter(topic);
-        if !self.lifecycle.accepts() {
-            span.end(0, 0, "closed");
-            return Err(PublishError::Closed(payload));
-        }
-        let parcel = Parcel { payload, reply: None };
-        let Delivered { delivery, stopped, rest } =
-            deliver(held, topic, parcel, &NoReply, wait, |mailbox| self.unroute(mailbox));
-        self.losses.traffic.published(delivery.delivered());
-        match rest {
-            None => {
-                span.end(delivery.delivered(), delivery.dropped(), "delivered");
-                Ok(delivery)
-            }
-            Some(rest) => {
-                *held = None;
-                // The span by value: one that is empty takes no register.
-                self.not_taken(topic, rest.payload, delivery, stopped, span)
-            }
+        match self.publish_at_once(topic, &route, payload, &span) {
+            Ok(delivery) => Ok(delivery),
+            // The span by value: one that is empty takes no register.
+            Err(rest) => self.publish_rest(topic, route, rest, wait, span),
         }
     }
 
-    /// No mailbox has taken the original.
-    #[inline(never)]
-    fn not_taken(
+    /// Publishes, as long as no mailbox needs a closer look.
+    #[inline(always)]
+    pub(super) fn publish_at_once(
         &self,
         topic: &Topic,
+        route: &Route<T, R>,
         payload: T,
-        delivery: Delivery,
-        stopped: Option<Stopped>,
+        span: &Publishing,
+    ) -> Result<Delivery, Rest<T, R>> {
+        if !self.lifecycle.accepts() {
+            return Err(Rest::Closed(payload));
+        }
+        let delivery =
+            deliver_at_once(route, topic, Parcel { payload, reply: None }, &NoReply).map_err(Rest::Undelivered)?;
+        self.losses.traffic.published(delivery.delivered());
+        span.end(delivery.delivered(), delivery.dropped(), "delivered");
+        Ok(delivery)
+    }
+
+    /// Publishes what a first look left.
+    #[inline(never)]
+    pub(super) fn publish_rest(
+        &self,
+        topic: &Topic,
+        route: RouteGuard<T, R>,
+        rest: Rest<T, R>,
+        wait: Wait,
         span: Publishing,
     ) -> Result<Delivery, PublishError<T>> {
-        let result = self.make_of_the_rest(topic, payload, delivery, stopped);
+        let undelivered = match rest {
+            Rest::Undelivered(undelivered) => undelivered,
+            Rest::Closed(payload) => {
+                span.end(0, 0, "closed");
+                return Err(PublishError::Closed(payload));
+            }
+        };
+        let Delivered { delivery, stopped, rest } =
+            deliver_rest(route, topic, undelivered, &NoReply, wait, |mailbox| self.unroute(mailbox));
+        self.losses.traffic.published(delivery.delivered());
+        let result = match rest {
+            None => Ok(delivery),
+            Some(rest) => self.make_of_the_rest(topic, rest.payload, delivery, stopped),
+        };
         span.end(delivery.delivered(), delivery.dropped(), outcome(&result));
         result
     }
@@ -243,8 +261,7 @@ impl<T: Clone, R> Core<T, R> {
         replies: &S,
     ) -> Result<(), RequestError<T>> {
         let parcel = self.may_ask(parcel, replies)?;
-        let delivered =
-            deliver(&mut Some(route), topic, parcel, replies, Wait::Forever, |mailbox| self.unroute(mailbox));
+        let delivered = deliver(route, topic, parcel, replies, Wait::Forever, |mailbox| self.unroute(mailbox));
         self.asked(delivered, replies)
     }
 
@@ -290,7 +307,13 @@ impl<T: Clone, R> Core<T, R> {
     }
 }
 
-/// What the span of a publish says of one whose original no mailbox took.
+/// A message that was not published at first sight.
+pub(super) enum Rest<T, R> {
+    Undelivered(Undelivered<T, R>),
+    Closed(T),
+}
+
+/// What the span of a publish says of one that took the passes.
 pub(crate) fn outcome<T>(result: &Result<Delivery, PublishError<T>>) -> &'static str {
     match result {
         Ok(delivery) if !delivery.is_unheard() => "delivered",

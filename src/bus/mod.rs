@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dead_letter::DeadLetters;
-use crate::delivery::{Delivery, RouteGuard, Wait};
+use crate::delivery::{Delivery, Wait};
 use crate::lifecycle::Phase;
 use crate::request::{PendingReply, Replies, RequestError};
+use crate::routing::RouteGuard;
 use crate::sync::Guard;
 use crate::topic::{Topic, TopicError};
 
@@ -355,7 +356,7 @@ where
         wait: Wait,
     ) -> Result<Delivery, PublishError<T>> {
         match topic.try_into() {
-            Ok(topic) => self.core.publish(&topic, &mut Some(self.route(&topic)), payload, wait),
+            Ok(topic) => self.core.publish(&topic, self.route(&topic), payload, wait),
             Err(error) => Err(PublishError::Topic(error.into(), payload)),
         }
     }

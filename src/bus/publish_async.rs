@@ -5,9 +5,10 @@ use std::task::{Context, Poll};
 
 use super::inner::{outcome, refusal};
 use super::{Bus, Core, PublishError, Publisher};
-use crate::delivery::{Delivered, Delivery, RouteGuard, Unfinished, deliver_at_once};
+use crate::delivery::{Delivered, Delivery, PendingDelivery, deliver_at_once, deliver_pending};
 use crate::message::Parcel;
 use crate::request::{EachReply, NoReply, OneReply, PendingReply, Replies, ReplySource, RequestError};
+use crate::routing::RouteGuard;
 use crate::spans::{PublishingTask, Requesting};
 use crate::topic::{Topic, TopicError};
 
@@ -15,23 +16,23 @@ use crate::topic::{Topic, TopicError};
 type Part<'a, T, R> = &'a mut dyn FnMut() -> Poll<Delivered<T, R>>;
 
 /// Waits for room in the mailboxes that were full.
-struct Waiting<'a, T: Clone, R, S: ReplySource<R>> {
+struct WaitForRoom<'a, T: Clone, R, S: ReplySource<R>> {
     core: &'a Core<T, R>,
     topic: &'a Topic,
     replies: &'a S,
-    unfinished: Unfinished<T, R>,
+    pending: PendingDelivery<T, R>,
 }
 
-impl<T: Clone, R, S: ReplySource<R>> Waiting<'_, T, R, S> {
+impl<T: Clone, R, S: ReplySource<R>> WaitForRoom<'_, T, R, S> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Delivered<T, R>> {
-        let Self { core, topic, replies, unfinished } = self;
-        unfinished.poll(context, topic, *replies, |mailbox| core.unroute(mailbox))
+        let Self { core, topic, replies, pending } = self;
+        pending.poll(context, topic, *replies, |mailbox| core.unroute(mailbox))
     }
 }
 
-impl<T: Clone, R, S: ReplySource<R>> Drop for Waiting<'_, T, R, S> {
+impl<T: Clone, R, S: ReplySource<R>> Drop for WaitForRoom<'_, T, R, S> {
     fn drop(&mut self) {
-        if let Some(delivery) = self.unfinished.cancel(self.topic, self.replies) {
+        if let Some(delivery) = self.pending.cancel(self.topic, self.replies) {
             self.core.losses.traffic.published(delivery.delivered());
         }
     }
@@ -114,21 +115,24 @@ impl<T: Clone, R> Core<T, R> {
         route: RouteGuard<T, R>,
         parcel: Parcel<T, R>,
         replies: &S,
-    ) -> Result<Delivered<T, R>, Unfinished<T, R>> {
-        deliver_at_once(&mut Some(route), topic, parcel, replies, |mailbox| self.unroute(mailbox))
+    ) -> Result<Delivered<T, R>, PendingDelivery<T, R>> {
+        match deliver_at_once(&route, topic, parcel, replies) {
+            Ok(delivery) => Ok(Delivered::complete(delivery)),
+            Err(undelivered) => deliver_pending(route, topic, undelivered, replies, |mailbox| self.unroute(mailbox)),
+        }
     }
 
     async fn second_pass<S: ReplySource<R>>(
         &self,
         topic: &Topic,
-        first: Result<Delivered<T, R>, Unfinished<T, R>>,
+        first: Result<Delivered<T, R>, PendingDelivery<T, R>>,
         replies: &S,
         within: impl Fn(Part<'_, T, R>) -> Poll<Delivered<T, R>>,
     ) -> Delivered<T, R> {
         match first {
             Ok(delivered) => delivered,
-            Err(unfinished) => {
-                let mut waiting = Waiting { core: self, topic, replies, unfinished };
+            Err(pending) => {
+                let mut waiting = WaitForRoom { core: self, topic, replies, pending };
                 poll_fn(|context| within(&mut || waiting.poll(context))).await
             }
         }

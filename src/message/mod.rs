@@ -10,7 +10,7 @@ mod retained;
 pub use error::{RecvError, RecvTimeoutError, TryRecvError};
 pub(crate) use retained::Retained;
 
-use crate::request::{RespondError, Responder};
+use crate::request::{ReplySource, RespondError, Responder};
 use crate::spans::Requesting;
 use crate::topic::Topic;
 
@@ -39,6 +39,13 @@ enum Content<T> {
 pub(crate) struct Parcel<T, R> {
     pub(crate) payload: T,
     pub(crate) reply: Option<Responder<R>>,
+}
+
+impl<T: Clone, R> Parcel<T, R> {
+    #[inline]
+    pub(crate) fn copy(&self, replies: &impl ReplySource<R>) -> Self {
+        Self { payload: self.payload.clone(), reply: replies.another(self.reply.as_ref()) }
+    }
 }
 
 impl<T, R> Envelope<T, R> {

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use ::metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 
 use crate::bus::{Bus, Core};
-use crate::counters::Loss;
-use crate::counters::Sample;
+use crate::counters::{Loss, Sample};
 use crate::handler::HANDLER_DURATION;
 use crate::mailbox::Mailbox;
 use crate::sync::Instant;

@@ -1,7 +1,9 @@
 //! Which mailboxes get a message.
 
 mod error;
+mod route;
 mod topic_map;
 
 pub use error::SubscribeError;
+pub(crate) use route::{Route, RouteGuard};
 pub(crate) use topic_map::{Leftovers, TopicEntry, TopicMap};

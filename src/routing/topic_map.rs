@@ -8,9 +8,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::SubscribeError;
+use super::{Route, SubscribeError};
 use crate::dead_letter::Losses;
-use crate::delivery::Route;
 use crate::mailbox::{Filter, Mailbox, MailboxOptions, MailboxSender};
 use crate::message::Retained;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -410,7 +409,7 @@ impl<T, R> TopicMap<T, R> {
                 let route = entry.route.load();
                 if route.contains(id) {
                     let rest = route.without(id);
-                    let rest = if rest.len() == 0 { Arc::clone(&self.no_route) } else { Arc::new(rest) };
+                    let rest = if rest.is_empty() { Arc::clone(&self.no_route) } else { Arc::new(rest) };
                     leftovers.routes.push(entry.route.swap(rest));
                 }
             });

@@ -1,19 +1,23 @@
-//! The delivery by a task, which cannot sleep: what is left to do when some mailboxes were full.
+//! Waiting for room as a task, which cannot sleep: what is left of a delivery when some mailboxes were full.
 
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
-use super::{Copies, Delivered, Delivery, HeldRoute, Pass, Undelivered, Wait, Waiting};
+use super::copies::Copies;
+use super::passes::Pass;
+use super::{Delivered, Delivery, Undelivered};
 use crate::dead_letter::DeadLetterReason;
 use crate::lifecycle::Counted;
-use crate::mailbox::{Mailbox, MailboxSender, Offer};
+use crate::mailbox::{Mailbox, MailboxSender, Offer, Permit};
 use crate::message::Parcel;
 use crate::request::ReplySource;
+use crate::routing::RouteGuard;
 use crate::sync::waiters::Place;
 use crate::topic::Topic;
 
 /// A message that is in the mailboxes that had room, and waits for the others.
-pub(crate) struct Unfinished<T, R> {
+// Invariant 12: it has no route and no sender, so a future that is never polled again blocks nobody.
+pub(crate) struct PendingDelivery<T, R> {
     original: Option<Parcel<T, R>>,
     spare: Option<Parcel<T, R>>,
     full: Vec<Full<T, R>>,
@@ -23,7 +27,7 @@ pub(crate) struct Unfinished<T, R> {
 /// A mailbox that was full.
 struct Full<T, R> {
     mailbox: Arc<Mailbox<T, R>>,
-    /// Weak: a future that nobody asks any more must not keep the subscriber from seeing the end.
+    /// Weak: a future that is never polled again must not keep the subscriber from seeing the end.
     sender: Weak<MailboxSender<T, R>>,
     place: Place,
     /// While the task is the mailbox's own handler, and so takes nothing out.
@@ -36,40 +40,24 @@ impl<T, R> Drop for Full<T, R> {
     }
 }
 
-/// The first pass. What it leaves is to be polled.
-pub(crate) fn deliver_at_once<T: Clone, R, S: ReplySource<R>>(
-    held: &mut HeldRoute<T, R>,
+/// Runs the first pass. What it leaves is to be polled.
+pub(crate) fn deliver_pending<T: Clone, R, S: ReplySource<R>>(
+    route: RouteGuard<T, R>,
     topic: &Topic,
-    parcel: Parcel<T, R>,
+    undelivered: Undelivered<T, R>,
     replies: &S,
     overflowed: impl Fn(&Mailbox<T, R>),
-) -> Result<Delivered<T, R>, Unfinished<T, R>> {
-    let Some(route) = held else {
-        return Ok(Delivered { delivery: Delivery::NONE, stopped: None, rest: Some(parcel) });
-    };
-    let undelivered = match route.put(topic, parcel, replies) {
-        Ok(delivery) => return Ok(Delivered { delivery, stopped: None, rest: None }),
-        Err(undelivered) => undelivered,
-    };
-    let Undelivered { next, delivery, original, spare } = undelivered;
-    let copies = Copies { original: Some(original), spare, replies };
-    let wait = Wait::Forever;
-    let mut pass = Pass { topic, wait, copies, waiting: Waiting::default(), delivery, stopped: None, overflowed };
-    pass.first(held, next);
-    let full: Vec<_> = match held {
-        Some(route) => {
-            std::iter::from_fn(|| pass.waiting.pop()).map(|index| Full::new(&route.mailboxes[index])).collect()
-        }
-        None => Vec::new(),
-    };
+) -> Result<Delivered<T, R>, PendingDelivery<T, R>> {
+    let (pass, mut full) = Pass::first(&route, topic, undelivered, replies, true, overflowed);
     if full.is_empty() || pass.stopped.is_some() {
         return Ok(pass.finish());
     }
+    let full = std::iter::from_fn(|| full.pop()).map(|index| Full::new(&route.mailboxes()[index])).collect();
     let Pass { copies: Copies { original, spare, .. }, delivery, .. } = pass;
-    Err(Unfinished { original, spare, full, delivery })
+    Err(PendingDelivery { original, spare, full, delivery })
 }
 
-impl<T: Clone, R> Unfinished<T, R> {
+impl<T: Clone, R> PendingDelivery<T, R> {
     /// Offers the message to the mailboxes that do not have it yet; the task is woken when that is worth another try.
     pub(crate) fn poll<S: ReplySource<R>>(
         &mut self,
@@ -79,8 +67,7 @@ impl<T: Clone, R> Unfinished<T, R> {
         overflowed: impl Fn(&Mailbox<T, R>),
     ) -> Poll<Delivered<T, R>> {
         let copies = Copies { original: self.original.take(), spare: self.spare.take(), replies };
-        let (wait, waiting) = (Wait::Forever, Waiting::default());
-        let mut pass = Pass { topic, wait, copies, waiting, delivery: self.delivery, stopped: None, overflowed };
+        let mut pass = Pass::new(topic, copies, self.delivery, overflowed);
         // User code runs below, which may come to wait itself.
         self.full.iter_mut().for_each(|full| full.not_read = None);
         let mut index = 0;
@@ -100,10 +87,8 @@ impl<T: Clone, R> Unfinished<T, R> {
                 }
             }
         }
-        // No reader of its own mailbox will ever make room.
-        if let Some(index) = self.full.iter_mut().position(Full::waits_for_itself) {
-            let mut full = self.full.remove(index);
-            full.not_read = None;
+        if let Some(index) = self.full.iter_mut().position(Full::must_not_wait) {
+            let full = self.full.remove(index);
             if let Some(parcel) = pass.copies.take(self.full.is_empty()) {
                 pass.settle(&full.mailbox, Offer::Lost(parcel, DeadLetterReason::SelfDeadlock));
             }
@@ -117,8 +102,8 @@ impl<T: Clone, R> Unfinished<T, R> {
         Poll::Pending
     }
 
-    /// The rest of the delivery will not be, unless it has come to its end: what the mailboxes do not have yet, they lose.
-    /// Tells what was delivered until then.
+    /// Gives up, unless the delivery is complete: the mailboxes that do not have the message yet lose it. Returns the
+    /// outcome until then.
     pub(crate) fn cancel(&mut self, topic: &Topic, replies: &impl ReplySource<R>) -> Option<Delivery> {
         let cancelled = self.original.is_some().then_some(self.delivery);
         if let Some(original) = &self.original {
@@ -139,11 +124,11 @@ impl<T: Clone, R> Full<T, R> {
 
     fn offer(&mut self, topic: &Topic, parcel: Parcel<T, R>, context: &mut Context<'_>) -> Offer<T, R> {
         let Some(sender) = self.sender.upgrade() else { return self.mailbox.ended(parcel) };
-        match sender.offer(topic, parcel) {
+        match sender.offer(topic, parcel, true) {
             Offer::Full(parcel) => {
                 self.mailbox.wait_for_room(&mut self.place, context.waker());
                 // There may be room since.
-                sender.offer(topic, parcel)
+                sender.offer(topic, parcel, true)
             }
             offer => offer,
         }
@@ -154,11 +139,13 @@ impl<T: Clone, R> Full<T, R> {
         self.sender.strong_count() > 0 && !self.mailbox.has_ended()
     }
 
-    fn waits_for_itself(&mut self) -> bool {
-        if !self.mailbox.is_served_by_this_thread() {
-            return false;
+    fn must_not_wait(&mut self) -> bool {
+        match self.mailbox.permit_to_wait() {
+            Permit::Granted(reader) => {
+                self.not_read = reader;
+                false
+            }
+            Permit::SelfDeadlock => true,
         }
-        self.not_read = Some(self.mailbox.is_not_read());
-        self.mailbox.is_stuck()
     }
 }

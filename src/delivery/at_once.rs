@@ -1,0 +1,50 @@
+//! The way of nearly every message: into one mailbox after the other, without a wait.
+
+use super::Delivery;
+use crate::mailbox::AtOnce;
+use crate::message::Parcel;
+use crate::request::ReplySource;
+use crate::routing::Route;
+use crate::topic::Topic;
+
+/// A message that has come to a mailbox which needs the passes.
+pub(crate) struct Undelivered<T, R> {
+    /// The index of that mailbox.
+    pub(super) next: usize,
+    /// The outcome at the mailboxes before it.
+    pub(super) delivery: Delivery,
+    pub(super) original: Parcel<T, R>,
+    /// A copy that the mailbox did not take.
+    pub(super) spare: Option<Parcel<T, R>>,
+}
+
+/// Enqueues the message in every mailbox of the route, as long as one look at each says what to do with it.
+///
+/// It returns at the first mailbox that needs a closer look; the passes go on from there. A route without mailboxes, or
+/// with a filter, is for the passes too.
+// Always inline, and all by value: memory that is written before an atomic operation of the channel has to arrive first.
+#[inline(always)]
+pub(crate) fn deliver_at_once<T: Clone, R, S: ReplySource<R>>(
+    route: &Route<T, R>,
+    topic: &Topic,
+    original: Parcel<T, R>,
+    replies: &S,
+) -> Result<Delivery, Undelivered<T, R>> {
+    let mut delivery = Delivery::NONE;
+    let Some((others, last)) = route.unfiltered() else {
+        return Err(Undelivered { next: 0, delivery, original, spare: None });
+    };
+    for (next, sender) in others.iter().enumerate() {
+        match sender.put_copy(topic, &original, replies) {
+            AtOnce::Enqueued => delivery.delivered += 1,
+            AtOnce::Evicting(evicted) => delivery.enqueued(evicted),
+            AtOnce::Dropped => delivery.dropped += 1,
+            AtOnce::Undecided(spare) => return Err(Undelivered { next, delivery, original, spare }),
+        }
+    }
+    match last.put_original(topic, original) {
+        Ok(evicted) => delivery.enqueued(evicted),
+        Err(original) => return Err(Undelivered { next: others.len(), delivery, original, spare: None }),
+    }
+    Ok(delivery)
+}

@@ -1,0 +1,37 @@
+//! A set of indices of mailboxes, without an allocation for the first 64.
+
+/// A set of indices, filled and emptied in rising order.
+#[derive(Default)]
+pub(super) struct Indices {
+    low: u64,
+    high: Vec<usize>,
+    /// The number of `high` that were taken out.
+    taken: usize,
+}
+
+impl Indices {
+    /// Adds an index that is higher than all before.
+    pub(super) fn push(&mut self, index: usize) {
+        if index < 64 {
+            self.low |= 1 << index;
+        } else {
+            self.high.push(index);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.low == 0 && self.taken == self.high.len()
+    }
+
+    /// Takes the lowest index out.
+    pub(super) fn pop(&mut self) -> Option<usize> {
+        if self.low != 0 {
+            let index = self.low.trailing_zeros() as usize;
+            self.low &= self.low - 1;
+            return Some(index);
+        }
+        let index = self.high.get(self.taken).copied();
+        self.taken += usize::from(index.is_some());
+        index
+    }
+}

@@ -1,0 +1,115 @@
+//! The rules for a message that some mailbox did not take at first sight, whether its publisher is a thread or a task.
+//!
+//! The first pass offers the message to every mailbox without waiting. What is full and blocks then is waited for, for
+//! all of them at once: by a thread in `sleeping`, by a task in `pending`.
+
+use std::sync::Arc;
+
+use super::copies::Copies;
+use super::indices::Indices;
+use super::{Delivered, Delivery, Stopped, Undelivered};
+use crate::dead_letter::DeadLetterReason;
+use crate::mailbox::{Mailbox, MailboxSender, Offer};
+use crate::request::ReplySource;
+use crate::routing::Route;
+use crate::topic::Topic;
+
+/// One message on its way to the mailboxes of one route.
+pub(super) struct Pass<'a, T, R, S, F> {
+    pub(super) topic: &'a Topic,
+    pub(super) copies: Copies<'a, T, R, S>,
+    pub(super) delivery: Delivery,
+    pub(super) stopped: Option<Stopped>,
+    /// Takes a mailbox that has just run over off all routes.
+    overflowed: F,
+}
+
+impl<'a, T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S, F> {
+    pub(super) fn new(topic: &'a Topic, copies: Copies<'a, T, R, S>, delivery: Delivery, overflowed: F) -> Self {
+        Self { topic, copies, delivery, stopped: None, overflowed }
+    }
+
+    /// Runs the first pass, for the mailboxes that do not have the message yet. Returns those that block and were full.
+    pub(super) fn first(
+        route: &Route<T, R>,
+        topic: &'a Topic,
+        undelivered: Undelivered<T, R>,
+        replies: &'a S,
+        may_wait: bool,
+        overflowed: F,
+    ) -> (Self, Indices) {
+        let Undelivered { next, delivery, original, spare } = undelivered;
+        let copies = Copies { original: Some(original), spare, replies };
+        let mut pass = Self::new(topic, copies, delivery, overflowed);
+        let full = pass.offer_to_all(route, next, may_wait);
+        (pass, full)
+    }
+
+    fn offer_to_all(&mut self, route: &Route<T, R>, next: usize, may_wait: bool) -> Indices {
+        let mut full = Indices::default();
+        // One behind: only at the end is it known which mailbox is the last.
+        let mut previous: Option<(usize, &Arc<MailboxSender<T, R>>)> = None;
+        for (index, sender) in route.mailboxes().iter().enumerate().skip(next) {
+            let Some(original) = &self.copies.original else { break };
+            // A batch may come with a route that still has mailboxes which have ended: their filters are not asked any more.
+            let is_request = original.reply.is_some();
+            if sender.mailbox.has_ended() || sender.mailbox.accepts(self.topic, &original.payload, is_request) {
+                if let Some((index, sender)) = previous.replace((index, sender)) {
+                    if self.offer(sender, false, may_wait) {
+                        full.push(index);
+                    }
+                }
+            }
+        }
+        if let Some((index, sender)) = previous {
+            // When the bus closes meanwhile, the original is kept: it goes back to the publisher.
+            let last = full.is_empty() && self.stopped.is_none();
+            if self.offer(sender, last, may_wait) {
+                full.push(index);
+            }
+        }
+        full
+    }
+
+    /// Offers the message to one mailbox. Returns `true` if that is full and worth waiting for.
+    pub(super) fn offer(&mut self, sender: &MailboxSender<T, R>, last: bool, may_wait: bool) -> bool {
+        let Some(parcel) = self.copies.take(last) else { return false };
+        match sender.offer(self.topic, parcel, may_wait) {
+            Offer::Full(parcel) => {
+                self.copies.put_back(parcel);
+                true
+            }
+            offer => {
+                self.settle(&sender.mailbox, offer);
+                false
+            }
+        }
+    }
+
+    /// Notes what a mailbox did with the message.
+    pub(super) fn settle(&mut self, mailbox: &Mailbox<T, R>, offer: Offer<T, R>) {
+        let parcel = match offer {
+            Offer::Taken { evicted } => return self.delivery.enqueued(evicted),
+            Offer::Lost(parcel, reason) => {
+                self.delivery.dropped += 1;
+                if reason == DeadLetterReason::Overflowed {
+                    (self.overflowed)(mailbox);
+                }
+                mailbox.lost(self.topic, &parcel.payload, reason);
+                parcel
+            }
+            Offer::Closed(parcel) => {
+                self.stopped = Some(Stopped::Closed);
+                parcel
+            }
+            Offer::Full(parcel) | Offer::Gone(parcel) => parcel,
+        };
+        self.copies.put_back(parcel);
+    }
+
+    pub(super) fn finish(self) -> Delivered<T, R> {
+        let Copies { original, spare, replies } = self.copies;
+        replies.unused(spare.and_then(|spare| spare.reply));
+        Delivered { delivery: self.delivery, stopped: self.stopped, rest: original }
+    }
+}

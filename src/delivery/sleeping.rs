@@ -1,0 +1,118 @@
+//! Waiting for room as a thread: first by spinning, then asleep.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::indices::Indices;
+use super::passes::Pass;
+use super::{Delivered, Delivery, Stopped, Undelivered, Wait};
+use crate::dead_letter::DeadLetterReason;
+use crate::mailbox::{Mailbox, MailboxSender, Offer, Permit, wait_for_any};
+use crate::message::Parcel;
+use crate::request::ReplySource;
+use crate::routing::RouteGuard;
+use crate::sync::{Backoff, Instant};
+use crate::topic::Topic;
+
+/// How often a handler that waits for room in its own mailbox looks whether another reader is left.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Runs the passes for the mailboxes that do not have the message yet.
+#[inline(never)]
+pub(crate) fn deliver_rest<T: Clone, R, S: ReplySource<R>>(
+    route: RouteGuard<T, R>,
+    topic: &Topic,
+    undelivered: Undelivered<T, R>,
+    replies: &S,
+    wait: Wait,
+    overflowed: impl Fn(&Mailbox<T, R>),
+) -> Delivered<T, R> {
+    if route.is_empty() {
+        return Delivered { delivery: Delivery::NONE, stopped: None, rest: Some(undelivered.original) };
+    }
+    let may_wait = !matches!(wait, Wait::Never);
+    let (mut pass, full) = Pass::first(&route, topic, undelivered, replies, may_wait, overflowed);
+    if !full.is_empty() {
+        pass.second(route, full, wait);
+    }
+    pass.finish()
+}
+
+impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F> {
+    /// Waits for the mailboxes that were full, for all at once: whichever has room gets the message.
+    ///
+    /// A publisher that has to sleep lets go of the route first, and keeps only the mailboxes that it waits for. Otherwise
+    /// a mailbox that was taken off its routes meanwhile would still have a sender, and its subscriber would not see the
+    /// end.
+    // Invariant 3.
+    fn second(&mut self, route: RouteGuard<T, R>, mut full: Indices, wait: Wait) {
+        // A full mailbox is the normal case of lossless flow, and going to sleep costs more than most waits.
+        let backoff = Backoff::new();
+        while !backoff.is_completed() && !wait.is_over() {
+            backoff.snooze();
+            let mut round = std::mem::take(&mut full);
+            while let Some(index) = round.pop() {
+                let last = round.is_empty() && full.is_empty() && self.stopped.is_none();
+                if self.offer(&route.mailboxes()[index], last, true) {
+                    full.push(index);
+                }
+            }
+            if full.is_empty() || self.stopped.is_some() {
+                return;
+            }
+        }
+        let full = std::iter::from_fn(|| full.pop()).map(|index| Arc::clone(&route.mailboxes()[index])).collect();
+        drop(route);
+        self.sleep(full, wait);
+    }
+
+    /// Sleeps until all of these mailboxes have the message or have ended, the wait is over, or the bus closes.
+    fn sleep(&mut self, mut full: Vec<Arc<MailboxSender<T, R>>>, wait: Wait) {
+        while !full.is_empty() && self.stopped.is_none() {
+            // The copy is made before the choice: user code must not run between the choice and the sending. Nor may it
+            // run while this thread counts as one that waits: it may come to wait itself.
+            let Some(parcel) = self.copies.take(full.len() == 1) else { return };
+            let mut paused = None;
+            let refused = full.iter().position(|sender| match sender.mailbox.permit_to_wait() {
+                Permit::Granted(None) => false,
+                Permit::Granted(reader) => {
+                    paused = reader;
+                    false
+                }
+                Permit::SelfDeadlock => true,
+            });
+            if let Some(index) = refused {
+                let sender = full.remove(index);
+                self.settle(&sender.mailbox, Offer::Lost(parcel, DeadLetterReason::SelfDeadlock));
+                continue;
+            }
+            let chosen = self.wait_for_any(&full, parcel, wait, paused.is_some());
+            drop(paused);
+            match chosen {
+                Ok((index, offer)) => {
+                    let sender = full.remove(index);
+                    self.settle(&sender.mailbox, offer);
+                }
+                Err(parcel) => {
+                    self.copies.put_back(parcel);
+                    if wait.is_over() {
+                        self.stopped = Some(Stopped::Timeout);
+                    }
+                }
+            }
+        }
+    }
+
+    fn wait_for_any(
+        &self,
+        full: &[Arc<MailboxSender<T, R>>],
+        parcel: Parcel<T, R>,
+        wait: Wait,
+        serves_one: bool,
+    ) -> Result<(usize, Offer<T, R>), Parcel<T, R>> {
+        // The other readers of a handler's own mailbox may leave, or come to wait too, so it looks now and then.
+        let look = serves_one.then(|| Instant::now() + LOOK);
+        let deadline = [look, wait.deadline()].into_iter().flatten().min();
+        wait_for_any(full, self.topic, parcel, deadline)
+    }
+}

@@ -1,0 +1,68 @@
+//! The end of a mailbox, and how its two sides learn of it.
+
+use super::{Mailbox, Offer, attention};
+use crate::message::Parcel;
+use crate::panic::drop_each;
+use crate::sync::atomic::Ordering;
+
+/// Whether a mailbox takes messages.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum End {
+    Open = 0,
+    /// The bus is closed: the subscriber drains what there is.
+    Closed = 1,
+    /// It ran over under `Overflow::Disconnect`: the subscriber drains what there is.
+    Overflowed = 2,
+    /// No subscriber is left: what is in the queue, and what still gets in, is dropped.
+    Gone = 3,
+}
+
+impl<T, R> Mailbox<T, R> {
+    /// Ends the mailbox for publishers; those that wait for room wake up. A later end counts more.
+    pub(super) fn finish(&self, end: End) -> bool {
+        let first = self.end.fetch_max(end as u8, Ordering::SeqCst) < end as u8;
+        // SeqCst pairs with the load in `MailboxSender::was_taken`.
+        self.attention.fetch_or(attention::ENDED, Ordering::SeqCst);
+        self.end_trigger.fire();
+        self.wake_publishers();
+        first
+    }
+
+    pub(crate) fn close(&self) {
+        self.finish(End::Closed);
+    }
+
+    /// The last subscriber is gone: drops what is queued, tells how much that was.
+    pub(crate) fn abandon(&self) -> usize {
+        self.finish(End::Gone);
+        self.discard()
+    }
+
+    pub(super) fn discard(&self) -> usize {
+        // One by one: the channel would leave the rest where it is when one of them panics, and nobody would count it.
+        drop_each(std::iter::from_fn(|| self.queue.try_recv().ok()), |count| {
+            if count > 0 {
+                self.losses.abandoned.fetch_add(count as u64, Ordering::Relaxed);
+            }
+        })
+    }
+
+    pub(crate) fn is_overflowed(&self) -> bool {
+        self.end.load(Ordering::SeqCst) == End::Overflowed as u8
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.end.load(Ordering::SeqCst) == End::Gone as u8
+    }
+
+    /// Whether it takes no messages any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        // SeqCst pairs with `finish`, for a task that has marked that it waits for room.
+        self.attention.load(Ordering::SeqCst) & attention::ENDED != 0
+    }
+
+    /// What a mailbox that has ended makes of a message.
+    pub(crate) fn ended(&self, parcel: Parcel<T, R>) -> Offer<T, R> {
+        if self.end.load(Ordering::SeqCst) == End::Closed as u8 { Offer::Closed(parcel) } else { Offer::Gone(parcel) }
+    }
+}

@@ -1,0 +1,119 @@
+//! Evicting the oldest message to make room, for mailboxes that drop the oldest.
+
+use super::queue::Addressed;
+use super::{Mailbox, MailboxSender};
+use crate::counters::Loss;
+use crate::dead_letter::DeadLetterReason;
+use crate::message::{Envelope, Parcel};
+use crate::sync::MutexGuard;
+use crate::sync::atomic::{Ordering, fence};
+use crate::topic::Topic;
+
+impl<T: Clone, R> MailboxSender<T, R> {
+    /// Gets the message in, for which the oldest may have to go; tells how many had to.
+    ///
+    /// Evicting and sending are two steps, and another publisher may take the room in between. One to whom that happens
+    /// takes turns from then on, and while anyone does, those that come later do too; so a round is only lost to a
+    /// publisher that was already on its way.
+    pub(crate) fn push_evicting(&self, topic: &Topic, parcel: Parcel<T, R>) -> usize {
+        let mailbox = &*self.mailbox;
+        let envelope = Envelope::new(parcel, 0);
+        if mailbox.eviction.is_locked() {
+            return self.push_in_turn(topic, envelope, None);
+        }
+        // A look at a full queue costs less than an attempt. But it touches the line that the reader writes, so it is not
+        // for a queue that has room.
+        let was_evicting = mailbox.was_evicting.load(Ordering::Relaxed);
+        let evicted = if was_evicting && self.is_full() {
+            match mailbox.eviction.try_lock() {
+                Some(turn) => self.evict(&turn),
+                None => return self.push_in_turn(topic, envelope, None),
+            }
+        } else {
+            None
+        };
+        match self.try_send(topic, envelope) {
+            Ok(()) => {
+                self.was_taken();
+                match evicted {
+                    Some(evicted) => self.evicted(evicted),
+                    None => {
+                        if was_evicting {
+                            mailbox.was_evicting.store(false, Ordering::Relaxed);
+                        }
+                        0
+                    }
+                }
+            }
+            Err(envelope) => self.push_in_turn(topic, envelope, evicted),
+        }
+    }
+
+    #[inline(never)]
+    fn push_in_turn(&self, topic: &Topic, mut envelope: Envelope<T, R>, evicted: Option<Addressed<T, R>>) -> usize {
+        let mailbox = &*self.mailbox;
+        mailbox.was_full();
+        mailbox.was_evicting.store(true, Ordering::Relaxed);
+        let mut evicted = Vec::from_iter(evicted);
+        let turn = mailbox.eviction.lock();
+        while let Err(back) = self.try_send(topic, envelope) {
+            envelope = back;
+            evicted.extend(self.evict(&turn));
+        }
+        drop(turn);
+        self.was_taken();
+        // Payloads are looked at and dropped, and letters written, after the turn is over.
+        evicted.into_iter().map(|evicted| self.evicted(evicted)).sum()
+    }
+
+    /// Takes the oldest out and counts it in one turn, for which a reader of the next one waits.
+    fn evict(&self, _turn: &MutexGuard<'_, ()>) -> Option<Addressed<T, R>> {
+        let (topic, envelope) = self.mailbox.queue.try_recv().ok()?;
+        self.mailbox.message_left();
+        if !envelope.is_retained() {
+            self.count_evicted();
+        }
+        Some((topic, envelope))
+    }
+
+    /// Before the new message gets in: the next one to be taken out tells of it.
+    fn count_evicted(&self) {
+        self.mailbox.lost_in_front.add(1);
+        self.mailbox.evicted.add(1);
+        self.mailbox.losses.dropped.add(Loss::Evicted);
+    }
+
+    /// What is left to do for a message that had to go: it was counted, unless it is a retained value, which only the
+    /// filter can tell to be a loss. Tells how many that makes.
+    fn evicted(&self, (topic, envelope): Addressed<T, R>) -> usize {
+        let mailbox = &*self.mailbox;
+        let losses = &*mailbox.losses;
+        let retained = envelope.is_retained();
+        let payload = envelope.into_parcel().payload;
+        if retained {
+            // One that the filter would have rejected is nobody's loss.
+            if !mailbox.accepts(&topic, &payload, false) {
+                return 0;
+            }
+            self.count_evicted();
+        }
+        if losses.is_listening() {
+            losses.post(&topic, payload, DeadLetterReason::Evicted, 0);
+        }
+        1
+    }
+}
+
+impl<T, R> Mailbox<T, R> {
+    /// Whatever was evicted from in front of the message that was just taken out is counted when this returns.
+    ///
+    /// The evicting publisher had its turn before it took that out, and counts it before the turn is over. Both took
+    /// something out of the channel, one after the other, so this sees the turn, or what came of it.
+    pub(super) fn wait_for_eviction(&self) {
+        if self.eviction.is_locked() {
+            drop(self.eviction.lock());
+        }
+        // Pairs with the end of the turn, in `push_evicting` and `push_in_turn`, if that is what was seen.
+        fence(Ordering::Acquire);
+    }
+}

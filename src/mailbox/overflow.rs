@@ -1,0 +1,225 @@
+//! What happens to a message for a full mailbox: every decision, for publishers that are threads or tasks.
+
+use std::sync::Arc;
+
+use super::{End, Mailbox, MailboxSender, attention};
+use crate::dead_letter::DeadLetterReason;
+use crate::lifecycle::{Counted, this_thread_serves};
+use crate::message::Parcel;
+use crate::request::ReplySource;
+use crate::sync::atomic::Ordering;
+use crate::topic::Topic;
+
+/// What happens to a message for a mailbox that is full.
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{Bus, Overflow};
+///
+/// let bus = Bus::<u32>::new();
+/// let latest = bus.subscription("price").capacity(1).overflow(Overflow::DropOldest).open()?;
+/// bus.publish("price", 1)?;
+/// bus.publish("price", 2)?;
+/// assert_eq!(*latest.recv()?, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The publisher waits for room. Nothing is lost, unless the publisher chose not to wait, or would wait for itself:
+    /// it is the handler that has to make the room.
+    #[default]
+    Block,
+    /// The new message is dropped for this mailbox, and counted; the queue stays as it is.
+    DropNewest,
+    /// The oldest message in the queue is dropped, and counted; the new one always gets in.
+    DropOldest,
+    /// The new message is dropped, and counted, and the subscription ends: the subscriber gets what is queued, then
+    /// `Overflowed`. A handler's threads end there, and a group is gone.
+    Disconnect,
+}
+
+/// What a mailbox made of a message.
+pub(crate) enum Offer<T, R> {
+    /// It is in; so many others had to go for it.
+    Taken { evicted: usize },
+    /// It blocks: worth waiting for.
+    Full(Parcel<T, R>),
+    /// Its policy dropped the message.
+    Lost(Parcel<T, R>, DeadLetterReason),
+    /// It takes no messages any more.
+    Gone(Parcel<T, R>),
+    /// The bus is closed.
+    Closed(Parcel<T, R>),
+}
+
+/// What a message finds at a mailbox, as far as one look tells.
+enum Way {
+    /// There may be room.
+    Usual,
+    /// The message gets in for sure, after evicting the oldest if need be.
+    Evicting,
+    /// There is no room, and its policy drops the message.
+    Refusing,
+    /// The message is to be [offered](MailboxSender::offer).
+    Unclear,
+}
+
+/// What a mailbox did with a message at first sight.
+pub(crate) enum AtOnce<T, R> {
+    Enqueued,
+    /// Enqueued, after evicting so many older messages.
+    Evicting(usize),
+    /// Dropped and counted, by its policy.
+    Dropped,
+    /// Nothing: the message is to be offered. A copy that was made for nothing comes back.
+    Undecided(Option<Parcel<T, R>>),
+}
+
+/// Whether a publisher may wait for room in a mailbox.
+pub(crate) enum Permit<T, R> {
+    /// It may. If it is the mailbox's own handler, it counts as a reader that takes nothing out while this is kept.
+    Granted(Option<Counted<Mailbox<T, R>>>),
+    /// No reader but itself is left to make the room.
+    SelfDeadlock,
+}
+
+impl<T: Clone, R> MailboxSender<T, R> {
+    /// Enqueues a copy of the message, or drops it by the mailbox's policy, if one look says which.
+    #[inline(always)]
+    pub(crate) fn put_copy<S: ReplySource<R>>(
+        &self,
+        topic: &Topic,
+        original: &Parcel<T, R>,
+        replies: &S,
+    ) -> AtOnce<T, R> {
+        // The look comes before the copy, so that a refusal costs none. A `Clone` that ends the mailbox comes too late:
+        // its copy is abandoned, as if another thread had done it.
+        match self.way() {
+            Way::Usual => match self.put(topic, original.copy(replies)) {
+                Ok(()) => AtOnce::Enqueued,
+                Err(copy) => AtOnce::Undecided(Some(copy)),
+            },
+            Way::Evicting => AtOnce::Evicting(self.push_evicting(topic, original.copy(replies))),
+            Way::Refusing => {
+                self.mailbox.lost(topic, &original.payload, DeadLetterReason::Full);
+                AtOnce::Dropped
+            }
+            Way::Unclear => AtOnce::Undecided(None),
+        }
+    }
+
+    /// Enqueues the message itself, if one look says that it gets in. Returns the number of messages evicted for it; or
+    /// the message, which then is to be offered.
+    #[inline(always)]
+    pub(crate) fn put_original(&self, topic: &Topic, original: Parcel<T, R>) -> Result<usize, Parcel<T, R>> {
+        match self.way() {
+            Way::Usual => self.put(topic, original).map(|()| 0),
+            Way::Evicting => Ok(self.push_evicting(topic, original)),
+            Way::Refusing | Way::Unclear => Err(original),
+        }
+    }
+
+    #[inline]
+    fn way(&self) -> Way {
+        match self.mailbox.attention.load(Ordering::Relaxed) & !attention::TASKS_WAIT {
+            0 => Way::Usual,
+            attention => self.unusual_way(attention),
+        }
+    }
+
+    #[inline(never)]
+    fn unusual_way(&self, attention: u8) -> Way {
+        let mailbox = &*self.mailbox;
+        match mailbox.overflow {
+            _ if attention & attention::ENDED != 0 => Way::Unclear,
+            Overflow::DropOldest => Way::Evicting,
+            // What has just lost a message is likely to be full still.
+            Overflow::DropNewest if mailbox.has_lost_behind() && self.is_full() => Way::Refusing,
+            _ if attention & attention::SPECIAL != 0 || mailbox.has_lost_behind() => Way::Unclear,
+            _ => Way::Usual,
+        }
+    }
+
+    /// Offers the message without waiting. A full mailbox that blocks loses it, unless the publisher may wait.
+    pub(crate) fn offer(&self, topic: &Topic, parcel: Parcel<T, R>, may_wait: bool) -> Offer<T, R> {
+        if self.mailbox.has_ended() {
+            return self.mailbox.ended(parcel);
+        }
+        if self.mailbox.overflow == Overflow::DropOldest {
+            return Offer::Taken { evicted: self.push_evicting(topic, parcel) };
+        }
+        // No envelope is made for a queue that will not take it: telling of losses needs an allocation.
+        if self.mailbox.has_lost_behind() && self.is_full() {
+            return self.full(parcel, may_wait);
+        }
+        match self.try_send(topic, self.envelope(parcel)) {
+            Ok(()) => {
+                self.was_taken();
+                Offer::Taken { evicted: 0 }
+            }
+            Err(back) => self.full(self.unpack(back), may_wait),
+        }
+    }
+
+    fn full(&self, parcel: Parcel<T, R>, may_wait: bool) -> Offer<T, R> {
+        self.mailbox.was_full();
+        match self.mailbox.overflow {
+            Overflow::Block if may_wait => Offer::Full(parcel),
+            Overflow::Disconnect => {
+                if self.mailbox.finish(End::Overflowed) {
+                    Offer::Lost(parcel, DeadLetterReason::Overflowed)
+                } else {
+                    Offer::Gone(parcel)
+                }
+            }
+            Overflow::Block | Overflow::DropNewest | Overflow::DropOldest => {
+                Offer::Lost(parcel, DeadLetterReason::Full)
+            }
+        }
+    }
+}
+
+impl<T, R> Mailbox<T, R> {
+    /// Asks whether this publisher may wait for room.
+    pub(crate) fn permit_to_wait(self: &Arc<Self>) -> Permit<T, R> {
+        if !this_thread_serves(self.id) {
+            return Permit::Granted(None);
+        }
+        let not_read = self.is_not_read();
+        if self.is_stuck() { Permit::SelfDeadlock } else { Permit::Granted(Some(not_read)) }
+    }
+
+    /// Counts this thread, which serves the mailbox, as one that takes nothing out, until the result is dropped.
+    pub(crate) fn is_not_read(self: &Arc<Self>) -> Counted<Self> {
+        let counted = Counted::one(self, |mailbox| &mailbox.unable);
+        self.tell_if_stuck();
+        counted
+    }
+
+    /// Whether no reader will take anything out until another thread does something.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.unable.load(Ordering::SeqCst) >= self.readers.load(Ordering::SeqCst)
+    }
+
+    /// A task that waits for room in its own mailbox must know.
+    pub(crate) fn tell_if_stuck(&self) {
+        if self.is_stuck() {
+            self.wake_publishers();
+        }
+    }
+}
+
+impl<T: Clone, R> Mailbox<T, R> {
+    /// Counts a message that this mailbox will never have.
+    pub(crate) fn lost(&self, topic: &Topic, payload: &T, reason: DeadLetterReason) {
+        self.refused();
+        if let Some(loss) = reason.loss() {
+            self.losses.dropped.add(loss);
+        }
+        if self.losses.is_listening() {
+            self.losses.post(topic, payload.clone(), reason, 0);
+        }
+    }
+}

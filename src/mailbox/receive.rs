@@ -1,0 +1,205 @@
+//! Taking messages out of a mailbox.
+//!
+//! Nearly every message is a bare payload with nothing to report: `recv` and `try_recv` take those where they come out of
+//! the channel. Everything else goes through `open`.
+
+use super::queue::Addressed;
+use super::{Mailbox, reading};
+use crate::message::{Message, RecvError, RecvTimeoutError, TryRecvError};
+use crate::sync::Instant;
+use crate::sync::atomic::Ordering;
+use crate::sync::channel::{self, Select, SelectedOperation};
+
+impl<T, R> Mailbox<T, R> {
+    /// A message was taken out of the queue: there is room, and the extra room shrinks.
+    #[inline]
+    pub(super) fn message_left(&self) {
+        self.room_came();
+        if self.was_roomy && self.extra_room.load(Ordering::Relaxed) > 0 {
+            let less = |room: usize| room.checked_sub(1);
+            // Fails if another reader took the last of it, which is as well.
+            let _ = self.extra_room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        }
+    }
+
+    /// The queue was seen empty.
+    fn was_empty(&self) {
+        // A load and a store: of several readers, one may spoil the other's mark, and no more.
+        self.reading.attention.store(self.reading_attention() | reading::WAS_EMPTY, Ordering::Relaxed);
+        self.wake_publishers();
+    }
+
+    fn reading_attention(&self) -> u8 {
+        self.reading.attention.load(Ordering::Relaxed)
+    }
+
+    fn recv_error(&self) -> RecvError {
+        if self.is_overflowed() { RecvError::Overflowed } else { RecvError::Closed }
+    }
+
+    pub(crate) fn register<'a>(&'a self, select: &mut Select<'a>) -> usize {
+        self.was_empty();
+        self.queue.register(select)
+    }
+}
+
+impl<T: Clone, R> Mailbox<T, R> {
+    #[inline]
+    pub(crate) fn recv(&self) -> Result<Message<T, R>, RecvError> {
+        let plain = |topic, payload| Ok(Message::plain(topic, payload));
+        self.queue.try_recv_plain(|| self.count_plain(), plain, |item| self.recv_other(item))
+    }
+
+    #[inline]
+    pub(crate) fn try_recv(&self) -> Result<Message<T, R>, TryRecvError> {
+        let plain = |topic, payload| Ok(Message::plain(topic, payload));
+        self.queue.try_recv_plain(|| self.count_plain(), plain, |item| self.try_recv_other(item))
+    }
+
+    /// Counts a message that is a bare payload; `false` if it has to tell more than that.
+    #[inline]
+    fn count_plain(&self) -> bool {
+        if self.reading_attention() != 0 && !self.is_plain() {
+            return false;
+        }
+        self.room_came();
+        self.count();
+        true
+    }
+
+    #[inline(never)]
+    fn is_plain(&self) -> bool {
+        self.look_behind();
+        !self.was_roomy && !self.has_lost_in_front()
+    }
+
+    #[inline]
+    fn count(&self) {
+        // A look at the depth touches the line that publishers write.
+        if self.reading.received.add(1) % 64 == 0 {
+            self.note_depth_behind();
+        }
+    }
+
+    /// If this is the first message after an empty queue, a burst has piled up behind it.
+    fn look_behind(&self) {
+        let attention = self.reading_attention();
+        if attention & reading::WAS_EMPTY != 0 {
+            self.reading.attention.store(attention & !reading::WAS_EMPTY, Ordering::Relaxed);
+            self.note_depth_behind();
+        }
+    }
+
+    #[inline(never)]
+    fn note_depth_behind(&self) {
+        // The message that was taken out was waiting too; by now another may have its place.
+        let depth = self.queue.len() + 1;
+        self.note_depth(if self.was_roomy { depth } else { depth.min(self.capacity) });
+    }
+
+    /// The queue is empty. Where messages stream in, a reader that looks again at once gets each as it comes, and fights
+    /// with the publisher over the lines of the channel for every one (100 ns a message). One that lets some gather gets
+    /// them by the dozen (30 ns). Where they come one by one it would only be late (800 ns for a round trip, 2,700 with
+    /// the pause). So it tries it once in a while, and does it again as long as it pays. Tells whether it did.
+    pub(crate) fn let_some_gather(&self) -> bool {
+        const PAUSE: u32 = 100;
+        const EVERY: u64 = 1024;
+        const PAYS: u64 = 8;
+        // Loads and stores of their own: several readers at once may spoil a guess, and no more.
+        let reading = &*self.reading;
+        let received = reading.received.get();
+        let gathered = received.wrapping_sub(reading.received_when_empty.load(Ordering::Relaxed));
+        let empty = reading.empty.load(Ordering::Relaxed).wrapping_add(1);
+        let pause = (reading.paused.load(Ordering::Relaxed) && gathered >= PAYS) || empty % EVERY == 0;
+        reading.received_when_empty.store(received, Ordering::Relaxed);
+        reading.empty.store(empty, Ordering::Relaxed);
+        reading.paused.store(pause, Ordering::Relaxed);
+        if pause {
+            (0..PAUSE).for_each(|_| std::hint::spin_loop());
+        }
+        pause
+    }
+
+    #[inline(never)]
+    fn recv_other(&self, mut item: Result<Addressed<T, R>, channel::TryRecvError>) -> Result<Message<T, R>, RecvError> {
+        loop {
+            if matches!(item, Err(channel::TryRecvError::Empty)) {
+                self.was_empty();
+                self.let_some_gather();
+                item = self.queue.recv().map_err(|_| channel::TryRecvError::Disconnected);
+            }
+            match item.map(|item| self.open(item)) {
+                Ok(Some(message)) => return Ok(message),
+                Ok(None) => item = self.queue.try_recv(),
+                Err(_) => return Err(self.recv_error()),
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn try_recv_other(
+        &self,
+        mut item: Result<Addressed<T, R>, channel::TryRecvError>,
+    ) -> Result<Message<T, R>, TryRecvError> {
+        loop {
+            match item.map(|item| self.open(item)) {
+                Ok(Some(message)) => return Ok(message),
+                Ok(None) => item = self.queue.try_recv(),
+                Err(channel::TryRecvError::Empty) => {
+                    self.was_empty();
+                    return Err(TryRecvError::Empty);
+                }
+                Err(channel::TryRecvError::Disconnected) => return Err(self.recv_error().into()),
+            }
+        }
+    }
+
+    pub(crate) fn recv_deadline(&self, deadline: Instant) -> Result<Message<T, R>, RecvTimeoutError> {
+        match self.try_recv() {
+            Ok(message) => return Ok(message),
+            Err(TryRecvError::Closed) => return Err(RecvTimeoutError::Closed),
+            Err(TryRecvError::Overflowed) => return Err(RecvTimeoutError::Overflowed),
+            Err(TryRecvError::Empty) => {}
+        }
+        self.let_some_gather();
+        loop {
+            match self.queue.recv_deadline(deadline).map(|item| self.open(item)) {
+                Ok(Some(message)) => return Ok(message),
+                Ok(None) => {}
+                Err(channel::RecvTimeoutError::Timeout) => {
+                    self.was_empty();
+                    return Err(RecvTimeoutError::Timeout);
+                }
+                Err(channel::RecvTimeoutError::Disconnected) => return Err(self.recv_error().into()),
+            }
+        }
+    }
+
+    pub(crate) fn complete(&self, operation: SelectedOperation<'_>) -> Result<Message<T, R>, RecvError> {
+        match self.queue.complete(operation).map(|item| self.open(item)) {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => self.recv(),
+            Err(_) => Err(self.recv_error()),
+        }
+    }
+
+    /// Makes a message of what was taken out of the queue; `None` for a retained value that the filter rejects.
+    ///
+    /// Live messages went through the filter before they got in. A retained value could not: it was put in under the
+    /// lock of the map.
+    #[inline]
+    fn open(&self, (topic, envelope): Addressed<T, R>) -> Option<Message<T, R>> {
+        self.message_left();
+        let retained = envelope.is_retained();
+        let mut message = envelope.into_message(topic);
+        if retained && !self.accepts(message.topic(), message.payload(), false) {
+            return None;
+        }
+        self.look_behind();
+        self.count();
+        if self.has_lost_in_front() {
+            message.add_lost(self.take_lost_in_front());
+        }
+        Some(message)
+    }
+}
