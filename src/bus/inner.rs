@@ -63,33 +63,26 @@ impl<T, R> Core<T, R> {
     pub(crate) fn subscribe(
         &self,
         options: MailboxOptions,
+        readers: usize,
         mut filter: Option<Filter<T>>,
     ) -> Result<Arc<Mailbox<T, R>>, SubscribeError> {
         let joining_only = self.lifecycle.phase() != Phase::Open;
         let mut leftovers = Leftovers::default();
         // The lock is released at the end of this statement; leftovers and an unused filter are dropped after it.
-        self.map.write().subscribe(options, &mut filter, joining_only, &mut leftovers)
+        self.map.write().subscribe(options, readers, &mut filter, joining_only, &mut leftovers)
     }
 
     /// A new mailbox in the place of this one, with the same options, and the retained values as of that step. What was
     /// published before it is in the old mailbox, which comes to its end; what is published after it, in the new one.
     #[cfg(feature = "gateway")]
     pub(crate) fn renew(&self, old: &Mailbox<T, R>) -> Result<Renewed<Arc<Mailbox<T, R>>, T>, SubscribeError> {
-        let options = MailboxOptions {
-            patterns: old.patterns.clone(),
-            group: None,
-            name: old.name.clone(),
-            capacity: old.capacity,
-            overflow: old.overflow,
-            retained: false,
-            readers: 1,
-        };
+        let options = MailboxOptions { group: None, retained: false, ..old.options.clone() };
         let joining_only = self.lifecycle.phase() != Phase::Open;
         // Dropped after the lock is released.
         let mut leftovers = (Leftovers::default(), Leftovers::default());
         let mut map = self.map.write();
-        let values = map.values(&old.patterns);
-        let new = map.subscribe(options, &mut None, joining_only, &mut leftovers.0)?;
+        let values = map.values(&old.options.patterns);
+        let new = map.subscribe(options, 1, &mut None, joining_only, &mut leftovers.0)?;
         leftovers.1 = map.unroute(old);
         Ok((new, values))
     }

@@ -140,7 +140,7 @@ where
         retry: Retry,
         serves: bool,
     ) -> Self {
-        let name = name.or_else(|| mailbox.patterns.first().map(ToString::to_string)).unwrap_or_default();
+        let name = name.or_else(|| mailbox.options.patterns.first().map(ToString::to_string)).unwrap_or_default();
         let control = Control::new();
         let (done, ended) = bounded(0);
         let subscription: Arc<dyn Attached> = Arc::new(Attachment {

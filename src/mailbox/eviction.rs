@@ -78,7 +78,6 @@ impl<T: Clone, R> MailboxSender<T, R> {
 
     /// Before the new message gets in: the next one to be taken out tells of it.
     fn count_evicted(&self) {
-        self.mailbox.lost_in_front.add(1);
         self.mailbox.evicted.add(1);
         self.mailbox.losses.dropped.add(Loss::Evicted);
     }

@@ -31,14 +31,14 @@ impl<T, R> Mailbox<T, R> {
 
     /// Whether the message that was just taken out has to tell of losses.
     pub(super) fn has_lost_in_front(&self) -> bool {
-        self.overflow == Overflow::DropOldest && {
+        self.options.overflow == Overflow::DropOldest && {
             self.wait_for_eviction();
-            self.lost_in_front.get() != self.reading.told_in_front.load(Ordering::Relaxed)
+            self.evicted.get() != self.reading.told_in_front.load(Ordering::Relaxed)
         }
     }
 
     pub(super) fn take_lost_in_front(&self) -> u64 {
-        untold(self.lost_in_front.get(), &self.reading.told_in_front)
+        untold(self.evicted.get(), &self.reading.told_in_front)
     }
 }
 

@@ -45,7 +45,8 @@ pub(crate) const MAX_CAPACITY: usize = 1 << 24;
 /// Mailboxes of all buses are told apart by number; a later one has a higher number.
 static NEXT_ID: counters::AtomicU64 = counters::AtomicU64::new(1);
 
-/// How a mailbox is to be made.
+/// How a mailbox is to be made; it keeps them.
+#[derive(Clone)]
 pub(crate) struct MailboxOptions {
     pub(crate) patterns: Vec<Pattern>,
     pub(crate) group: Option<String>,
@@ -53,8 +54,6 @@ pub(crate) struct MailboxOptions {
     pub(crate) capacity: usize,
     pub(crate) overflow: Overflow,
     pub(crate) retained: bool,
-    /// Threads of the first member that may drain the queue.
-    pub(crate) readers: usize,
 }
 
 /// A subscriber's choice among the payloads.
@@ -100,7 +99,7 @@ struct Reading {
     received_when_empty: counters::AtomicU64,
     /// It let some time pass then, see `Mailbox::let_some_gather`.
     paused: counters::AtomicBool,
-    /// How much of `Mailbox::lost_in_front` messages have told.
+    /// How much of `Mailbox::evicted` messages have told.
     told_in_front: counters::AtomicU64,
     #[cfg(feature = "async")]
     room_wanted: RoomWanted,
@@ -108,12 +107,7 @@ struct Reading {
 
 pub(crate) struct Mailbox<T, R> {
     pub(crate) id: u64,
-    pub(crate) patterns: Vec<Pattern>,
-    pub(crate) group: Option<String>,
-    pub(crate) name: Option<String>,
-    pub(crate) capacity: usize,
-    pub(crate) overflow: Overflow,
-    pub(crate) retained: bool,
+    pub(crate) options: MailboxOptions,
     pub(crate) filter: Option<Filter<T>>,
     losses: Arc<Losses<T>>,
     queue: QueueReceiver<T, R>,
@@ -136,6 +130,7 @@ pub(crate) struct Mailbox<T, R> {
     refused: Tally,
     /// How much of `refused` messages have told.
     told_behind: counters::AtomicU64,
+    /// Messages that were evicted. The next one to be taken out has to tell of them.
     evicted: Tally,
     high_water: counters::AtomicUsize,
     /// Room beyond the capacity, for the retained values that the queue began with. Each message that leaves takes some
@@ -143,8 +138,6 @@ pub(crate) struct Mailbox<T, R> {
     extra_room: AtomicUsize,
     /// Whether there was any extra room.
     was_roomy: bool,
-    /// Losses of which the next message to be taken out must tell, as far as none has.
-    lost_in_front: Tally,
     #[cfg(feature = "async")]
     tasks: Tasks,
     reading: CachePadded<Reading>,
@@ -164,12 +157,7 @@ impl<T, R> Mailbox<T, R> {
         let reading_attention = reading::WAS_EMPTY | if is_special { reading::SPECIAL } else { 0 };
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            patterns: options.patterns,
-            group: options.group,
-            name: options.name,
-            capacity: options.capacity,
-            overflow: options.overflow,
-            retained: options.retained,
+            options,
             filter,
             losses: Arc::clone(losses),
             queue,
@@ -188,7 +176,6 @@ impl<T, R> Mailbox<T, R> {
             high_water: counters::AtomicUsize::new(0),
             extra_room: AtomicUsize::new(kept),
             was_roomy: kept > 0,
-            lost_in_front: Tally::default(),
             #[cfg(feature = "async")]
             tasks: Tasks::default(),
             reading: CachePadded::new(Reading {
@@ -238,7 +225,11 @@ impl<T, R> Mailbox<T, R> {
 
     /// What spans say of the subscription.
     pub(crate) fn labels(&self) -> Labels<'_> {
-        Labels { patterns: &self.patterns, group: self.group.as_deref(), name: self.name.as_deref() }
+        Labels {
+            patterns: &self.options.patterns,
+            group: self.options.group.as_deref(),
+            name: self.options.name.as_deref(),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -272,6 +263,6 @@ impl<T, R> Mailbox<T, R> {
 
     /// A publisher found the queue full.
     fn was_full(&self) {
-        self.note_depth(if self.was_roomy { self.len() } else { self.capacity });
+        self.note_depth(if self.was_roomy { self.len() } else { self.options.capacity });
     }
 }

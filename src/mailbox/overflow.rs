@@ -132,7 +132,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
     #[inline(never)]
     fn unusual_way(&self, attention: u8) -> Way {
         let mailbox = &*self.mailbox;
-        match mailbox.overflow {
+        match mailbox.options.overflow {
             _ if attention & attention::ENDED != 0 => Way::Unclear,
             Overflow::DropOldest => Way::Evicting,
             // What has just lost a message is likely to be full still.
@@ -147,7 +147,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
         if self.mailbox.has_ended() {
             return self.mailbox.ended(parcel);
         }
-        if self.mailbox.overflow == Overflow::DropOldest {
+        if self.mailbox.options.overflow == Overflow::DropOldest {
             return Offer::Taken { evicted: self.push_evicting(topic, parcel) };
         }
         // No envelope is made for a queue that will not take it: telling of losses needs an allocation.
@@ -165,7 +165,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
 
     fn full(&self, parcel: Parcel<T, R>, may_wait: bool) -> Offer<T, R> {
         self.mailbox.was_full();
-        match self.mailbox.overflow {
+        match self.mailbox.options.overflow {
             Overflow::Block if may_wait => Offer::Full(parcel),
             Overflow::Disconnect => {
                 if self.mailbox.finish(End::Overflowed) {

@@ -119,7 +119,7 @@ impl<T: Clone, R> Mailbox<T, R> {
     fn note_depth_behind(&self) {
         // The message that was taken out was waiting too; by now another may have its place.
         let depth = self.queue.len() + 1;
-        self.note_depth(if self.was_roomy { depth } else { depth.min(self.capacity) });
+        self.note_depth(if self.was_roomy { depth } else { depth.min(self.options.capacity) });
     }
 
     /// The queue is empty. Where messages stream in, a reader that looks again at once gets each as it comes, and fights

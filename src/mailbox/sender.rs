@@ -91,8 +91,8 @@ impl<T, R> MailboxSender<T, R> {
 
     pub(super) fn is_full(&self) -> bool {
         let mailbox = &*self.mailbox;
-        if mailbox.was_roomy && mailbox.overflow != Overflow::Block {
-            mailbox.len() >= mailbox.capacity + mailbox.extra_room.load(Ordering::Relaxed)
+        if mailbox.was_roomy && mailbox.options.overflow != Overflow::Block {
+            mailbox.len() >= mailbox.options.capacity + mailbox.extra_room.load(Ordering::Relaxed)
         } else {
             self.queue.is_full()
         }

@@ -120,11 +120,11 @@ fn sample<T, R>(mailbox: &Mailbox<T, R>) -> Sample {
     // message younger. In both, it would make it older.
     let taken_out = mailbox.received() + mailbox.evicted();
     let depth = mailbox.len() as u64;
-    let subscription = match (&mailbox.name, &mailbox.group) {
+    let subscription = match (&mailbox.options.name, &mailbox.options.group) {
         (Some(name), _) | (None, Some(name)) => name.clone(),
-        (None, None) => mailbox.patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        (None, None) => mailbox.options.patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
     };
-    Sample { mailbox: mailbox.id, subscription, taken_out, depth, capacity: mailbox.capacity as u64 }
+    Sample { mailbox: mailbox.id, subscription, taken_out, depth, capacity: mailbox.options.capacity as u64 }
 }
 
 fn describe() {

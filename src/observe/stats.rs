@@ -106,14 +106,14 @@ impl SubscriptionStats {
     pub(crate) fn new<T, R>(mailbox: &Mailbox<T, R>) -> Self {
         let depth = mailbox.len();
         Self {
-            patterns: mailbox.patterns.clone(),
-            group: mailbox.group.clone(),
-            name: mailbox.name.clone(),
+            patterns: mailbox.options.patterns.clone(),
+            group: mailbox.options.group.clone(),
+            name: mailbox.options.name.clone(),
             members: mailbox.members(),
             depth,
-            capacity: mailbox.capacity,
+            capacity: mailbox.options.capacity,
             high_water: mailbox.high_water(),
-            overflow: mailbox.overflow,
+            overflow: mailbox.options.overflow,
             delivered: mailbox.received() + mailbox.evicted() + depth as u64,
             dropped: mailbox.dropped(),
             overflowed: mailbox.is_overflowed(),

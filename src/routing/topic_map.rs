@@ -304,10 +304,11 @@ impl<T, R> TopicMap<T, R> {
 
     /// Adds a member: to its group's mailbox if there is one, otherwise to a new mailbox, which takes the filter.
     ///
-    /// `joining_only` refuses to make one.
+    /// `readers` of its threads may take messages out. `joining_only` refuses to make a mailbox.
     pub(crate) fn subscribe(
         &mut self,
         options: MailboxOptions,
+        readers: usize,
         filter: &mut Option<Filter<T>>,
         joining_only: bool,
         leftovers: &mut Leftovers<T, R>,
@@ -320,18 +321,17 @@ impl<T, R> TopicMap<T, R> {
             if let Some(difference) = difference(sender, &options, filter.as_ref()) {
                 return Err(difference);
             }
-            sender.mailbox.join(options.readers);
+            sender.mailbox.join(readers);
             return Ok(Arc::clone(&sender.mailbox));
         }
         if joining_only {
             return Err(SubscribeError::Closed);
         }
-        let readers = options.readers;
         let values = if options.retained { self.values(&options.patterns) } else { Vec::new() };
         let sender = MailboxSender::new(options, filter.take(), values, &self.losses);
         let mailbox = Arc::clone(&sender.mailbox);
         mailbox.join(readers);
-        for pattern in &mailbox.patterns {
+        for pattern in &mailbox.options.patterns {
             self.insert(pattern, &sender, leftovers);
         }
         if let Some(group) = group {
@@ -396,7 +396,7 @@ impl<T, R> TopicMap<T, R> {
     pub(crate) fn unroute(&mut self, mailbox: &Mailbox<T, R>) -> Leftovers<T, R> {
         let mut leftovers = Leftovers::default();
         let id = mailbox.id;
-        for pattern in &mailbox.patterns {
+        for pattern in &mailbox.options.patterns {
             self.root.prune(pattern.tokens(), |node| {
                 for place in [&mut node.here, &mut node.rest] {
                     if let Some(index) = place.iter().position(|sender| sender.mailbox.id == id) {
@@ -417,8 +417,8 @@ impl<T, R> TopicMap<T, R> {
                 leftovers.entries.append(&mut self.release(&topic).entries);
             }
         }
-        if let Some(group) = &mailbox.group {
-            let group = (group.clone(), mailbox.patterns.clone());
+        if let Some(group) = &mailbox.options.group {
+            let group = (group.clone(), mailbox.options.patterns.clone());
             if self.groups.get(&group).is_some_and(|sender| sender.mailbox.id == id) {
                 leftovers.senders.extend(self.groups.remove(&group));
                 shrink(&mut self.groups);
@@ -457,9 +457,9 @@ fn difference<T, R>(
             requested,
         })
     };
-    differs("capacity", mailbox.capacity.to_string(), options.capacity.to_string())
-        .or_else(|| differs("overflow", format!("{:?}", mailbox.overflow), format!("{:?}", options.overflow)))
-        .or_else(|| differs("retained", mailbox.retained.to_string(), options.retained.to_string()))
+    differs("capacity", mailbox.options.capacity.to_string(), options.capacity.to_string())
+        .or_else(|| differs("overflow", format!("{:?}", mailbox.options.overflow), format!("{:?}", options.overflow)))
+        .or_else(|| differs("retained", mailbox.options.retained.to_string(), options.retained.to_string()))
         .or_else(|| {
             let existing = mailbox.filter.as_ref();
             let requested = match filter {

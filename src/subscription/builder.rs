@@ -539,9 +539,8 @@ where
             capacity: self.capacity,
             overflow: self.overflow,
             retained: self.retained,
-            readers: self.workers,
         };
-        self.core.subscribe(options, self.filter)
+        self.core.subscribe(options, self.workers, self.filter)
     }
 
     /// Its failure is an answer.

@@ -352,7 +352,7 @@ impl<T, R> Subscriber<T, R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn capacity(&self) -> usize {
-        self.mailbox.capacity
+        self.mailbox.options.capacity
     }
 
     /// How many messages the mailbox has lost: those it had no room for, and those that were evicted.
@@ -384,7 +384,7 @@ impl<T, R> Subscriber<T, R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn patterns(&self) -> &[Pattern] {
-        &self.mailbox.patterns
+        &self.mailbox.options.patterns
     }
 
     /// See [`Core::renew`]. This one comes to its end.
