@@ -31,7 +31,7 @@ pub(crate) fn deliver_at_once<T: Clone, R, S: ReplySource<R>>(
     replies: &S,
 ) -> Result<Delivery, Undelivered<T, R>> {
     let mut delivery = Delivery::NONE;
-    let Some((others, last)) = route.unfiltered() else {
+    let Some([others @ .., last]) = route.unfiltered() else {
         return Err(Undelivered { next: 0, delivery, original, spare: None });
     };
     for (next, sender) in others.iter().enumerate() {

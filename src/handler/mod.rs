@@ -13,24 +13,26 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::channel::{Receiver, RecvTimeoutError};
 use crate::sync::thread::JoinHandle;
 
+mod control;
 mod retry;
 #[cfg(feature = "async")]
 mod spawner;
+mod start;
 mod stopwatch;
 #[cfg(feature = "async")]
 mod task;
+mod thread;
 mod worker;
 
+use control::Control;
 pub use retry::Retry;
 #[cfg(feature = "async")]
 pub use spawner::{HandlerTask, Spawner};
+pub(crate) use start::{Start, StartingWorkers};
 #[cfg(feature = "metrics")]
 pub(crate) use stopwatch::HANDLER_DURATION;
 use stopwatch::Stopwatch;
-use worker::Control;
-#[cfg(feature = "async")]
-pub(crate) use worker::{Begun, Worker};
-pub(crate) use worker::{Running, Start};
+use worker::Worker;
 
 /// The most threads that one handler may have.
 const MAX_WORKERS: usize = 1024;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use futures_timer::Delay;
 
 use super::spawner::{HandlerTask, Spawner};
-use super::{Begun, Start, Worker};
+use super::start::{RunningWorker, Start};
+use super::worker::{Verdict, Worker};
 use crate::dead_letter::DeadLetterReason;
 use crate::message::Message;
 use crate::panic::catch;
@@ -24,13 +25,13 @@ struct Task<T: Clone, R> {
     /// There is nothing more for it to do.
     finished: bool,
     streak: u32,
-    begun: Begun<T>,
+    guard: RunningWorker<T>,
 }
 
 impl<T: Clone, R> Drop for Task<T, R> {
     fn drop(&mut self) {
         self.worker.left();
-        let last = self.begun.end();
+        let last = self.guard.end();
         if last && !self.finished {
             self.worker.abandon();
         }
@@ -135,25 +136,16 @@ impl<T: Clone, R> Task<T, R> {
                 Ok(future) => caught(future, &span).await,
                 Err(panic) => Err(panic),
             };
-            match outcome {
-                Ok(Ok(())) => break None,
-                Ok(Err(error)) => match worker.retry.pause_after(attempts) {
-                    Some(pause) if self.pause(pause).await => {}
-                    _ => break Some(DeadLetterReason::Failed(error)),
-                },
-                Err(panic) => break Some(DeadLetterReason::Panicked(panic)),
+            match worker.judge(outcome, attempts) {
+                Verdict::Done => break None,
+                Verdict::Retry { pause, .. } if self.pause(pause).await => {}
+                Verdict::Retry { error, .. } => break Some(DeadLetterReason::Failed(error)),
+                Verdict::GiveUp(reason) => break Some(reason),
             }
         };
         span.end(reason.as_ref().map_or("ok", DeadLetterReason::outcome), attempts);
         // The `Drop` of the payload may panic.
-        let done = catch(|| match reason {
-            Some(reason) => worker.give_up(message, reason, attempts),
-            None => {
-                worker.succeeded();
-                drop(message);
-            }
-        });
-        if done.is_err() {
+        if catch(|| worker.finish(message, reason, attempts)).is_err() {
             worker.panicked();
         }
         worker.stopwatch.stop(started);
@@ -192,14 +184,15 @@ where
     T: Clone + Send + 'static,
     R: Send + 'static,
 {
+    /// Runs one more worker as a task.
     pub(crate) fn task<F, Fut>(&mut self, spawner: &impl Spawner, f: F)
     where
         F: FnMut(&Message<T, R>) -> Fut + Send + 'static,
         Fut: Future<Output = Result<(), String>> + Send + 'static,
     {
-        let (worker, begun) = self.begin();
+        let Some((worker, guard)) = self.begin() else { return };
         let serving = worker.serving();
-        let task = Task { worker, finished: false, streak: 0, begun };
+        let task = Task { worker, finished: false, streak: 0, guard };
         spawner.spawn(HandlerTask::new(serving, task.run(f)));
     }
 }

@@ -9,8 +9,8 @@ type Sender<T, R> = Arc<MailboxSender<T, R>>;
 
 /// The mailboxes of one topic; never changed, but replaced.
 pub(crate) struct Route<T, R> {
-    mailboxes: Vec<Arc<MailboxSender<T, R>>>,
-    /// Every mailbox wants every message, so it is known which is the last to get it.
+    mailboxes: Vec<Sender<T, R>>,
+    /// Whether no mailbox has a filter.
     unfiltered: bool,
 }
 
@@ -50,16 +50,13 @@ impl<T, R> Route<T, R> {
         self.mailboxes.is_empty()
     }
 
-    pub(crate) fn mailboxes(&self) -> &[Arc<MailboxSender<T, R>>] {
+    pub(crate) fn mailboxes(&self) -> &[Sender<T, R>] {
         &self.mailboxes
     }
 
-    /// All mailboxes but the last, and the last; `None` if there is none, or if one of them has a filter.
+    /// The mailboxes, if each of them wants every message, so that it is known which is the last to get it.
     #[inline(always)]
-    pub(crate) fn unfiltered(&self) -> Option<(&[Sender<T, R>], &Sender<T, R>)> {
-        match (self.unfiltered, &self.mailboxes[..]) {
-            (true, [others @ .., last]) => Some((others, last)),
-            _ => None,
-        }
+    pub(crate) fn unfiltered(&self) -> Option<&[Sender<T, R>]> {
+        self.unfiltered.then_some(&self.mailboxes[..])
     }
 }

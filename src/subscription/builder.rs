@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Subscriber;
 use crate::bus::Core;
-use crate::handler::{Handler, Outcome, Retry, Running, Start};
+use crate::handler::{Handler, Outcome, Retry, Start, StartingWorkers};
 use crate::mailbox::{Filter, MAX_CAPACITY, Mailbox, MailboxOptions, Overflow};
 use crate::message::Message;
 use crate::routing::SubscribeError;
@@ -197,7 +197,7 @@ where
         F: FnMut(&Message<T, R>) -> O + Send + 'static,
         O: Outcome,
     {
-        self.start(move |start| start.worker(0, move |message| f(message).into_result()))
+        self.start(move |start| start.thread(0, move |message| f(message).into_result()))
     }
 
     /// Answers every request with what `f` returns, on a thread of its own.
@@ -306,7 +306,7 @@ where
         self.start(move |start| {
             (0..workers).try_for_each(|index| {
                 let f = Arc::clone(&f);
-                start.worker(index, move |message| f(message).into_result())
+                start.thread(index, move |message| f(message).into_result())
             })
         })
     }
@@ -562,15 +562,15 @@ where
 
     pub(crate) fn start(
         self,
-        workers: impl FnOnce(&mut Start<T, R>) -> Result<(), SubscribeError>,
+        begin: impl FnOnce(&mut Start<T, R>) -> Result<(), SubscribeError>,
     ) -> Result<Handler, SubscribeError> {
         Handler::check(self.workers)?;
         let (core, name) = (Arc::clone(&self.core), self.name.clone());
         let (count, retry, serves) = (self.workers, self.retry, self.serves);
-        let running = (0..count).map(|_| Running::new(&core)).collect();
-        let mut start = Start::new(&core, self.attach()?, running, name, retry, serves);
+        let workers = StartingWorkers::new(&core, count);
+        let mut start = Start::new(&core, self.attach()?, workers, name, retry, serves);
         // Half of the workers are no handler: `start` is dropped, and with it those that have begun.
-        workers(&mut start)?;
+        begin(&mut start)?;
         Ok(start.into_handler())
     }
 }

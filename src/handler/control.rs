@@ -1,0 +1,123 @@
+//! How a handler tells its workers to end.
+
+use std::sync::Arc;
+#[cfg(feature = "async")]
+use std::task::Waker;
+use std::time::Duration;
+
+use crate::lifecycle::{EndSignal, EndTrigger, this_thread_runs};
+#[cfg(feature = "async")]
+use crate::sync::atomic::AtomicU8;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::channel::RecvTimeoutError;
+#[cfg(feature = "async")]
+use crate::sync::waiters::{Mark, Place, Waiters};
+
+/// How a handler tells its workers to end.
+pub(crate) struct Control {
+    /// Workers that have not ended.
+    running: AtomicUsize,
+    /// They take no other message.
+    leaving: AtomicBool,
+    /// Ends when they are to leave.
+    pub(super) left: EndSignal,
+    leave: EndTrigger,
+    /// They do not even try the message in hand again.
+    abandoned: EndSignal,
+    abandon: EndTrigger,
+    #[cfg(feature = "async")]
+    tasks: Waiters,
+    #[cfg(feature = "async")]
+    tasks_wait: AtomicU8,
+}
+
+impl Control {
+    pub(super) fn new() -> Arc<Self> {
+        let (leave, left) = EndTrigger::new();
+        let (abandon, abandoned) = EndTrigger::new();
+        Arc::new(Self {
+            running: AtomicUsize::new(0),
+            leaving: AtomicBool::new(false),
+            left,
+            leave,
+            abandoned,
+            abandon,
+            #[cfg(feature = "async")]
+            tasks: Waiters::default(),
+            #[cfg(feature = "async")]
+            tasks_wait: AtomicU8::new(0),
+        })
+    }
+
+    pub(super) fn worker_started(&self) {
+        self.running.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns `true` for the last worker.
+    pub(super) fn worker_ended(&self) -> bool {
+        // AcqRel pairs with itself: the last one sees what the others have done.
+        self.running.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    pub(super) fn leave(&self) {
+        // Release pairs with the load in `is_leaving`.
+        self.leaving.store(true, Ordering::Release);
+        self.leave.fire();
+        self.wake_tasks();
+    }
+
+    pub(super) fn abandon(&self) {
+        self.leave();
+        self.abandon.fire();
+        self.wake_tasks();
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        // Acquire pairs with the store in `leave`.
+        self.leaving.load(Ordering::Acquire)
+    }
+
+    pub(super) fn running(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_run_by_this_thread(&self) -> bool {
+        this_thread_runs(self.id())
+    }
+
+    pub(super) fn id(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    #[cfg(not(feature = "async"))]
+    fn wake_tasks(&self) {}
+
+    /// Sleeps between two attempts; `false` if there is to be no other.
+    pub(super) fn sleep(&self, pause: Duration) -> bool {
+        matches!(self.abandoned.recv_timeout(pause), Err(RecvTimeoutError::Timeout))
+    }
+}
+
+#[cfg(feature = "async")]
+impl Control {
+    fn wake_tasks(&self) {
+        self.tasks.wake_all(self.tasks_wait());
+    }
+
+    /// Has the task woken when it is to leave, or to abandon what it does. It looks afterwards.
+    pub(crate) fn wait(&self, place: &mut Place, waker: &Waker) {
+        self.tasks.enter(place, waker, self.tasks_wait());
+    }
+
+    pub(crate) fn wait_no_more(&self, place: &mut Place) {
+        self.tasks.leave(place, self.tasks_wait());
+    }
+
+    pub(crate) fn is_abandoned(&self) -> bool {
+        matches!(self.abandoned.try_recv(), Err(crate::sync::channel::TryRecvError::Disconnected))
+    }
+
+    fn tasks_wait(&self) -> Mark<'_> {
+        Mark { byte: &self.tasks_wait, bit: 1 }
+    }
+}
