@@ -1,0 +1,85 @@
+//! Replies that wait for an answer and must hear of the end of the bus.
+
+use std::sync::{Arc, Weak};
+
+use super::{Lifecycle, Phase};
+
+/// Something that waits for an answer and must hear of the end of the bus: a reply with a callback, or a task.
+pub(crate) trait EndsWithBus: Send + Sync {
+    fn bus_closed(&self);
+}
+
+/// More places for those that wait for an answer are given back when none is in use.
+const MANY: usize = 64;
+
+/// Those that wait for an answer, at places that are used again.
+#[derive(Default)]
+pub(super) struct Waiting {
+    entries: Vec<Option<Weak<dyn EndsWithBus>>>,
+    free: Vec<usize>,
+}
+
+impl Lifecycle {
+    /// Calls the callbacks that still wait, when everything else of the bus is closed: they may look at it.
+    pub(crate) fn tell_waiting(&self) {
+        let waiting = std::mem::take(&mut self.waiting.lock().entries);
+        for entry in waiting.into_iter().flatten().filter_map(|entry| entry.upgrade()) {
+            entry.bus_closed();
+        }
+    }
+
+    /// Has the entry told of the end of the bus, until it is forgotten. `None` if the bus is closed: it will not tell
+    /// anybody any more.
+    pub(crate) fn remember(&self, entry: Weak<dyn EndsWithBus>) -> Option<usize> {
+        let mut waiting = self.waiting.lock();
+        // Under the lock that `tell_waiting` takes after the phase has moved: an entry made before is found there.
+        if self.phase() == Phase::Closed {
+            return None;
+        }
+        match waiting.free.pop() {
+            Some(place) => {
+                waiting.entries[place] = Some(entry);
+                Some(place)
+            }
+            None => {
+                waiting.entries.push(Some(entry));
+                Some(waiting.entries.len() - 1)
+            }
+        }
+    }
+
+    pub(crate) fn forget(&self, place: usize) {
+        let mut waiting = self.waiting.lock();
+        // After the end there are no entries, and no new ones.
+        let entry = waiting.entries.get_mut(place).and_then(Option::take);
+        if entry.is_some() {
+            waiting.free.push(place);
+        }
+        if waiting.free.len() == waiting.entries.len() && waiting.free.len() > MANY {
+            // A burst is over.
+            *waiting = Waiting::default();
+        }
+        drop(waiting);
+        drop(entry);
+    }
+}
+
+/// Keeps a waiting reply known to its bus; dropping it takes the reply off the list.
+pub(crate) struct Registration {
+    lifecycle: Arc<Lifecycle>,
+    place: usize,
+}
+
+impl Registration {
+    /// `None` if the bus is closed.
+    pub(crate) fn new(lifecycle: &Arc<Lifecycle>, entry: Weak<dyn EndsWithBus>) -> Option<Self> {
+        let place = lifecycle.remember(entry)?;
+        Some(Self { lifecycle: Arc::clone(lifecycle), place })
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.lifecycle.forget(self.place);
+    }
+}

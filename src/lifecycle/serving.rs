@@ -1,0 +1,59 @@
+//! Which handler this thread runs, if any.
+
+use std::cell::Cell;
+
+use super::{Family, Lifecycle};
+use crate::sync::thread_local;
+
+/// What a thread serves that runs a handler.
+#[derive(Clone, Copy)]
+pub(crate) struct Serving {
+    pub(super) bus: usize,
+    pub(super) family: Family,
+    pub(super) mailbox: u64,
+    handler: usize,
+}
+
+impl Serving {
+    /// `handler` tells handlers apart while they live.
+    pub(crate) fn new(lifecycle: &Lifecycle, mailbox: u64, handler: usize) -> Self {
+        Self { bus: lifecycle.id(), family: lifecycle.family, mailbox, handler }
+    }
+
+    /// Marks this thread, for the rest of its life.
+    pub(crate) fn on_this_thread(self) {
+        SERVING.with(|serving| serving.set(Some(self)));
+    }
+
+    /// Marks this thread while it runs a part of a task.
+    #[cfg(feature = "async")]
+    pub(crate) fn during<A>(self, part: impl FnOnce() -> A) -> A {
+        struct Before(Option<Serving>);
+        impl Drop for Before {
+            fn drop(&mut self) {
+                SERVING.with(|serving| serving.set(self.0));
+            }
+        }
+        let _before = Before(SERVING.with(|serving| serving.replace(Some(self))));
+        part()
+    }
+}
+
+thread_local! {
+    static SERVING: Cell<Option<Serving>> = const { Cell::new(None) };
+}
+
+/// What this thread serves.
+pub(super) fn serving() -> Option<Serving> {
+    SERVING.with(Cell::get)
+}
+
+/// Whether this thread runs this handler.
+pub(crate) fn this_thread_runs(handler: usize) -> bool {
+    serving().is_some_and(|serving| serving.handler == handler)
+}
+
+/// Whether this thread runs a handler of the mailbox of this number.
+pub(crate) fn this_thread_serves(mailbox: u64) -> bool {
+    serving().is_some_and(|serving| serving.mailbox == mailbox)
+}
