@@ -3,7 +3,7 @@
 #![cfg(loom)]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod models;
+mod interleavings;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,7 +33,7 @@ macro_rules! models {
     ($bound:expr; $($module:ident { $($case:ident,)+ })+) => {$($(
         #[test]
         fn $case() {
-            check(stringify!($case), $bound, models::$module::$case);
+            check(stringify!($case), $bound, interleavings::$module::$case);
         }
     )+)+};
 }

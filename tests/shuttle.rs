@@ -3,7 +3,7 @@
 #![cfg(shuttle)]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod models;
+mod interleavings;
 
 use std::env;
 use std::time::Instant;
@@ -22,7 +22,7 @@ macro_rules! models {
     ($($module:ident { $($case:ident,)+ })+) => {$($(
         #[test]
         fn $case() {
-            check(stringify!($case), models::$module::$case);
+            check(stringify!($case), interleavings::$module::$case);
         }
     )+)+};
 }

@@ -10,29 +10,18 @@
 //! - R14, a million requests: `memory.rs` has them, and `async_memory.rs` what futures leave behind.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "../support/mod.rs"]
 mod support;
 
-#[path = "async/cancelled.rs"]
-mod cancelled;
-#[path = "async/forgotten.rs"]
-mod forgotten;
-#[path = "async/looks.rs"]
-mod looks;
-#[path = "async/mixed.rs"]
-mod mixed;
-#[path = "async/model.rs"]
-mod model;
-#[path = "async/overflow.rs"]
+mod cancelled_futures;
+mod forgotten_futures;
 mod overflow;
-#[path = "async/pubsub.rs"]
 mod pubsub;
-#[path = "async/request.rs"]
+mod reference_model;
 mod request;
-#[path = "async/runtime.rs"]
 mod runtime;
-#[path = "async/stream.rs"]
 mod stream;
-#[path = "async/stress.rs"]
 mod stress;
-#[path = "async/wakers.rs"]
+mod threads_and_tasks;
 mod wakers;
+mod wakes_between_polls;

@@ -4,6 +4,7 @@
 //! Some measure the whole process, so all take turns.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::fs;
