@@ -17,7 +17,7 @@ fn all(builder: GatewayBuilder<Value>) -> GatewayBuilder<Value> {
 }
 
 #[test]
-fn w01_what_is_not_json_closes_with_3501() {
+fn b01_what_is_not_json_closes_with_3501() {
     run(|| async {
         let server = Server::start(all).await;
         for text in ["", "{", "hello", "[1]", "null", "7", "{\"type\":\"ping\",\"id\":1}{}", &"[".repeat(10_000)] {
@@ -29,7 +29,7 @@ fn w01_what_is_not_json_closes_with_3501() {
 }
 
 #[test]
-fn w02_what_has_no_id_closes_with_3501() {
+fn b02_what_has_no_id_closes_with_3501() {
     run(|| async {
         let server = Server::start(all).await;
         for text in [
@@ -49,7 +49,7 @@ fn w02_what_has_no_id_closes_with_3501() {
 }
 
 #[test]
-fn w03_a_command_that_is_none_gets_its_err_and_closes_nothing() {
+fn b03_a_command_that_is_none_gets_its_err_and_closes_nothing() {
     run(|| async {
         let server = Server::start(all).await;
         let mut client = server.client().await;
@@ -77,7 +77,7 @@ fn w03_a_command_that_is_none_gets_its_err_and_closes_nothing() {
 }
 
 #[test]
-fn w04_a_binary_frame_closes_with_1003() {
+fn b04_a_binary_frame_closes_with_1003() {
     run(|| async {
         let server = Server::start(all).await;
         let mut client = server.client().await;
@@ -87,7 +87,7 @@ fn w04_a_binary_frame_closes_with_1003() {
 }
 
 #[test]
-fn w08_topics_and_patterns_are_checked() {
+fn b08_topics_and_patterns_are_checked() {
     run(|| async {
         let server = Server::start(all).await;
         let mut client = server.client().await;
@@ -111,7 +111,7 @@ fn w08_topics_and_patterns_are_checked() {
 }
 
 #[test]
-fn w09_a_frame_or_message_that_is_too_large_closes_with_1009() {
+fn b09_a_frame_or_message_that_is_too_large_closes_with_1009() {
     run(|| async {
         let server = Server::start(all).await;
         let text = |bytes: usize| {
@@ -138,7 +138,7 @@ fn w09_a_frame_or_message_that_is_too_large_closes_with_1009() {
 
 /// The rest of the frame is on its way when the server has had enough.
 #[test]
-fn w09_the_code_arrives_also_if_nothing_more_is_read() {
+fn b09_the_code_arrives_also_if_nothing_more_is_read() {
     run(|| async {
         let server = Server::start(all).await;
         for round in 3..=22 {
@@ -156,7 +156,7 @@ fn w09_the_code_arrives_also_if_nothing_more_is_read() {
 }
 
 #[test]
-fn w09_fragments_of_a_command_are_one_command() {
+fn b09_fragments_of_a_command_are_one_command() {
     run(|| async {
         let server = Server::start(all).await;
         let mut client = server.client().await;
@@ -174,7 +174,7 @@ fn w09_fragments_of_a_command_are_one_command() {
 }
 
 #[test]
-fn w09_compression_is_not_offered() {
+fn b09_compression_is_not_offered() {
     run(|| async {
         let server = Server::start(all).await;
         let offer =
@@ -186,7 +186,7 @@ fn w09_compression_is_not_offered() {
 }
 
 #[test]
-fn w10_connect_comes_first_and_once() {
+fn b10_connect_comes_first_and_once() {
     run(|| async {
         let server = Server::start(all).await;
         let mut client = server.stranger().await;
@@ -210,7 +210,7 @@ fn w10_connect_comes_first_and_once() {
 }
 
 #[test]
-fn w22_a_subscription_is_had_once_and_ended_once() {
+fn b22_a_subscription_is_had_once_and_ended_once() {
     run(|| async {
         let server = Server::start(all).await;
         let mut client = server.client().await;
@@ -227,7 +227,7 @@ fn w22_a_subscription_is_had_once_and_ended_once() {
 }
 
 #[test]
-fn w22_options_have_bounds() {
+fn b22_options_have_bounds() {
     run(|| async {
         let server = Server::start(all).await;
         let (mut one, mut two) = (server.client().await, server.client().await);
@@ -244,7 +244,7 @@ fn w22_options_have_bounds() {
 }
 
 #[test]
-fn w23_too_many_commands_a_second_are_refused() {
+fn b23_too_many_commands_a_second_are_refused() {
     run(|| async {
         let limits = Limits { commands_per_second: 5, ..Limits::default() };
         let server = Server::start(|builder| all(builder).limits(limits)).await;
@@ -261,7 +261,7 @@ fn w23_too_many_commands_a_second_are_refused() {
 }
 
 #[test]
-fn w24_a_publish_waits_for_room() {
+fn b24_a_publish_waits_for_room() {
     run(|| async {
         let server = Server::start(all).await;
         let slow = server.bus.subscription("a").capacity(1).open().expect("it is open");
@@ -278,7 +278,7 @@ fn w24_a_publish_waits_for_room() {
 }
 
 #[test]
-fn w24_a_publish_does_not_wait_for_ever() {
+fn b24_a_publish_does_not_wait_for_ever() {
     run(|| async {
         let limits = Limits { publish_timeout: SHORT, ..Limits::default() };
         let server = Server::start(|builder| all(builder).limits(limits)).await;
@@ -292,7 +292,7 @@ fn w24_a_publish_does_not_wait_for_ever() {
 }
 
 #[test]
-fn w24_where_messages_are_lost_the_publisher_is_told() {
+fn b24_where_messages_are_lost_the_publisher_is_told() {
     run(|| async {
         let server = Server::start(all).await;
         let _full = server.bus.subscription("a").capacity(1).overflow(Overflow::DropNewest).open().expect("it is open");
@@ -307,7 +307,7 @@ fn w24_where_messages_are_lost_the_publisher_is_told() {
 }
 
 #[test]
-fn w24_a_payload_has_to_be_what_the_bus_carries() {
+fn b24_a_payload_has_to_be_what_the_bus_carries() {
     run(|| async {
         let server =
             Server::<u8, u8>::on(Bus::builder().build(), |builder| builder.allow_publish(">").allow_request(">")).await;
@@ -326,7 +326,7 @@ fn w24_a_payload_has_to_be_what_the_bus_carries() {
 }
 
 #[test]
-fn w24_a_closed_bus_is_told() {
+fn b24_a_closed_bus_is_told() {
     run(|| async {
         let server = Server::start(all).await;
         let mut client = server.client().await;

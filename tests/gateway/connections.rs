@@ -15,7 +15,7 @@ fn all(builder: GatewayBuilder<Value>) -> GatewayBuilder<Value> {
 }
 
 #[test]
-fn w13_who_does_not_connect_is_sent_away_with_3502() {
+fn b13_who_does_not_connect_is_sent_away_with_3502() {
     run(|| async {
         let limits = Limits { connect_within: SHORT, ..Limits::default() };
         let server = Server::start(|builder| all(builder).limits(limits)).await;
@@ -27,7 +27,7 @@ fn w13_who_does_not_connect_is_sent_away_with_3502() {
 }
 
 #[test]
-fn w13_a_client_that_shows_no_sign_of_life_has_died() {
+fn b13_a_client_that_shows_no_sign_of_life_has_died() {
     run(|| async {
         let limits = Limits { ping_every: SHORT, pong_within: SHORT, ..Limits::default() };
         let server = Server::start(|builder| all(builder).limits(limits)).await;
@@ -40,7 +40,7 @@ fn w13_a_client_that_shows_no_sign_of_life_has_died() {
 }
 
 #[test]
-fn w13_pings_keep_a_connection_alive() {
+fn b13_pings_keep_a_connection_alive() {
     run(|| async {
         let limits = Limits { ping_every: SHORT, pong_within: SHORT * 20, ..Limits::default() };
         let server = Server::start(|builder| all(builder).limits(limits)).await;
@@ -59,7 +59,7 @@ fn w13_pings_keep_a_connection_alive() {
 }
 
 #[test]
-fn w17_a_reset_frees_everything() {
+fn b17_a_reset_frees_everything() {
     run(|| async {
         let server = Server::start(all).await;
         let service = server.bus.subscribe("slow").expect("it is open");
@@ -84,7 +84,7 @@ fn w17_a_reset_frees_everything() {
 }
 
 #[test]
-fn w17_a_client_that_leaves_is_answered() {
+fn b17_a_client_that_leaves_is_answered() {
     run(|| async {
         let server = Server::start(all).await;
         let mut client = server.client().await;
@@ -95,7 +95,7 @@ fn w17_a_client_that_leaves_is_answered() {
 }
 
 #[test]
-fn w18_a_client_that_comes_back_has_its_subscriptions_and_the_last_values() {
+fn b18_a_client_that_comes_back_has_its_subscriptions_and_the_last_values() {
     run(|| async {
         let server = Server::start(all).await;
         let subscribe = json!({"type": "sub", "pattern": "price.*", "retained": true});
@@ -116,7 +116,7 @@ fn w18_a_client_that_comes_back_has_its_subscriptions_and_the_last_values() {
 }
 
 #[test]
-fn w19_a_shutdown_sends_all_elsewhere() {
+fn b19_a_shutdown_sends_all_elsewhere() {
     run(|| async {
         let server = Server::start(|builder| {
             let limits = Limits { connections_per_address: 1000, ..Limits::default() };
@@ -151,7 +151,7 @@ fn w19_a_shutdown_sends_all_elsewhere() {
 }
 
 #[test]
-fn w19_a_shutdown_in_a_router_refuses_with_503() {
+fn b19_a_shutdown_in_a_router_refuses_with_503() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let app = axum::Router::new().route("/", server.gateway.route());
@@ -170,7 +170,7 @@ fn w19_a_shutdown_in_a_router_refuses_with_503() {
 }
 
 #[test]
-fn w14_what_is_no_handshake_is_refused() {
+fn b14_what_is_no_handshake_is_refused() {
     run(|| async {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -191,7 +191,7 @@ fn w14_what_is_no_handshake_is_refused() {
 
 /// Two runtimes serve one gateway. The feed that both have clients of runs on the first, which ends.
 #[test]
-fn w17_a_feed_that_ends_with_its_runtime_is_told_and_can_be_had_again() {
+fn b17_a_feed_that_ends_with_its_runtime_is_told_and_can_be_had_again() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let other = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
@@ -220,7 +220,7 @@ fn w17_a_feed_that_ends_with_its_runtime_is_told_and_can_be_had_again() {
 }
 
 #[test]
-fn w19_no_time_is_too_long() {
+fn b19_no_time_is_too_long() {
     run(|| async {
         let limits = Limits {
             connect_within: Duration::MAX,

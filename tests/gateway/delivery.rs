@@ -20,7 +20,7 @@ fn all<T, R>(builder: GatewayBuilder<T, R>) -> GatewayBuilder<T, R> {
 }
 
 #[test]
-fn w20_a_message_comes_once_for_each_subscription_that_matches() {
+fn b20_a_message_comes_once_for_each_subscription_that_matches() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let mut client = server.client().await;
@@ -38,7 +38,7 @@ fn w20_a_message_comes_once_for_each_subscription_that_matches() {
 }
 
 #[test]
-fn w20_a_client_gets_what_it_publishes_itself() {
+fn b20_a_client_gets_what_it_publishes_itself() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let mut client = server.client().await;
@@ -53,7 +53,7 @@ fn w20_a_client_gets_what_it_publishes_itself() {
 /// The retained values of many topics, and what is retained while clients come: each client sees each topic rise by one
 /// from the first value that it gets.
 #[test]
-fn w20_nothing_is_missing_and_nothing_double_between_retained_and_live() {
+fn b20_nothing_is_missing_and_nothing_double_between_retained_and_live() {
     run(|| async {
         const TOPICS: usize = 4;
         let server = Server::<Value>::start(all).await;
@@ -108,7 +108,7 @@ fn w20_nothing_is_missing_and_nothing_double_between_retained_and_live() {
 }
 
 #[test]
-fn w21_each_message_of_a_group_goes_to_one_member() {
+fn b21_each_message_of_a_group_goes_to_one_member() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let subscribe = json!({"type": "sub", "pattern": "work", "group": "workers"});
@@ -159,7 +159,7 @@ fn w21_each_message_of_a_group_goes_to_one_member() {
 }
 
 #[test]
-fn w21_a_member_that_does_not_read_leaves_the_messages_to_others() {
+fn b21_a_member_that_does_not_read_leaves_the_messages_to_others() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let subscribe = json!({"type": "sub", "pattern": "work", "group": "workers", "overflow": "drop_newest"});
@@ -187,7 +187,7 @@ fn w21_a_member_that_does_not_read_leaves_the_messages_to_others() {
 }
 
 #[test]
-fn w22_a_subscription_that_runs_over_ends() {
+fn b22_a_subscription_that_runs_over_ends() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let mut client = server.client().await;
@@ -214,7 +214,7 @@ fn w22_a_subscription_that_runs_over_ends() {
 }
 
 #[test]
-fn w22_what_is_lost_is_told() {
+fn b22_what_is_lost_is_told() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let mut client = server.client().await;
@@ -255,7 +255,7 @@ impl Serialize for Counted {
 }
 
 #[test]
-fn w25_a_message_is_written_once_however_many_get_it() {
+fn b25_a_message_is_written_once_however_many_get_it() {
     run(|| async {
         let server = Server::<Counted, Value>::on(Bus::builder().build(), all).await;
         let mut clients = Vec::new();
@@ -299,7 +299,7 @@ impl Serialize for Awkward {
 }
 
 #[test]
-fn w26_what_cannot_be_written_is_counted_as_lost() {
+fn b26_what_cannot_be_written_is_counted_as_lost() {
     run(|| async {
         let server = Server::<Awkward, Awkward>::on(Bus::builder().build(), all).await;
         let _serving = server.bus.serve("ask", |_| Awkward::Fails).expect("it is open");
@@ -331,7 +331,7 @@ fn w26_what_cannot_be_written_is_counted_as_lost() {
 }
 
 #[test]
-fn w15_a_client_that_does_not_read_is_cut_and_delays_nobody() {
+fn b15_a_client_that_does_not_read_is_cut_and_delays_nobody() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let mut stuck = server.client().await;
@@ -374,7 +374,7 @@ fn w15_a_client_that_does_not_read_is_cut_and_delays_nobody() {
 }
 
 #[test]
-fn w29_a_write_that_takes_too_long_ends_the_connection() {
+fn b29_a_write_that_takes_too_long_ends_the_connection() {
     run(|| async {
         let server = Server::<Value>::start(|builder| {
             let limits = Limits {
@@ -398,7 +398,7 @@ fn w29_a_write_that_takes_too_long_ends_the_connection() {
 }
 
 #[test]
-fn w16_a_thousand_clients_get_a_thousand_messages_in_order() {
+fn b16_a_thousand_clients_get_a_thousand_messages_in_order() {
     rlimit::increase_nofile_limit(4000).expect("the limit can be raised");
     crate::support::within(LONG * 8, || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -438,7 +438,7 @@ fn w16_a_thousand_clients_get_a_thousand_messages_in_order() {
 }
 
 #[test]
-fn w20_retained_values_beyond_what_may_wait_are_refused() {
+fn b20_retained_values_beyond_what_may_wait_are_refused() {
     run(|| async {
         let server = Server::<Value>::start(|builder| {
             all(builder).limits(Limits { waiting_bytes: 10_000, ..Limits::default() })
@@ -482,7 +482,7 @@ impl Serialize for Overtaken {
 }
 
 #[test]
-fn w20_what_is_published_while_retained_values_are_written_comes_behind_them() {
+fn b20_what_is_published_while_retained_values_are_written_comes_behind_them() {
     run(|| async {
         let server = Server::<Overtaken, Value>::on(Bus::builder().build(), all).await;
         let mut before = server.client().await;
@@ -500,7 +500,7 @@ fn w20_what_is_published_while_retained_values_are_written_comes_behind_them() {
 }
 
 #[test]
-fn w21_a_member_that_leaves_gets_nothing_behind_its_answer() {
+fn b21_a_member_that_leaves_gets_nothing_behind_its_answer() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let stop = Arc::new(AtomicBool::new(false));

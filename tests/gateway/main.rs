@@ -1,4 +1,4 @@
-//! W: the gateway to WebSockets, with real sockets.
+//! B: the gateway to WebSockets, with real sockets.
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "tests")]
 
 mod access;

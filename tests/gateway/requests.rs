@@ -14,7 +14,7 @@ fn request(topic: &str) -> Value {
 }
 
 #[test]
-fn w11_a_request_is_answered_or_its_failure_told() {
+fn b11_a_request_is_answered_or_its_failure_told() {
     run(|| async {
         let server = Server::start(all).await;
         let bus = &server.bus;
@@ -39,7 +39,7 @@ fn w11_a_request_is_answered_or_its_failure_told() {
 }
 
 #[test]
-fn w11_a_request_waits_as_long_as_the_server_allows() {
+fn b11_a_request_waits_as_long_as_the_server_allows() {
     run(|| async {
         let limits = Limits { request_timeout: SHORT, ..Limits::default() };
         let server = Server::start(|builder| all(builder).limits(limits)).await;
@@ -54,7 +54,7 @@ fn w11_a_request_waits_as_long_as_the_server_allows() {
 }
 
 #[test]
-fn w11_other_commands_are_answered_before_a_slow_request() {
+fn b11_other_commands_are_answered_before_a_slow_request() {
     run(|| async {
         let server = Server::start(all).await;
         let service = server.bus.subscribe("slow").expect("it is open");
@@ -68,7 +68,7 @@ fn w11_other_commands_are_answered_before_a_slow_request() {
 }
 
 #[test]
-fn w28_a_connection_has_so_many_requests_at_once() {
+fn b28_a_connection_has_so_many_requests_at_once() {
     run(|| async {
         let limits = Limits { requests: 3, ..Limits::default() };
         let server = Server::start(|builder| all(builder).limits(limits)).await;
@@ -92,7 +92,7 @@ fn w28_a_connection_has_so_many_requests_at_once() {
 }
 
 #[test]
-fn w12_a_client_answers_with_a_token_that_is_good_once() {
+fn b12_a_client_answers_with_a_token_that_is_good_once() {
     run(|| async {
         let server = Server::start(all).await;
         let (mut client, mut thief) = (server.client().await, server.client().await);
@@ -119,7 +119,7 @@ fn w12_a_client_answers_with_a_token_that_is_good_once() {
 }
 
 #[test]
-fn w12_a_client_fails_a_request() {
+fn b12_a_client_fails_a_request() {
     run(|| async {
         let server = Server::start(all).await;
         let mut client = server.client().await;
@@ -132,7 +132,7 @@ fn w12_a_client_fails_a_request() {
 }
 
 #[test]
-fn w12_a_reply_that_cannot_be_read_may_be_tried_again() {
+fn b12_a_reply_that_cannot_be_read_may_be_tried_again() {
     run(|| async {
         let server = Server::<u8, u8>::start(|builder| builder.allow_subscribe(">")).await;
         let mut client = server.client().await;
@@ -146,7 +146,7 @@ fn w12_a_reply_that_cannot_be_read_may_be_tried_again() {
 }
 
 #[test]
-fn w12_the_first_of_several_clients_answers() {
+fn b12_the_first_of_several_clients_answers() {
     run(|| async {
         let server = Server::start(all).await;
         let mut clients = [server.client().await, server.client().await];
@@ -166,7 +166,7 @@ fn w12_the_first_of_several_clients_answers() {
 }
 
 #[test]
-fn w12_a_request_is_unanswered_when_the_last_client_has_gone() {
+fn b12_a_request_is_unanswered_when_the_last_client_has_gone() {
     run(|| async {
         let server = Server::start(all).await;
         let (mut one, mut two) = (server.client().await, server.client().await);
@@ -183,7 +183,7 @@ fn w12_a_request_is_unanswered_when_the_last_client_has_gone() {
 }
 
 #[test]
-fn w28_a_client_that_does_not_answer_holds_so_many_requests() {
+fn b28_a_client_that_does_not_answer_holds_so_many_requests() {
     run(|| async {
         let limits = Limits { requests: 2, ..Limits::default() };
         let server = Server::start(|builder| all(builder).limits(limits)).await;
@@ -203,7 +203,7 @@ fn w28_a_client_that_does_not_answer_holds_so_many_requests() {
 }
 
 #[test]
-fn w12_clients_ask_clients() {
+fn b12_clients_ask_clients() {
     run(|| async {
         let server = Server::start(all).await;
         let (mut asks, mut answers) = (server.client().await, server.client().await);
@@ -217,7 +217,7 @@ fn w12_clients_ask_clients() {
 }
 
 #[test]
-fn w11_a_client_that_goes_cancels_its_requests() {
+fn b11_a_client_that_goes_cancels_its_requests() {
     run(|| async {
         let server = Server::start(all).await;
         let service = server.bus.subscribe("slow").expect("it is open");
