@@ -3,33 +3,17 @@
 
 mod support;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tramline::{
-    Bus, DeadLetterReason, DeadLetters, Delivery, Overflow, PublishError, Publisher, SubscribeError, Subscriber,
-};
+use tramline::{Bus, DeadLetterReason, Delivery, Overflow, PublishError, Publisher, SubscribeError, Subscriber};
 
-use support::{LONG, wait_until, within_limit};
+use support::{Counted, LONG, counts, letters, taken, wait_until, within_limit};
 
 /// How long a publisher is watched that must not come back.
 const SHORT: Duration = Duration::from_millis(50);
-
-fn counts(delivery: Delivery) -> (usize, usize) {
-    (delivery.delivered(), delivery.dropped())
-}
-
-fn taken(subscriber: &Subscriber<u32>) -> Vec<u32> {
-    subscriber.try_iter().map(|message| *message).collect()
-}
-
-/// The payloads and reasons of all letters that are there.
-fn letters(dead_letters: &DeadLetters<u32>) -> Vec<(u32, DeadLetterReason)> {
-    dead_letters.try_iter().map(|letter| (*letter.payload(), letter.reason().clone())).collect()
-}
 
 /// The latest subscription of a bus, which has room: when it gets a message, all others have been offered it.
 struct OfferedToAll(Subscriber<u32>);
@@ -674,27 +658,6 @@ fn o10_a_capacity_of_zero_is_refused() {
     assert_eq!((bus.stats().topics, bus.stats().subscriptions.len()), (0, 0));
     // The default of the bus is only a default.
     assert_eq!(without_room.subscription("work").capacity(1).open().unwrap().capacity(), 1);
-}
-
-/// A payload that knows how many clones were made.
-#[derive(Debug)]
-struct Counted {
-    clones: Arc<AtomicUsize>,
-    is_original: bool,
-}
-
-impl Counted {
-    fn new() -> (Self, Arc<AtomicUsize>) {
-        let clones = Arc::new(AtomicUsize::new(0));
-        (Self { clones: Arc::clone(&clones), is_original: true }, clones)
-    }
-}
-
-impl Clone for Counted {
-    fn clone(&self) -> Self {
-        self.clones.fetch_add(1, Ordering::SeqCst);
-        Self { clones: Arc::clone(&self.clones), is_original: false }
-    }
 }
 
 #[test]

@@ -4,37 +4,22 @@
 mod support;
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier, OnceLock};
 use std::thread;
 
-use tramline::{Bus, DeadLetterReason, Delivery, Overflow, Publisher, Subscriber, WeakBus};
+use tramline::{Bus, DeadLetterReason, Overflow, Publisher, Subscriber, WeakBus};
 
-use support::{LONG, within_limit};
-
-/// What one of many publishers sends: who it is, and a number that counts up.
-type Numbered = (usize, usize);
+use support::{Counted, InOrder, LONG, Numbered, counts, taken, within_limit};
 
 /// Takes this many messages and checks that the numbers of each publisher come in order, with none left out.
 fn receive_in_order(subscriber: &Subscriber<Numbered>, count: usize) {
-    let mut next = HashMap::new();
+    let mut order = InOrder::default();
     for _ in 0..count {
-        let (publisher, number) = subscriber.recv_timeout(LONG).unwrap().into_payload();
-        let expected = next.entry(publisher).or_insert(0);
-        assert_eq!(number, *expected, "the next of publisher {publisher}");
-        *expected += 1;
+        order.check(subscriber.recv_timeout(LONG).unwrap().into_payload());
     }
     assert!(subscriber.is_empty(), "no more than {count} messages");
-}
-
-fn taken(subscriber: &Subscriber<u32>) -> Vec<u32> {
-    subscriber.try_iter().map(|message| *message).collect()
-}
-
-fn counts(delivery: Delivery) -> (usize, usize) {
-    (delivery.delivered(), delivery.dropped())
 }
 
 #[test]
@@ -295,26 +280,6 @@ fn p11_a_filter_that_panics_does_not_match_and_is_counted() {
     assert_eq!(counts(bus.publish("number", 5).unwrap()), (2, 0));
     assert_eq!((taken(&picky), taken(&all)), (vec![5], vec![0, 5]));
     assert_eq!((bus.stats().filter_panics, bus.stats().dropped, picky.dropped()), (1, 0, 0));
-}
-
-/// A payload that knows how many clones were made.
-struct Counted {
-    clones: Arc<AtomicUsize>,
-    is_original: bool,
-}
-
-impl Counted {
-    fn new() -> (Self, Arc<AtomicUsize>) {
-        let clones = Arc::new(AtomicUsize::new(0));
-        (Self { clones: Arc::clone(&clones), is_original: true }, clones)
-    }
-}
-
-impl Clone for Counted {
-    fn clone(&self) -> Self {
-        self.clones.fetch_add(1, Ordering::SeqCst);
-        Self { clones: Arc::clone(&self.clones), is_original: false }
-    }
 }
 
 #[test]

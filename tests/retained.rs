@@ -11,14 +11,10 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tramline::{Bus, DeadLetterReason, Overflow, Subscriber};
 
-use support::{LONG, within_limit};
+use support::{LONG, taken, within_limit};
 
 fn subscribe_retained(bus: &Bus<u32>, pattern: &str) -> Subscriber<u32> {
     bus.subscription(pattern).with_retained().open().unwrap()
-}
-
-fn taken(subscriber: &Subscriber<u32>) -> Vec<u32> {
-    subscriber.try_iter().map(|message| *message).collect()
 }
 
 /// Topics and payloads.

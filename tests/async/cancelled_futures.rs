@@ -11,8 +11,8 @@ use futures_lite::future::{or, poll_once, yield_now};
 use futures_lite::{FutureExt, StreamExt};
 use tramline::{Bus, Message, Subscriber};
 
-use crate::runtime::{ByHand, Chance, Runtime, Task, on_every_runtime};
-use crate::support::LONG;
+use crate::runtime::{Chance, Runtime, Task, on_every_runtime};
+use crate::support::{ByHand, LONG};
 
 on_every_runtime![
     a02_a_receive_that_is_cancelled_ten_thousand_times_loses_nothing,

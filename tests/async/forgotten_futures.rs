@@ -6,8 +6,8 @@ use futures_lite::StreamExt;
 use futures_lite::future::{poll_once, yield_now};
 use tramline::{Bus, PendingReply, Publisher, Subscriber};
 
-use crate::runtime::{ByHand, Runtime, Task, block_on, on_every_runtime};
-use crate::support::within_limit;
+use crate::runtime::{Runtime, Task, on_every_runtime};
+use crate::support::{ByHand, block_on, within_limit};
 
 on_every_runtime![
     a03_forgotten_receives_keep_no_message_from_others,

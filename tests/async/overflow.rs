@@ -8,23 +8,10 @@ use std::sync::mpsc::channel;
 
 use futures_lite::StreamExt;
 use futures_lite::future::{poll_once, yield_now};
-use tramline::{Bus, DeadLetterReason, DeadLetters, Delivery, Overflow, PublishError, Publisher, Subscriber};
+use tramline::{Bus, DeadLetterReason, Delivery, Overflow, PublishError, Publisher, Subscriber};
 
-use crate::runtime::{ByHand, Runtime, Task, block_on, on_every_runtime};
-use crate::support::{LONG, wait_until, within_limit};
-
-fn counts(delivery: Delivery) -> (usize, usize) {
-    (delivery.delivered(), delivery.dropped())
-}
-
-fn taken(subscriber: &Subscriber<u32>) -> Vec<u32> {
-    subscriber.try_iter().map(|message| *message).collect()
-}
-
-/// The payloads and reasons of all letters that are there.
-fn letters(dead_letters: &DeadLetters<u32>) -> Vec<(u32, DeadLetterReason)> {
-    dead_letters.try_iter().map(|letter| (*letter.payload(), letter.reason().clone())).collect()
-}
+use crate::runtime::{Runtime, Task, on_every_runtime};
+use crate::support::{ByHand, LONG, block_on, counts, letters, taken, wait_until, within_limit};
 
 type Outcome = Result<Delivery, PublishError<u32>>;
 

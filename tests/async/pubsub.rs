@@ -1,38 +1,23 @@
 //! A1: publish-subscribe, see the section P.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_lite::{Stream, StreamExt};
-use tramline::{Bus, DeadLetterReason, Delivery, PendingReply, Replies, Subscriber};
+use tramline::{Bus, DeadLetterReason, PendingReply, Replies, Subscriber};
 
-use crate::runtime::{ByHand, Runtime, Task, on_every_runtime};
-
-/// What one of many publishers sends: who it is, and a number that counts up.
-type Numbered = (usize, usize);
+use crate::runtime::{Runtime, Task, on_every_runtime};
+use crate::support::{ByHand, Counted, InOrder, Numbered, counts, taken};
 
 /// Takes this many messages and checks that the numbers of each publisher come in order, with none left out.
 async fn receive_in_order(subscriber: &Subscriber<Numbered>, count: usize) {
-    let mut next = HashMap::new();
+    let mut order = InOrder::default();
     for _ in 0..count {
-        let (publisher, number) = subscriber.recv_async().await.unwrap().into_payload();
-        let expected = next.entry(publisher).or_insert(0);
-        assert_eq!(number, *expected, "the next of publisher {publisher}");
-        *expected += 1;
+        order.check(subscriber.recv_async().await.unwrap().into_payload());
     }
     assert!(subscriber.is_empty(), "no more than {count} messages");
-}
-
-/// What is there now.
-fn taken<T: Clone + Send + 'static>(subscriber: &Subscriber<T>) -> Vec<T> {
-    subscriber.try_iter().map(tramline::Message::into_payload).collect()
-}
-
-fn counts(delivery: Delivery) -> (usize, usize) {
-    (delivery.delivered(), delivery.dropped())
 }
 
 async fn all<O>(tasks: impl IntoIterator<Item = Task<O>>) -> Vec<O> {
@@ -320,26 +305,6 @@ async fn a01_p11_a_filter_that_panics_does_not_match_and_is_counted(_: impl Runt
     assert_eq!(counts(bus.publish_async("number", 5).await.unwrap()), (2, 0));
     assert_eq!((taken(&picky), taken(&all)), (vec![5], vec![0, 5]));
     assert_eq!((bus.stats().filter_panics, bus.stats().dropped, picky.dropped()), (1, 0, 0));
-}
-
-/// A payload that knows how many clones were made.
-struct Counted {
-    clones: Arc<AtomicUsize>,
-    is_original: bool,
-}
-
-impl Counted {
-    fn new() -> (Self, Arc<AtomicUsize>) {
-        let clones = Arc::new(AtomicUsize::new(0));
-        (Self { clones: Arc::clone(&clones), is_original: true }, clones)
-    }
-}
-
-impl Clone for Counted {
-    fn clone(&self) -> Self {
-        self.clones.fetch_add(1, Ordering::SeqCst);
-        Self { clones: Arc::clone(&self.clones), is_original: false }
-    }
 }
 
 async fn a01_p12_eight_subscribers_cost_seven_clones_and_one_none(_: impl Runtime) {

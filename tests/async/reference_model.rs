@@ -10,7 +10,7 @@ use std::task::Poll;
 use proptest::prelude::*;
 use tramline::{Bus, Delivery, Message, PublishError, RecvError, Subscriber, TryRecvError};
 
-use crate::runtime::ByHand;
+use crate::support::ByHand;
 
 const MAILBOXES: usize = 2;
 

@@ -12,8 +12,8 @@ use tramline::{
     Bus, GatherError, Message, Overflow, PendingReply, Replies, ReplyError, RequestError, RespondError, Subscriber,
 };
 
-use crate::runtime::{ByHand, Runtime, block_on, on_every_runtime};
-use crate::support::{LONG, within_limit};
+use crate::runtime::{Runtime, on_every_runtime};
+use crate::support::{ByHand, LONG, block_on, within_limit};
 
 /// A service, and a request that is on its way to it.
 async fn one_request(bus: &Bus<u32>) -> (Subscriber<u32>, PendingReply<u32>) {

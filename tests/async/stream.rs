@@ -4,7 +4,8 @@ use futures_lite::StreamExt;
 use futures_lite::future::poll_once;
 use tramline::{Bus, Overflow, Subscriber};
 
-use crate::runtime::{ByHand, Runtime, on_every_runtime};
+use crate::runtime::{Runtime, on_every_runtime};
+use crate::support::ByHand;
 
 on_every_runtime![
     a04_a_stream_ends_after_close,

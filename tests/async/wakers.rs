@@ -11,8 +11,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures_lite::StreamExt;
 use tramline::{Bus, Message, Overflow, Subscriber, WeakBus};
 
-use crate::runtime::{ByHand, block_on};
-use crate::support::{LONG, wait_until, within_limit};
+use crate::support::{ByHand, LONG, block_on, wait_until, within_limit};
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 

@@ -8,8 +8,8 @@ use std::thread;
 use futures_lite::StreamExt;
 use tramline::Bus;
 
-use crate::runtime::{Chance, block_on};
-use crate::support::within_limit;
+use crate::runtime::Chance;
+use crate::support::{block_on, within_limit};
 
 const ROUNDS: usize = 3000;
 

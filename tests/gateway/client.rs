@@ -28,6 +28,11 @@ pub fn run<Fut: Future<Output = ()>>(test: impl FnOnce() -> Fut + Send + 'static
     });
 }
 
+/// Allows everything.
+pub fn all<T, R>(builder: GatewayBuilder<T, R>) -> GatewayBuilder<T, R> {
+    builder.allow_publish(">").allow_subscribe(">").allow_group(">").allow_request(">")
+}
+
 /// A gateway that serves.
 pub struct Server<T = Value, R = Value> {
     pub bus: Bus<T, R>,

@@ -7,19 +7,15 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
-use tramline::gateway::{GatewayBuilder, Limits};
+use tramline::gateway::Limits;
 use tramline::{Bus, Overflow};
 
-use crate::client::{SHORT, Server, run};
-
-fn all(builder: GatewayBuilder<Value>) -> GatewayBuilder<Value> {
-    builder.allow_publish(">").allow_subscribe(">").allow_group(">").allow_request(">")
-}
+use crate::client::{SHORT, Server, all, run};
 
 #[test]
 fn b01_what_is_not_json_closes_with_3501() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         for text in ["", "{", "hello", "[1]", "null", "7", "{\"type\":\"ping\",\"id\":1}{}", &"[".repeat(10_000)] {
             let mut client = server.client().await;
             client.send_text(text).await;
@@ -31,7 +27,7 @@ fn b01_what_is_not_json_closes_with_3501() {
 #[test]
 fn b02_what_has_no_id_closes_with_3501() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         for text in [
             r#"{"type":"ping"}"#,
             r#"{"type":"ping","id":null}"#,
@@ -51,7 +47,7 @@ fn b02_what_has_no_id_closes_with_3501() {
 #[test]
 fn b03_a_command_that_is_none_gets_its_err_and_closes_nothing() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let mut client = server.client().await;
         for command in [
             json!({}),
@@ -79,7 +75,7 @@ fn b03_a_command_that_is_none_gets_its_err_and_closes_nothing() {
 #[test]
 fn b04_a_binary_frame_closes_with_1003() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let mut client = server.client().await;
         client.socket.send(Message::binary(&b"{}"[..])).await.expect("it is open");
         assert_eq!(client.close_code().await, 1003);
@@ -89,7 +85,7 @@ fn b04_a_binary_frame_closes_with_1003() {
 #[test]
 fn b08_topics_and_patterns_are_checked() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let mut client = server.client().await;
         let long = "a".repeat(256);
         for name in ["", "a..b", ".", "a b", &long] {
@@ -113,7 +109,7 @@ fn b08_topics_and_patterns_are_checked() {
 #[test]
 fn b09_a_frame_or_message_that_is_too_large_closes_with_1009() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let text = |bytes: usize| {
             let empty = json!({"type": "pub", "id": 1, "topic": "a", "payload": ""}).to_string();
             json!({"type": "pub", "id": 1, "topic": "a", "payload": "x".repeat(bytes - empty.len())}).to_string()
@@ -140,7 +136,7 @@ fn b09_a_frame_or_message_that_is_too_large_closes_with_1009() {
 #[test]
 fn b09_the_code_arrives_also_if_nothing_more_is_read() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         for round in 3..=22 {
             let mut client = server.stranger().await;
             let large = json!({"type": "ping", "id": 2, "more": "x".repeat(round << 15)}).to_string();
@@ -158,7 +154,7 @@ fn b09_the_code_arrives_also_if_nothing_more_is_read() {
 #[test]
 fn b09_fragments_of_a_command_are_one_command() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let mut client = server.client().await;
         let pieces: [(&str, _, _); 3] = [
             (r#"{"type":"#, Data::Text, false),
@@ -176,7 +172,7 @@ fn b09_fragments_of_a_command_are_one_command() {
 #[test]
 fn b09_compression_is_not_offered() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let offer =
             [("sec-websocket-extensions", "permessage-deflate"), ("sec-websocket-protocol", "chat, tramline.v1")];
         let client = crate::client::Client::open(server.address, &offer).await.expect("it is let in");
@@ -188,7 +184,7 @@ fn b09_compression_is_not_offered() {
 #[test]
 fn b10_connect_comes_first_and_once() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let mut client = server.stranger().await;
         assert_eq!(client.code(json!({"type": "sub", "pattern": "a"})).await, "not_connected");
         assert_eq!(client.code(json!({"type": "ping"})).await, "not_connected");
@@ -212,7 +208,7 @@ fn b10_connect_comes_first_and_once() {
 #[test]
 fn b22_a_subscription_is_had_once_and_ended_once() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let mut client = server.client().await;
         client.subscribe("a.*").await;
         assert_eq!(client.code(json!({"type": "sub", "pattern": "a.*", "retained": true})).await, "already_subscribed");
@@ -229,7 +225,7 @@ fn b22_a_subscription_is_had_once_and_ended_once() {
 #[test]
 fn b22_options_have_bounds() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let (mut one, mut two) = (server.client().await, server.client().await);
         for capacity in [0, 257] {
             let command = json!({"type": "sub", "pattern": "a", "capacity": capacity});
@@ -247,7 +243,7 @@ fn b22_options_have_bounds() {
 fn b23_too_many_commands_a_second_are_refused() {
     run(|| async {
         let limits = Limits { commands_per_second: 5, ..Limits::default() };
-        let server = Server::start(|builder| all(builder).limits(limits)).await;
+        let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let mut client = server.client().await;
         let mut codes = Vec::new();
         for _ in 0..20 {
@@ -263,7 +259,7 @@ fn b23_too_many_commands_a_second_are_refused() {
 #[test]
 fn b24_a_publish_waits_for_room() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let slow = server.bus.subscription("a").capacity(1).open().expect("it is open");
         let mut client = server.client().await;
         assert_eq!(client.ask(json!({"type": "pub", "topic": "a", "payload": 1})).await["delivered"], 1);
@@ -281,7 +277,7 @@ fn b24_a_publish_waits_for_room() {
 fn b24_a_publish_does_not_wait_for_ever() {
     run(|| async {
         let limits = Limits { publish_timeout: SHORT, ..Limits::default() };
-        let server = Server::start(|builder| all(builder).limits(limits)).await;
+        let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let stuck = server.bus.subscription("a").capacity(1).open().expect("it is open");
         let mut client = server.client().await;
         assert_eq!(client.code(json!({"type": "pub", "topic": "a", "payload": 1})).await, "ok");
@@ -294,7 +290,7 @@ fn b24_a_publish_does_not_wait_for_ever() {
 #[test]
 fn b24_where_messages_are_lost_the_publisher_is_told() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let _full = server.bus.subscription("a").capacity(1).overflow(Overflow::DropNewest).open().expect("it is open");
         let mut client = server.client().await;
         let mut delivery = async || {
@@ -328,7 +324,7 @@ fn b24_a_payload_has_to_be_what_the_bus_carries() {
 #[test]
 fn b24_a_closed_bus_is_told() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let mut client = server.client().await;
         client.subscribe("a").await;
         server.bus.close();

@@ -5,20 +5,16 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
-use tramline::gateway::{GatewayBuilder, Limits};
+use tramline::gateway::Limits;
 
-use crate::client::{Client, SHORT, Server, run, until};
+use crate::client::{Client, SHORT, Server, all, run, until};
 use crate::support::LONG;
-
-fn all(builder: GatewayBuilder<Value>) -> GatewayBuilder<Value> {
-    builder.allow_publish(">").allow_subscribe(">").allow_group(">").allow_request(">")
-}
 
 #[test]
 fn b13_who_does_not_connect_is_sent_away_with_3502() {
     run(|| async {
         let limits = Limits { connect_within: SHORT, ..Limits::default() };
-        let server = Server::start(|builder| all(builder).limits(limits)).await;
+        let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let mut silent = server.stranger().await;
         let mut wrong = server.stranger().await;
         assert_eq!(wrong.code(json!({"type": "ping"})).await, "not_connected");
@@ -30,7 +26,7 @@ fn b13_who_does_not_connect_is_sent_away_with_3502() {
 fn b13_a_client_that_shows_no_sign_of_life_has_died() {
     run(|| async {
         let limits = Limits { ping_every: SHORT, pong_within: SHORT, ..Limits::default() };
-        let server = Server::start(|builder| all(builder).limits(limits)).await;
+        let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let mut dead = server.client().await;
         dead.subscribe("a").await;
         // It reads nothing, and so answers no ping.
@@ -43,7 +39,7 @@ fn b13_a_client_that_shows_no_sign_of_life_has_died() {
 fn b13_pings_keep_a_connection_alive() {
     run(|| async {
         let limits = Limits { ping_every: SHORT, pong_within: SHORT * 20, ..Limits::default() };
-        let server = Server::start(|builder| all(builder).limits(limits)).await;
+        let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let mut client = server.client().await;
         let (mut frames, mut events) = (0, 0);
         while frames < 5 || events < 5 {
@@ -61,7 +57,7 @@ fn b13_pings_keep_a_connection_alive() {
 #[test]
 fn b17_a_reset_frees_everything() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let service = server.bus.subscribe("slow").expect("it is open");
         for round in 0..20 {
             let mut client = server.client().await;
@@ -86,7 +82,7 @@ fn b17_a_reset_frees_everything() {
 #[test]
 fn b17_a_client_that_leaves_is_answered() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let mut client = server.client().await;
         client.subscribe("a").await;
         client.leave().await;
@@ -97,7 +93,7 @@ fn b17_a_client_that_leaves_is_answered() {
 #[test]
 fn b18_a_client_that_comes_back_has_its_subscriptions_and_the_last_values() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let subscribe = json!({"type": "sub", "pattern": "price.*", "retained": true});
         let mut client = server.client().await;
         assert_eq!(client.code(subscribe.clone()).await, "ok");
@@ -118,7 +114,7 @@ fn b18_a_client_that_comes_back_has_its_subscriptions_and_the_last_values() {
 #[test]
 fn b19_a_shutdown_sends_all_elsewhere() {
     run(|| async {
-        let server = Server::start(|builder| {
+        let server = Server::<Value>::start(|builder| {
             let limits = Limits { connections_per_address: 1000, ..Limits::default() };
             all(builder).limits(limits)
         })

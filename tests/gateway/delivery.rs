@@ -11,18 +11,19 @@ use tokio_tungstenite::tungstenite::Message;
 use tramline::gateway::{GatewayBuilder, Limits};
 use tramline::{Bus, Overflow};
 
-use crate::client::{SHORT, Server, run, until};
+use crate::client::{SHORT, Server, all, run, until};
 use crate::support::LONG;
 
-fn all<T, R>(builder: GatewayBuilder<T, R>) -> GatewayBuilder<T, R> {
+/// Allows everything, to many clients of one address.
+fn crowd<T, R>(builder: GatewayBuilder<T, R>) -> GatewayBuilder<T, R> {
     let limits = Limits { connections_per_address: 10_000, capacity: 1024, ..Limits::default() };
-    builder.allow_publish(">").allow_subscribe(">").allow_group(">").allow_request(">").limits(limits)
+    all(builder).limits(limits)
 }
 
 #[test]
 fn b20_a_message_comes_once_for_each_subscription_that_matches() {
     run(|| async {
-        let server = Server::<Value>::start(all).await;
+        let server = Server::<Value>::start(crowd).await;
         let mut client = server.client().await;
         server.bus.publish("a.b", json!("too early")).expect("it is open");
         client.subscribe("a.*").await;
@@ -40,7 +41,7 @@ fn b20_a_message_comes_once_for_each_subscription_that_matches() {
 #[test]
 fn b20_a_client_gets_what_it_publishes_itself() {
     run(|| async {
-        let server = Server::<Value>::start(all).await;
+        let server = Server::<Value>::start(crowd).await;
         let mut client = server.client().await;
         client.subscribe("a").await;
         client.send(&json!({"type": "pub", "id": 1, "topic": "a", "payload": "echo"})).await;
@@ -56,7 +57,7 @@ fn b20_a_client_gets_what_it_publishes_itself() {
 fn b20_nothing_is_missing_and_nothing_double_between_retained_and_live() {
     run(|| async {
         const TOPICS: usize = 4;
-        let server = Server::<Value>::start(all).await;
+        let server = Server::<Value>::start(crowd).await;
         for topic in 0..TOPICS {
             server.bus.publish_retained(format!("kept.{topic}"), json!(0)).expect("it is open");
         }
@@ -110,7 +111,7 @@ fn b20_nothing_is_missing_and_nothing_double_between_retained_and_live() {
 #[test]
 fn b21_each_message_of_a_group_goes_to_one_member() {
     run(|| async {
-        let server = Server::<Value>::start(all).await;
+        let server = Server::<Value>::start(crowd).await;
         let subscribe = json!({"type": "sub", "pattern": "work", "group": "workers"});
         let mut readers = Vec::new();
         for _ in 0..3 {
@@ -161,7 +162,7 @@ fn b21_each_message_of_a_group_goes_to_one_member() {
 #[test]
 fn b21_a_member_that_does_not_read_leaves_the_messages_to_others() {
     run(|| async {
-        let server = Server::<Value>::start(all).await;
+        let server = Server::<Value>::start(crowd).await;
         let subscribe = json!({"type": "sub", "pattern": "work", "group": "workers", "overflow": "drop_newest"});
         let mut stuck = server.client().await;
         assert_eq!(stuck.code(subscribe.clone()).await, "ok");
@@ -189,7 +190,7 @@ fn b21_a_member_that_does_not_read_leaves_the_messages_to_others() {
 #[test]
 fn b22_a_subscription_that_runs_over_ends() {
     run(|| async {
-        let server = Server::<Value>::start(all).await;
+        let server = Server::<Value>::start(crowd).await;
         let mut client = server.client().await;
         let subscribe = json!({"type": "sub", "pattern": "a", "capacity": 1, "overflow": "disconnect"});
         assert_eq!(client.code(subscribe.clone()).await, "ok");
@@ -216,7 +217,7 @@ fn b22_a_subscription_that_runs_over_ends() {
 #[test]
 fn b22_what_is_lost_is_told() {
     run(|| async {
-        let server = Server::<Value>::start(all).await;
+        let server = Server::<Value>::start(crowd).await;
         let mut client = server.client().await;
         assert_eq!(client.code(json!({"type": "sub", "pattern": "a", "capacity": 2})).await, "ok");
         let publisher = server.bus.publisher("a").expect("valid");
@@ -257,7 +258,7 @@ impl Serialize for Counted {
 #[test]
 fn b25_a_message_is_written_once_however_many_get_it() {
     run(|| async {
-        let server = Server::<Counted, Value>::on(Bus::builder().build(), all).await;
+        let server = Server::<Counted, Value>::on(Bus::builder().build(), crowd).await;
         let mut clients = Vec::new();
         for _ in 0..50 {
             let mut client = server.client().await;
@@ -301,7 +302,7 @@ impl Serialize for Awkward {
 #[test]
 fn b26_what_cannot_be_written_is_counted_as_lost() {
     run(|| async {
-        let server = Server::<Awkward, Awkward>::on(Bus::builder().build(), all).await;
+        let server = Server::<Awkward, Awkward>::on(Bus::builder().build(), crowd).await;
         let _serving = server.bus.serve("ask", |_| Awkward::Fails).expect("it is open");
         let mut client = server.client().await;
         client.subscribe("a").await;
@@ -333,7 +334,7 @@ fn b26_what_cannot_be_written_is_counted_as_lost() {
 #[test]
 fn b15_a_client_that_does_not_read_is_cut_and_delays_nobody() {
     run(|| async {
-        let server = Server::<Value>::start(all).await;
+        let server = Server::<Value>::start(crowd).await;
         let mut stuck = server.client().await;
         stuck.subscribe("a").await;
         let (mut readers, read) = (Vec::new(), Arc::new([const { AtomicUsize::new(0) }; 50]));
@@ -403,7 +404,7 @@ fn b16_a_thousand_clients_get_a_thousand_messages_in_order() {
     crate::support::within(LONG * 8, || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         runtime.expect("a runtime").block_on(async {
-            let server = Server::<Value>::start(all).await;
+            let server = Server::<Value>::start(crowd).await;
             let mut readers = Vec::new();
             for _ in 0..1000 {
                 let mut client = server.client().await;
@@ -484,7 +485,7 @@ impl Serialize for Overtaken {
 #[test]
 fn b20_what_is_published_while_retained_values_are_written_comes_behind_them() {
     run(|| async {
-        let server = Server::<Overtaken, Value>::on(Bus::builder().build(), all).await;
+        let server = Server::<Overtaken, Value>::on(Bus::builder().build(), crowd).await;
         let mut before = server.client().await;
         before.subscribe("a").await;
         let bus = Some(Arc::new(server.bus.clone()));
@@ -502,7 +503,7 @@ fn b20_what_is_published_while_retained_values_are_written_comes_behind_them() {
 #[test]
 fn b21_a_member_that_leaves_gets_nothing_behind_its_answer() {
     run(|| async {
-        let server = Server::<Value>::start(all).await;
+        let server = Server::<Value>::start(crowd).await;
         let stop = Arc::new(AtomicBool::new(false));
         let (bus, stopped) = (server.bus.clone(), Arc::clone(&stop));
         let publishing = std::thread::spawn(move || {

@@ -14,9 +14,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tramline::Bus;
-use tramline::gateway::{Gateway, GatewayBuilder, Limits};
+use tramline::gateway::{Gateway, Limits};
 
-use crate::client::{Client, SHORT, Server, until};
+use crate::client::{Client, SHORT, Server, all, until};
 use crate::support::{LONG, patient, within};
 
 const SOON: Duration = Duration::from_secs(3);
@@ -36,10 +36,6 @@ fn run<Fut: Future<Output = ()>>(test: impl FnOnce() -> Fut + Send + 'static) {
         });
         runtime.block_on(test());
     });
-}
-
-fn all<T, R>(builder: GatewayBuilder<T, R>) -> GatewayBuilder<T, R> {
-    builder.allow_publish(">").allow_subscribe(">").allow_group(">").allow_request(">")
 }
 
 /// Holds up the first who comes.

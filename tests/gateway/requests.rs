@@ -1,13 +1,9 @@
 //! Requests of clients, and requests to them.
 
 use serde_json::{Value, json};
-use tramline::gateway::{GatewayBuilder, Limits};
+use tramline::gateway::Limits;
 
-use crate::client::{SHORT, Server, run, until};
-
-fn all(builder: GatewayBuilder<Value>) -> GatewayBuilder<Value> {
-    builder.allow_publish(">").allow_subscribe(">").allow_group(">").allow_request(">")
-}
+use crate::client::{SHORT, Server, all, run, until};
 
 fn request(topic: &str) -> Value {
     json!({"type": "req", "topic": topic, "payload": 21})
@@ -16,7 +12,7 @@ fn request(topic: &str) -> Value {
 #[test]
 fn b11_a_request_is_answered_or_its_failure_told() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let bus = &server.bus;
         let _double = bus.serve("double", |n| json!(n.as_u64().map(|n| 2 * n))).expect("it is open");
         let _panics = bus.serve("panics", |_| panic!("out of tea")).expect("it is open");
@@ -42,7 +38,7 @@ fn b11_a_request_is_answered_or_its_failure_told() {
 fn b11_a_request_waits_as_long_as_the_server_allows() {
     run(|| async {
         let limits = Limits { request_timeout: SHORT, ..Limits::default() };
-        let server = Server::start(|builder| all(builder).limits(limits)).await;
+        let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let _silent = server.bus.subscribe("silent").expect("it is open");
         let mut client = server.client().await;
         for timeout in [json!(null), json!(60_000), json!(u64::MAX)] {
@@ -56,7 +52,7 @@ fn b11_a_request_waits_as_long_as_the_server_allows() {
 #[test]
 fn b11_other_commands_are_answered_before_a_slow_request() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let service = server.bus.subscribe("slow").expect("it is open");
         let mut client = server.client().await;
         client.send(&json!({"type": "req", "id": 1, "topic": "slow", "payload": 1})).await;
@@ -71,7 +67,7 @@ fn b11_other_commands_are_answered_before_a_slow_request() {
 fn b28_a_connection_has_so_many_requests_at_once() {
     run(|| async {
         let limits = Limits { requests: 3, ..Limits::default() };
-        let server = Server::start(|builder| all(builder).limits(limits)).await;
+        let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let service = server.bus.subscribe("slow").expect("it is open");
         let mut client = server.client().await;
         for id in 1..=3 {
@@ -94,7 +90,7 @@ fn b28_a_connection_has_so_many_requests_at_once() {
 #[test]
 fn b12_a_client_answers_with_a_token_that_is_good_once() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let (mut client, mut thief) = (server.client().await, server.client().await);
         client.subscribe("ask.*").await;
         let pending = server.bus.request_async("ask.me", json!("why")).await.expect("it is open");
@@ -121,7 +117,7 @@ fn b12_a_client_answers_with_a_token_that_is_good_once() {
 #[test]
 fn b12_a_client_fails_a_request() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let mut client = server.client().await;
         client.subscribe("ask").await;
         let pending = server.bus.request_async("ask", json!(1)).await.expect("it is open");
@@ -148,7 +144,7 @@ fn b12_a_reply_that_cannot_be_read_may_be_tried_again() {
 #[test]
 fn b12_the_first_of_several_clients_answers() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let mut clients = [server.client().await, server.client().await];
         let mut tokens = Vec::new();
         for client in &mut clients {
@@ -168,7 +164,7 @@ fn b12_the_first_of_several_clients_answers() {
 #[test]
 fn b12_a_request_is_unanswered_when_the_last_client_has_gone() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let (mut one, mut two) = (server.client().await, server.client().await);
         one.subscribe("ask").await;
         two.subscribe("ask").await;
@@ -186,7 +182,7 @@ fn b12_a_request_is_unanswered_when_the_last_client_has_gone() {
 fn b28_a_client_that_does_not_answer_holds_so_many_requests() {
     run(|| async {
         let limits = Limits { requests: 2, ..Limits::default() };
-        let server = Server::start(|builder| all(builder).limits(limits)).await;
+        let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let mut client = server.client().await;
         client.subscribe("ask").await;
         let (mut pending, mut tokens) = (Vec::new(), Vec::new());
@@ -205,7 +201,7 @@ fn b28_a_client_that_does_not_answer_holds_so_many_requests() {
 #[test]
 fn b12_clients_ask_clients() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let (mut asks, mut answers) = (server.client().await, server.client().await);
         answers.subscribe("double").await;
         asks.send(&json!({"type": "req", "id": 9, "topic": "double", "payload": 4})).await;
@@ -219,7 +215,7 @@ fn b12_clients_ask_clients() {
 #[test]
 fn b11_a_client_that_goes_cancels_its_requests() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let service = server.bus.subscribe("slow").expect("it is open");
         let mut client = server.client().await;
         client.send(&json!({"type": "req", "id": 1, "topic": "slow", "payload": 1})).await;
