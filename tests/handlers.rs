@@ -12,7 +12,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use support::{LONG, wait_until, within_limit};
+use support::{LONG, gate, wait_until, within_limit};
 use tramline::{Bus, DeadLetterReason, Handler, Overflow, ReplyError, Retry, StopReport};
 
 /// A handler of `work` that says when it has a message and keeps it until it is let go.
@@ -24,14 +24,8 @@ struct Held {
 
 impl Held {
     fn new(bus: &Bus<u32>) -> Self {
-        let (entering, entered) = channel();
-        let (go, gate) = channel::<()>();
-        let handler = bus
-            .on("work", move |n| {
-                entering.send(**n).unwrap();
-                let _ = gate.recv();
-            })
-            .unwrap();
+        let (gate, entered, go) = gate();
+        let handler = bus.on("work", move |n| gate.pass(**n)).unwrap();
         Self { handler, entered, go }
     }
 }
@@ -328,13 +322,11 @@ fn h05_dropping_a_handler_unsubscribes_and_the_message_in_hand_is_finished() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let finished = Arc::new(Mutex::new(Vec::new()));
-        let (entering, entered) = channel();
-        let (go, gate) = channel::<()>();
+        let (gate, entered, go) = gate();
         let done = Arc::clone(&finished);
         let handler = bus
             .on("work", move |n| {
-                entering.send(()).unwrap();
-                let _ = gate.recv();
+                gate.pass(());
                 done.lock().unwrap().push(**n);
             })
             .unwrap();
@@ -746,16 +738,8 @@ fn workers_that_all_publish_into_their_own_full_mailbox_do_not_wait_for_one_anot
 fn stopping_a_handler_wakes_a_publisher_that_waits_for_it() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
-        let (entering, entered) = channel();
-        let (go, gate) = channel::<()>();
-        let handler = bus
-            .subscription("work")
-            .capacity(1)
-            .handle(move |n| {
-                entering.send(**n).unwrap();
-                let _ = gate.recv();
-            })
-            .unwrap();
+        let (gate, entered, go) = gate();
+        let handler = bus.subscription("work").capacity(1).handle(move |n| gate.pass(**n)).unwrap();
         publish(&bus, "work", [0]);
         entered.recv().unwrap();
         publish(&bus, "work", [1]);
@@ -791,17 +775,9 @@ fn stopping_a_handler_does_not_wait_for_a_publisher_that_is_stuck_elsewhere() {
 fn one_member_of_a_group_may_stop_another() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
-        let (entering, entered) = channel();
-        let (go, gate) = channel::<()>();
+        let (gate, entered, go) = gate();
         // The other member holds the first message.
-        let other = bus
-            .subscription("work")
-            .group("g")
-            .handle(move |n| {
-                entering.send(**n).unwrap();
-                let _ = gate.recv();
-            })
-            .unwrap();
+        let other = bus.subscription("work").group("g").handle(move |n| gate.pass(**n)).unwrap();
         publish(&bus, "work", [1]);
         entered.recv().unwrap();
         let (sender, report) = channel();

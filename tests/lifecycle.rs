@@ -11,7 +11,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
-use support::{LONG, wait_until, within_limit};
+use support::{LONG, gate, wait_until, within_limit};
 use tramline::{Bus, DeadLetterReason, Overflow, Publisher, Subscriber, WeakBus};
 
 #[test]
@@ -183,8 +183,7 @@ fn l03_drain_lets_handlers_publish_and_request_what_belongs_to_the_work() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let (sender, seen) = channel();
-        let (entering, entered) = channel();
-        let (go, gate) = channel::<()>();
+        let (gate, entered, go) = gate();
         let _last = bus.on("third", move |n| sender.send(**n).unwrap()).unwrap();
         let _double = bus.serve("double", |n| **n * 2).unwrap();
         let weak = bus.downgrade();
@@ -198,8 +197,7 @@ fn l03_drain_lets_handlers_publish_and_request_what_belongs_to_the_work() {
         let weak = bus.downgrade();
         let _first = bus
             .on("first", move |n| {
-                entering.send(()).unwrap();
-                let _ = gate.recv();
+                gate.pass(());
                 assert_eq!(weak.upgrade().unwrap().publish("second", **n).unwrap().delivered(), 1);
             })
             .unwrap();
@@ -223,13 +221,11 @@ fn l03_drain_lets_handlers_publish_and_request_what_belongs_to_the_work() {
 fn l03_drain_waits_for_a_busy_handler_though_every_queue_is_empty() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
-        let (entering, entered) = channel();
-        let (go, gate) = channel::<()>();
+        let (gate, entered, go) = gate();
         let weak = bus.downgrade();
         let _handler = bus
             .on("work", move |n| {
-                entering.send(()).unwrap();
-                let _ = gate.recv();
+                gate.pass(());
                 weak.upgrade().unwrap().fire("done", **n);
             })
             .unwrap();
@@ -253,14 +249,8 @@ fn l04_drain_past_its_deadline_reports_exactly_what_was_left() {
     within_limit(|| {
         const WITHIN: Duration = Duration::from_millis(50);
         let bus = Bus::<u32>::new();
-        let (entering, entered) = channel();
-        let (go, gate) = channel::<()>();
-        let handler = bus
-            .on("work", move |n| {
-                entering.send(**n).unwrap();
-                let _ = gate.recv();
-            })
-            .unwrap();
+        let (gate, entered, go) = gate();
+        let handler = bus.on("work", move |n| gate.pass(**n)).unwrap();
         let unread = bus.subscribe("news").unwrap();
         for n in 0..6 {
             bus.publish("work", n).unwrap();

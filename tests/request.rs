@@ -11,7 +11,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{LONG, wait_until, within_limit};
+use support::{LONG, gate, wait_until, within_limit};
 use tramline::{
     Bus, GatherError, Message, Overflow, PendingReply, ReplyError, RequestError, RespondError, Responder, Subscriber,
 };
@@ -297,17 +297,15 @@ fn r08_the_responder_unsubscribes_with_requests_queued_and_each_is_unanswered() 
 fn r08_a_server_that_is_dropped_with_requests_queued_leaves_them_unanswered() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
-        let (entered, inside) = channel();
-        let (go, gate) = channel::<()>();
+        let (gate, entered, go) = gate();
         let server = bus
             .serve("ask", move |n| {
-                entered.send(()).unwrap();
-                let _ = gate.recv();
+                gate.pass(());
                 **n
             })
             .unwrap();
         let in_hand = bus.request("ask", 1).unwrap();
-        inside.recv().unwrap();
+        entered.recv().unwrap();
         let queued: Vec<_> = (0..10).map(|n| bus.request("ask", n).unwrap()).collect();
         drop(server);
         // The server is still busy: what is queued must not wait for it.

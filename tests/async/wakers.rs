@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures_lite::StreamExt;
 use tramline::{Bus, Message, Overflow, Subscriber, WeakBus};
 
-use crate::support::{ByHand, LONG, block_on, wait_until, within_limit};
+use crate::support::{ByHand, LONG, block_on, gate, wait_until, within_limit};
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -215,17 +215,11 @@ fn a_waker_may_use_the_bus_when_those_who_make_room_leave() {
 
         for stop in [true, false] {
             let bus = Bus::<u32>::builder().capacity(1).build();
-            let (go, gate) = channel::<()>();
-            let (begun, begins) = channel();
-            let handler = bus
-                .on("work", move |_| {
-                    let _ = begun.send(());
-                    let _ = gate.recv();
-                })
-                .unwrap();
+            let (gate, entered, go) = gate();
+            let handler = bus.on("work", move |_| gate.pass(())).unwrap();
             let work = bus.publisher("work").unwrap();
             work.publish(1).unwrap();
-            begins.recv_timeout(LONG).unwrap();
+            entered.recv_timeout(LONG).unwrap();
             work.publish(2).unwrap();
             meddle(&bus, work.publish_async(3), || {
                 if stop {

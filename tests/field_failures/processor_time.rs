@@ -99,8 +99,8 @@ fn idle_cpu_and_spinning() {
 fn superlinear_fan_out_beyond_40_receivers() {
     const MESSAGES: usize = 50;
 
-    /// What is counted for each message and receiver, where all have room.
-    fn operations(receivers: usize) {
+    /// Counts the operations for each message and receiver, where all have room. Returns how many bytes the heap has grown.
+    fn operations(receivers: usize) -> usize {
         let bus = Bus::<Counted>::new();
         let (clones, looks) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let subscribers: Vec<_> = (0..receivers)
@@ -115,11 +115,11 @@ fn superlinear_fan_out_beyond_40_receivers() {
         for _ in 0..MESSAGES {
             assert_eq!(publisher.publish(Counted::with(&clones)).unwrap().delivered(), receivers);
         }
-        // Mailboxes have their memory already.
-        assert!(HEAP.current_usage() <= before + 1024, "{} bytes more", HEAP.current_usage() - before);
+        let grown = HEAP.current_usage().saturating_sub(before);
         assert_eq!(clones.load(Ordering::SeqCst), MESSAGES * (receivers - 1));
         assert_eq!(looks.load(Ordering::SeqCst), MESSAGES * receivers);
         assert!(subscribers.iter().all(|subscriber| subscriber.len() == MESSAGES));
+        grown
     }
 
     /// How often each receiver went to sleep for a message, on average, in hundredths.
@@ -151,7 +151,10 @@ fn superlinear_fan_out_beyond_40_receivers() {
 
     in_turn(|| {
         for receivers in [10, 40, 80, 320] {
-            operations(receivers);
+            // Mailboxes have their memory already. The least of three buses: the test harness, which reports another
+            // test, may allocate meanwhile.
+            let grown = [(); 3].map(|()| operations(receivers)).into_iter().min().unwrap();
+            assert!(grown <= 1024, "{grown} bytes more");
         }
         #[cfg(target_os = "linux")]
         for receivers in [10, 40, 160] {
