@@ -12,7 +12,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use support::{LONG, gate, wait_until, within_limit};
+use support::{LONG, SHORT, gate, wait_until, within_limit};
 use tramline::{Bus, DeadLetterReason, Handler, Overflow, ReplyError, Retry, StopReport};
 
 /// A handler of `work` that says when it has a message and keeps it until it is let go.
@@ -746,7 +746,7 @@ fn stopping_a_handler_wakes_a_publisher_that_waits_for_it() {
         let publisher = bus.clone();
         let blocked = thread::spawn(move || publisher.publish("work", 2));
         // There is no seeing that somebody waits; either way it has to come to an end.
-        let report = handler.stop(Duration::from_millis(50));
+        let report = handler.stop(SHORT);
         assert_eq!((report.remaining(), report.running()), (1, 1));
         assert!(blocked.join().unwrap().is_ok_and(|delivery| delivery.is_unheard()));
         drop(go);
@@ -869,7 +869,7 @@ fn a_worker_that_waits_elsewhere_is_no_reason_to_refuse_its_own_mailbox() {
         drop(gates.next());
         assert_eq!((*watching.recv().unwrap(), *watching.recv().unwrap()), (0, 10));
         // A moment in which it goes to sleep; the outcome is the same if it has not yet.
-        assert!(watching.recv_timeout(Duration::from_millis(50)).unwrap_err().is_timeout());
+        assert!(watching.recv_timeout(SHORT).unwrap_err().is_timeout());
         // The second makes room in their own: the first now waits for the other subscriber alone.
         drop(gates.next());
         assert_eq!(entered.recv().unwrap(), 2);

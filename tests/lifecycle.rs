@@ -11,7 +11,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
-use support::{LONG, gate, wait_until, within_limit};
+use support::{LONG, SHORT, gate, wait_until, within_limit};
 use tramline::{Bus, DeadLetterReason, Overflow, Publisher, Subscriber, WeakBus};
 
 #[test]
@@ -236,7 +236,7 @@ fn l03_drain_waits_for_a_busy_handler_though_every_queue_is_empty() {
         let drain = thread::spawn(move || draining.drain(LONG));
         wait_until("the bus refuses new work", || bus.is_closed());
         // Refused, but not closed: what the handler has still to say must be heard.
-        assert!(done.recv_timeout(Duration::from_millis(50)).unwrap_err().is_timeout());
+        assert!(done.recv_timeout(SHORT).unwrap_err().is_timeout());
         drop(go);
         assert_eq!(*done.recv().unwrap(), 7);
         assert!(done.recv().unwrap_err().is_closed());
@@ -247,7 +247,6 @@ fn l03_drain_waits_for_a_busy_handler_though_every_queue_is_empty() {
 #[test]
 fn l04_drain_past_its_deadline_reports_exactly_what_was_left() {
     within_limit(|| {
-        const WITHIN: Duration = Duration::from_millis(50);
         let bus = Bus::<u32>::new();
         let (gate, entered, go) = gate();
         let handler = bus.on("work", move |n| gate.pass(**n)).unwrap();
@@ -260,10 +259,10 @@ fn l04_drain_past_its_deadline_reports_exactly_what_was_left() {
         }
         assert_eq!(entered.recv().unwrap(), 0);
 
-        let report = bus.drain(WITHIN);
+        let report = bus.drain(SHORT);
         // Five wait behind the one in hand, three were never read.
         assert_eq!((report.remaining(), report.running(), report.is_complete()), (8, 1, false));
-        assert!(report.elapsed() >= WITHIN);
+        assert!(report.elapsed() >= SHORT);
         // Nothing of it is lost: both sides drain what they have.
         assert!(bus.publish("work", 9).unwrap_err().is_closed());
         assert_eq!(unread.iter().map(|n| *n).collect::<Vec<_>>(), [0, 1, 2]);
@@ -312,7 +311,7 @@ fn l04_drain_wakes_publishers_that_still_wait_when_its_time_is_over() {
             publisher.publish(2)
         });
         started.recv().unwrap();
-        assert_eq!(bus.drain(Duration::from_millis(50)).remaining(), 1);
+        assert_eq!(bus.drain(SHORT).remaining(), 1);
         let error = blocked.join().unwrap().unwrap_err();
         assert!(error.is_closed());
         assert_eq!(error.into_inner(), 2);
@@ -596,7 +595,7 @@ fn closing_wakes_every_publisher_that_waits_for_room() {
                 .collect();
         assert_eq!(watching.iter().take(8).count(), 8);
         // A moment in which they go to sleep; the outcome is the same if they have not yet.
-        assert!(watching.recv_timeout(Duration::from_millis(50)).unwrap_err().is_timeout());
+        assert!(watching.recv_timeout(SHORT).unwrap_err().is_timeout());
         bus.close();
         for (n, publisher) in (0..).zip(publishers) {
             let error = publisher.join().unwrap().unwrap_err();

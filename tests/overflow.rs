@@ -10,10 +10,7 @@ use std::time::{Duration, Instant};
 
 use tramline::{Bus, DeadLetterReason, Delivery, Overflow, PublishError, Publisher, SubscribeError, Subscriber};
 
-use support::{Counted, LONG, counts, letters, taken, wait_until, within_limit};
-
-/// How long a publisher is watched that must not come back.
-const SHORT: Duration = Duration::from_millis(50);
+use support::{Counted, LONG, SHORT, counts, letters, taken, wait_until, within_limit};
 
 /// The latest subscription of a bus, which has room: when it gets a message, all others have been offered it.
 struct OfferedToAll(Subscriber<u32>);

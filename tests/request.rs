@@ -11,13 +11,10 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{LONG, gate, wait_until, within_limit};
+use support::{LONG, SHORT, gate, wait_until, within_limit};
 use tramline::{
     Bus, GatherError, Message, Overflow, PendingReply, ReplyError, RequestError, RespondError, Responder, Subscriber,
 };
-
-/// Long enough to be told from "at once", short enough to wait for.
-const SHORT: Duration = Duration::from_millis(100);
 
 /// What a callback is told.
 type Told = Result<u32, ReplyError<u32>>;
@@ -34,6 +31,18 @@ fn told(pending: PendingReply<u32>) -> Receiver<Told> {
     let (sender, told) = channel();
     pending.on_reply(move |result| sender.send(result).unwrap());
     told
+}
+
+/// Lets a request end, before or after its callback is set.
+fn told_around(early: bool, pending: PendingReply<u32>, end: impl FnOnce()) -> Receiver<Told> {
+    if early {
+        let told = told(pending);
+        end();
+        told
+    } else {
+        end();
+        told(pending)
+    }
 }
 
 /// The one thing that a callback was told. The channel ends when the callback is gone: there is no second call, and it
@@ -539,14 +548,7 @@ fn r13_on_reply_fires_once_on_a_reply() {
         for early in [true, false] {
             let (service, pending) = one_request(&bus);
             let request = service.recv().unwrap();
-            let told = if early {
-                let told = told(pending);
-                request.reply(2).unwrap();
-                told
-            } else {
-                request.reply(2).unwrap();
-                told(pending)
-            };
+            let told = told_around(early, pending, || request.reply(2).unwrap());
             assert!(request.reply(3).unwrap_err().is_already_answered());
             request.fail("no");
             drop(request);
@@ -563,14 +565,7 @@ fn r13_on_reply_fires_once_on_failure() {
         for early in [true, false] {
             let (service, pending) = one_request(&bus);
             let request = service.recv().unwrap();
-            let told = if early {
-                let told = told(pending);
-                request.fail("x");
-                told
-            } else {
-                request.fail("x");
-                told(pending)
-            };
+            let told = told_around(early, pending, || request.fail("x"));
             assert!(request.reply(3).is_err());
             drop(request);
             assert!(matches!(only(&told), Err(ReplyError::Failed(text)) if text == "x"));
@@ -584,14 +579,7 @@ fn r13_on_reply_fires_once_on_no_answer() {
         let bus = Bus::<u32>::new();
         for early in [true, false] {
             let (service, pending) = one_request(&bus);
-            let told = if early {
-                let told = told(pending);
-                drop(service);
-                told
-            } else {
-                drop(service);
-                told(pending)
-            };
+            let told = told_around(early, pending, || drop(service));
             assert!(matches!(only(&told), Err(ReplyError::Unanswered)));
         }
     });
@@ -604,14 +592,7 @@ fn r13_on_reply_fires_once_on_the_end_of_the_bus() {
             let bus = Bus::<u32>::new();
             let (service, pending) = one_request(&bus);
             let request = service.recv().unwrap();
-            let told = if early {
-                let told = told(pending);
-                bus.close();
-                told
-            } else {
-                bus.close();
-                told(pending)
-            };
+            let told = told_around(early, pending, || bus.close());
             assert!(matches!(request.reply(3), Err(RespondError::Cancelled(3))));
             drop(request);
             assert!(matches!(only(&told), Err(ReplyError::Closed)));

@@ -11,11 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use support::{LONG, gate, wait_until, within_limit};
+use support::{LONG, SHORT, gate, wait_until, within_limit};
 use tramline::{Bus, Handler, Message, Retry, StopReport, Subscriber};
-
-/// A time in which a publisher goes to sleep, or looks again; the outcome is the same if it has not yet.
-const MOMENT: Duration = Duration::from_millis(60);
 
 /// A handler of `work` with room for one message, that holds the first one until it is let go.
 struct Held {
@@ -162,7 +159,7 @@ fn a_member_that_was_dropped_may_publish_into_the_mailbox_that_the_others_empty(
         drop(member.handler);
         drop(member.go);
         // The second has no room until the other member reads.
-        assert!(told.recv_timeout(MOMENT).is_err());
+        assert!(told.recv_timeout(SHORT).is_err());
         assert_eq!((*other.recv().unwrap(), *other.recv().unwrap()), (1, 2));
         assert!(told.recv().unwrap().iter().all(|delivery| (delivery.delivered(), delivery.dropped()) == (1, 0)));
         assert!(letters.is_empty());
@@ -178,7 +175,7 @@ fn a_member_that_was_dropped_may_drain_what_the_others_empty() {
         drop(member.handler);
         bus.publish("work", 1).unwrap();
         drop(member.go);
-        assert!(told.recv_timeout(MOMENT).is_err(), "the other member has not read it yet");
+        assert!(told.recv_timeout(SHORT).is_err(), "the other member has not read it yet");
         assert_eq!(*other.recv().unwrap(), 1);
         assert!(told.recv().unwrap().is_complete());
     });
@@ -217,7 +214,7 @@ fn a_worker_that_waits_for_room_is_not_refused_because_its_handler_is_being_stop
         assert_eq!(watching.iter().take(4).map(|n| *n).collect::<HashSet<_>>(), HashSet::from([0, 1, 10, 11]));
         drop(watching);
         let stopping = stop_aside(&bus, handler);
-        assert!(letters.recv_timeout(MOMENT).unwrap_err().is_timeout(), "the other worker is about to make room");
+        assert!(letters.recv_timeout(SHORT).unwrap_err().is_timeout(), "the other worker is about to make room");
         drop(go);
         assert!(stopping.join().unwrap().is_complete());
         assert_eq!(handled.load(Ordering::SeqCst), 4);
@@ -271,10 +268,10 @@ fn a_worker_that_waits_and_publishes_once_more_while_it_clones_is_one_worker() {
         entered.recv().unwrap();
         bus.publish("own", Nested(1, None)).unwrap();
         wait_until("its own mailbox is full", || bus.stats().subscriptions[2].depth == 1);
-        assert!(letters.recv_timeout(MOMENT).unwrap_err().is_timeout());
+        assert!(letters.recv_timeout(SHORT).unwrap_err().is_timeout());
         let _ = others[0].recv().unwrap();
         nested.recv().unwrap();
-        assert!(letters.recv_timeout(MOMENT).unwrap_err().is_timeout(), "the second worker will come back");
+        assert!(letters.recv_timeout(SHORT).unwrap_err().is_timeout(), "the second worker will come back");
         drop(go);
         assert_eq!(others[0].recv().unwrap().payload().0, 7);
         assert_eq!((others[1].recv().unwrap().payload().0, others[1].recv().unwrap().payload().0), (50, 7));

@@ -1,7 +1,5 @@
 //! A1: full mailboxes, see the section O.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
@@ -11,7 +9,7 @@ use futures_lite::future::{poll_once, yield_now};
 use tramline::{Bus, DeadLetterReason, Delivery, Overflow, PublishError, Publisher, Subscriber};
 
 use crate::runtime::{Runtime, Task, on_every_runtime};
-use crate::support::{ByHand, LONG, block_on, counts, letters, taken, wait_until, within_limit};
+use crate::support::{ByHand, LONG, block_on, block_on_counting, counts, letters, taken, wait_until, within_limit};
 
 type Outcome = Result<Delivery, PublishError<u32>>;
 
@@ -450,11 +448,7 @@ fn a01_o09_a_worker_whose_colleague_drains_the_bus_is_refused() {
                 match **message {
                     1 => {
                         gates[0].recv().unwrap();
-                        let mut publishing = pin!(bus.publish_async("work", 4));
-                        let delivery = block_on(poll_fn(|context| {
-                            counted.fetch_add(1, Ordering::SeqCst);
-                            publishing.as_mut().poll(context)
-                        }));
+                        let delivery = block_on_counting(&counted, bus.publish_async("work", 4));
                         assert_eq!(counts(delivery.unwrap()), (0, 1));
                     }
                     2 => {

@@ -1,7 +1,7 @@
 //! Wakers are code of the user: they run under no lock of the bus, may do with it what they like, and are called when
 //! there is a reason.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures_lite::StreamExt;
 use tramline::{Bus, Message, Overflow, Subscriber, WeakBus};
 
-use crate::support::{ByHand, LONG, block_on, gate, wait_until, within_limit};
+use crate::support::{ByHand, LONG, block_on_counting, gate, wait_until, within_limit};
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -589,11 +589,7 @@ fn a_handler_that_waits_for_its_own_mailbox_does_not_spin() {
                     1 => gates[0].recv().unwrap(),
                     2 => {
                         gates[1].recv().unwrap();
-                        let mut publishing = pin!(work.publish_async(4));
-                        let delivery = block_on(poll_fn(|context| {
-                            counted.fetch_add(1, Ordering::SeqCst);
-                            publishing.as_mut().poll(context)
-                        }));
+                        let delivery = block_on_counting(&counted, work.publish_async(4));
                         assert_eq!(delivery.unwrap().delivered(), 1);
                     }
                     _ => {}

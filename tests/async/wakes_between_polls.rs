@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use futures_lite::StreamExt;
-use tramline::Bus;
+use tramline::{Bus, Message};
 
 use crate::runtime::Chance;
 use crate::support::{block_on, within_limit};
@@ -93,6 +93,15 @@ fn room_that_comes_between_two_looks_is_found() {
     );
 }
 
+/// Answers two of three requests, and closes the bus on the third.
+fn answer_or_close(request: &Message<usize>, bus: &Bus<usize>, number: usize) {
+    if number % 3 > 0 {
+        request.reply(number).unwrap();
+    } else {
+        bus.close();
+    }
+}
+
 #[test]
 fn an_answer_that_comes_between_two_looks_is_found() {
     at_about_the_same_time(
@@ -106,13 +115,7 @@ fn an_answer_that_comes_between_two_looks_is_found() {
             let answer = block_on(pending.lock().unwrap().take().unwrap());
             assert_eq!(answer.ok(), (number % 3 > 0).then_some(number));
         },
-        |(_, request, bus, _), number| {
-            if number % 3 > 0 {
-                request.reply(number).unwrap();
-            } else {
-                bus.close();
-            }
-        },
+        |(_, request, bus, _), number| answer_or_close(request, bus, number),
     );
 }
 
@@ -132,13 +135,7 @@ fn outcomes_that_come_between_two_looks_are_found() {
             }
             assert_eq!(block_on(replies.next()), None);
         },
-        |(_, request, bus, _), number| {
-            if number % 3 > 0 {
-                request.reply(number).unwrap();
-            } else {
-                bus.close();
-            }
-        },
+        |(_, request, bus, _), number| answer_or_close(request, bus, number),
     );
 }
 

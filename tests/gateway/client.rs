@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde::Serialize;
@@ -225,6 +224,3 @@ impl Client {
         drop(stream);
     }
 }
-
-/// Far less than `LONG`, for what is to run out.
-pub const SHORT: Duration = Duration::from_millis(50);

@@ -10,13 +10,15 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tramline::gateway::Limits;
 use tramline::{Bus, Overflow};
 
-use crate::client::{SHORT, Server, all, run};
+use crate::client::{Server, all, run};
+use crate::support::SHORT;
 
-#[test]
-fn b01_what_is_not_json_closes_with_3501() {
-    run(|| async {
+/// Each of these closes the connection.
+fn close_with_3501(texts: &[&str]) {
+    let texts: Vec<_> = texts.iter().map(ToString::to_string).collect();
+    run(move || async move {
         let server = Server::<Value>::start(all).await;
-        for text in ["", "{", "hello", "[1]", "null", "7", "{\"type\":\"ping\",\"id\":1}{}", &"[".repeat(10_000)] {
+        for text in &texts {
             let mut client = server.client().await;
             client.send_text(text).await;
             assert_eq!(client.close_code().await, 3501, "{text}");
@@ -25,23 +27,21 @@ fn b01_what_is_not_json_closes_with_3501() {
 }
 
 #[test]
+fn b01_what_is_not_json_closes_with_3501() {
+    close_with_3501(&["", "{", "hello", "[1]", "null", "7", "{\"type\":\"ping\",\"id\":1}{}", &"[".repeat(10_000)]);
+}
+
+#[test]
 fn b02_what_has_no_id_closes_with_3501() {
-    run(|| async {
-        let server = Server::<Value>::start(all).await;
-        for text in [
-            r#"{"type":"ping"}"#,
-            r#"{"type":"ping","id":null}"#,
-            r#"{"type":"ping","id":-1}"#,
-            r#"{"type":"ping","id":1.5}"#,
-            r#"{"type":"ping","id":"1"}"#,
-            r#"{"type":"ping","id":9007199254740992}"#,
-            r#"{"type":"ping","id":1,"id":2}"#,
-        ] {
-            let mut client = server.client().await;
-            client.send_text(text).await;
-            assert_eq!(client.close_code().await, 3501, "{text}");
-        }
-    });
+    close_with_3501(&[
+        r#"{"type":"ping"}"#,
+        r#"{"type":"ping","id":null}"#,
+        r#"{"type":"ping","id":-1}"#,
+        r#"{"type":"ping","id":1.5}"#,
+        r#"{"type":"ping","id":"1"}"#,
+        r#"{"type":"ping","id":9007199254740992}"#,
+        r#"{"type":"ping","id":1,"id":2}"#,
+    ]);
 }
 
 #[test]

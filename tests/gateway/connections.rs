@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 use tramline::gateway::Limits;
 
-use crate::client::{Client, SHORT, Server, all, run, until};
-use crate::support::LONG;
+use crate::client::{Client, Server, all, run, until};
+use crate::support::{LONG, SHORT};
 
 #[test]
 fn b13_who_does_not_connect_is_sent_away_with_3502() {

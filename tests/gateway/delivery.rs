@@ -11,8 +11,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tramline::gateway::{GatewayBuilder, Limits};
 use tramline::{Bus, Overflow};
 
-use crate::client::{SHORT, Server, all, run, until};
-use crate::support::LONG;
+use crate::client::{Server, all, run, until};
+use crate::support::{LONG, SHORT};
 
 /// Allows everything, to many clients of one address.
 fn crowd<T, R>(builder: GatewayBuilder<T, R>) -> GatewayBuilder<T, R> {

@@ -16,8 +16,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tramline::Bus;
 use tramline::gateway::{Gateway, Limits};
 
-use crate::client::{Client, SHORT, Server, all, until};
-use crate::support::{LONG, patient, within};
+use crate::client::{Client, Server, all, until};
+use crate::support::{LONG, SHORT, patient, within};
 
 const SOON: Duration = Duration::from_secs(3);
 

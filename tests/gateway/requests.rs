@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 use tramline::gateway::Limits;
+use tramline::{Message, Subscriber};
 
-use crate::client::{SHORT, Server, all, run, until};
+use crate::client::{Client, Server, all, run, until};
+use crate::support::SHORT;
 
 fn request(topic: &str) -> Value {
     json!({"type": "req", "topic": topic, "payload": 21})
@@ -49,14 +51,20 @@ fn b11_a_request_waits_as_long_as_the_server_allows() {
     });
 }
 
+/// A client that has sent request 1 to the topic `slow`, and the service that has the request in hand.
+async fn slow_request() -> (Server, Subscriber<Value, Value>, Client, Message<Value, Value>) {
+    let server = Server::<Value>::start(all).await;
+    let service = server.bus.subscribe("slow").expect("it is open");
+    let mut client = server.client().await;
+    client.send(&json!({"type": "req", "id": 1, "topic": "slow", "payload": 1})).await;
+    let asked = service.recv_async().await.expect("it is open");
+    (server, service, client, asked)
+}
+
 #[test]
 fn b11_other_commands_are_answered_before_a_slow_request() {
     run(|| async {
-        let server = Server::<Value>::start(all).await;
-        let service = server.bus.subscribe("slow").expect("it is open");
-        let mut client = server.client().await;
-        client.send(&json!({"type": "req", "id": 1, "topic": "slow", "payload": 1})).await;
-        let asked = service.recv_async().await.expect("it is open");
+        let (_server, _service, mut client, asked) = slow_request().await;
         assert_eq!(client.code(json!({"type": "ping"})).await, "ok");
         asked.reply(json!("at last")).expect("it waits");
         assert_eq!(client.event().await, json!({"type": "ok", "id": 1, "reply": "at last"}));
@@ -215,11 +223,7 @@ fn b12_clients_ask_clients() {
 #[test]
 fn b11_a_client_that_goes_cancels_its_requests() {
     run(|| async {
-        let server = Server::<Value>::start(all).await;
-        let service = server.bus.subscribe("slow").expect("it is open");
-        let mut client = server.client().await;
-        client.send(&json!({"type": "req", "id": 1, "topic": "slow", "payload": 1})).await;
-        let asked = service.recv_async().await.expect("it is open");
+        let (_server, _service, client, asked) = slow_request().await;
         let responder = asked.responder().expect("it is a request");
         client.reset();
         until(|| responder.is_cancelled()).await;

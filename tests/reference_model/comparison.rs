@@ -498,13 +498,17 @@ impl Comparison {
         compare("not published, delivered, dropped", expected, outcome)
     }
 
-    fn request(&mut self, by: By) -> Compared {
+    /// Returns what a request takes: the bus, the number of the publisher, the topic and the payload. `None` if the bus is
+    /// gone, or the request would wait.
+    fn question(&mut self, by: By) -> Option<(Bus, Option<usize>, &'static str, Payload)> {
         let (which, topic) = self.by(by);
-        let Some(bus) = self.reach() else { return Ok(()) };
-        if self.model.would_wait(topic, self.next + 1) {
-            return Ok(());
-        }
-        let payload = self.payload();
+        let bus = self.reach()?;
+        let waits = self.model.would_wait(topic, self.next + 1);
+        (!waits).then(|| (bus, which, topic, self.payload()))
+    }
+
+    fn request(&mut self, by: By) -> Compared {
+        let Some((bus, which, topic, payload)) = self.question(by) else { return Ok(()) };
         let number = payload.number;
         let asked = match which {
             Some(which) => self.publishers[which].0.request(payload),
@@ -521,12 +525,7 @@ impl Comparison {
     }
 
     fn gather(&mut self, by: By) -> Compared {
-        let (which, topic) = self.by(by);
-        let Some(bus) = self.reach() else { return Ok(()) };
-        if self.model.would_wait(topic, self.next + 1) {
-            return Ok(());
-        }
-        let payload = self.payload();
+        let Some((bus, which, topic, payload)) = self.question(by) else { return Ok(()) };
         let number = payload.number;
         let asked = match which {
             Some(which) => self.publishers[which].0.gather(payload),

@@ -1,6 +1,6 @@
 //! Futures that are polled by hand, and an executor that is nothing but the standard library.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -26,6 +26,15 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
         }
         thread::park();
     }
+}
+
+/// Runs a future on this thread, and counts how often it is polled.
+pub fn block_on_counting<F: Future>(polls: &AtomicUsize, future: F) -> F::Output {
+    let mut future = pin!(future);
+    block_on(poll_fn(|context| {
+        polls.fetch_add(1, Ordering::SeqCst);
+        future.as_mut().poll(context)
+    }))
 }
 
 /// A future that is polled by hand, and counts how often it was woken.

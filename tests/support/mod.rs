@@ -10,8 +10,8 @@ mod payloads;
 pub mod process;
 mod waiting;
 
-pub use by_hand::{ByHand, Watch, block_on};
+pub use by_hand::{ByHand, Watch, block_on, block_on_counting};
 pub use gate::{Gate, gate};
 pub use outcomes::{counts, letters, taken};
 pub use payloads::{Counted, InOrder, Numbered};
-pub use waiting::{LONG, in_turn, patient, wait_until, within, within_limit};
+pub use waiting::{LONG, SHORT, in_turn, patient, wait_until, within, within_limit};

@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 /// A time that nothing here ever takes: a wait that is as long as this hangs.
 pub const LONG: Duration = Duration::from_secs(30);
 
+/// A time that runs out: far shorter than [`LONG`], and long enough for a publisher to go to sleep and look again. A test
+/// that watches for this long that nothing happens passes if the publisher is slower.
+pub const SHORT: Duration = Duration::from_millis(60);
+
 /// A limit in a build in which everything takes longer, such as that of a sanitizer, which says how many times as long.
 pub fn patient(limit: Duration) -> Duration {
     limit * std::env::var("TRAMLINE_TEST_PATIENCE").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
