@@ -223,7 +223,7 @@ fn h04_a_stop_past_its_deadline_reports_what_was_left() {
 }
 
 #[test]
-fn h05_a_dropped_handler_finishes_what_is_in_hand_and_takes_no_more() {
+fn h05_a_dropped_handler_finishes_the_message_in_hand_and_takes_no_more() {
     on_each_runtime(|| async {
         let bus = Bus::<u32>::new();
         let gate = Arc::new(Semaphore::new(0));
@@ -662,7 +662,7 @@ fn a_failed_server_answers_with_its_failure() {
 }
 
 #[test]
-fn o04_a_mailbox_that_runs_over_ends_its_tasks() {
+fn o04_a_mailbox_that_overflows_ends_its_tasks() {
     on_each_runtime(|| async {
         let bus = Bus::<u32>::new();
         let gate = Arc::new(Semaphore::new(0));

@@ -126,7 +126,7 @@ impl Drop for Unruly {
 }
 
 #[test]
-fn h02_what_was_thrown_may_panic_itself_when_it_is_dropped() {
+fn h02_a_panic_payload_may_panic_when_it_is_dropped() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let letters = bus.dead_letters();
@@ -149,7 +149,7 @@ fn h02_what_was_thrown_may_panic_itself_when_it_is_dropped() {
 }
 
 #[test]
-fn h02_a_panic_is_not_tried_again() {
+fn h02_a_panic_is_not_retried() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let letters = bus.dead_letters();

@@ -15,7 +15,7 @@ use support::{LONG, SHORT, gate, wait_until, within_limit};
 use tramline::{Bus, DeadLetterReason, Overflow, Publisher, Subscriber, WeakBus};
 
 #[test]
-fn l01_the_reader_gets_all_that_was_buffered_then_closed_and_new_work_is_refused() {
+fn l01_the_reader_gets_every_buffered_message_then_closed_and_new_work_is_refused() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let publisher = bus.publisher("news").unwrap();
@@ -54,7 +54,7 @@ fn l01_the_reader_gets_all_that_was_buffered_then_closed_and_new_work_is_refused
 }
 
 #[test]
-fn l01_a_handler_takes_what_was_buffered_before_it_ends() {
+fn l01_a_handler_handles_buffered_messages_before_it_ends() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let (sender, seen) = channel();
@@ -179,7 +179,7 @@ fn l03_drain_under_load_with_32_members_replaced_in_mid_stream_handles_all() {
 }
 
 #[test]
-fn l03_drain_lets_handlers_publish_and_request_what_belongs_to_the_work() {
+fn l03_drain_lets_handlers_publish_and_request_for_accepted_work() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let (sender, seen) = channel();
@@ -287,7 +287,7 @@ fn l04_drain_of_a_bus_at_rest_is_complete_at_once() {
 }
 
 #[test]
-fn l04_drain_without_time_leaves_what_is_there() {
+fn l04_drain_with_a_timeout_of_zero_leaves_queued_messages() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let reader = bus.subscribe("news").unwrap();
@@ -299,7 +299,7 @@ fn l04_drain_without_time_leaves_what_is_there() {
 }
 
 #[test]
-fn l04_drain_wakes_publishers_that_still_wait_when_its_time_is_over() {
+fn l04_drain_wakes_waiting_publishers_when_it_times_out() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let _stuck = bus.subscription("news").capacity(1).open().unwrap();

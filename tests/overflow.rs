@@ -138,7 +138,7 @@ fn o02_drop_newest_keeps_the_queue_and_counts_the_rest() {
 }
 
 #[test]
-fn o02_the_losses_that_messages_tell_of_add_up_under_many_publishers() {
+fn o02_the_losses_that_messages_report_add_up_under_many_publishers() {
     const PUBLISHERS: usize = 4;
     const EACH: u32 = 100_000;
 
@@ -249,7 +249,7 @@ fn o03_drop_oldest_always_takes_the_new_and_counts_the_evicted() {
 
 /// Where there are others behind it, a reader may take the next message while the oldest is being evicted.
 #[test]
-fn o03_a_reader_is_never_shown_a_gap_that_it_is_not_told_of() {
+fn o03_every_gap_is_reported_to_the_reader() {
     const COUNT: u64 = 100_000;
     for capacity in [2, 4, 16] {
         within_limit(move || {
@@ -333,7 +333,7 @@ fn o04_a_reader_that_waits_learns_of_the_overflow_at_once() {
 }
 
 #[test]
-fn o05_a_stuck_subscriber_delays_nobody_else() {
+fn o05_a_stuck_subscriber_delays_no_other() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let first = bus.subscribe("work").unwrap();
@@ -427,7 +427,7 @@ fn o06_a_blocked_publisher_wakes_when_the_bus_closes() {
 }
 
 #[test]
-fn o06_a_blocked_publisher_wakes_when_its_time_passes() {
+fn o06_a_blocked_publisher_wakes_when_its_timeout_passes() {
     within_limit(|| {
         let started = Instant::now();
         let blocked = Blocked::new(|work| work.publish_timeout(2, 4 * SHORT));

@@ -143,7 +143,7 @@ fn p07_two_subscriptions_are_two_mailboxes() {
 }
 
 #[test]
-fn p08_a_subscriber_gets_what_comes_after_it_and_nothing_before() {
+fn p08_a_subscriber_gets_later_messages_and_no_earlier_ones() {
     within_limit(|| {
         for _ in 0..100 {
             let bus = Bus::<u32>::new();
@@ -235,7 +235,7 @@ fn p09_ten_subscribers_leave_at_once_and_the_others_lose_nothing() {
 }
 
 #[test]
-fn p10_publishing_to_nobody_is_no_error_and_leaves_nothing_behind() {
+fn p10_publishing_without_subscribers_is_not_an_error_and_leaves_nothing_behind() {
     let bus = Bus::<u32>::new();
     let dead_letters = bus.dead_letters();
     let delivery = bus.publish("nobody.listens", 7).unwrap();
@@ -253,7 +253,7 @@ fn p10_publishing_to_nobody_is_no_error_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn p11_what_a_filter_rejects_is_not_delivered_and_not_dropped() {
+fn p11_a_rejected_message_is_neither_delivered_nor_dropped() {
     let bus = Bus::<u32>::new();
     let dead_letters = bus.dead_letters();
     let even = bus.subscription("number").filter(|number| number % 2 == 0).open().unwrap();
@@ -283,7 +283,7 @@ fn p11_a_filter_that_panics_does_not_match_and_is_counted() {
 }
 
 #[test]
-fn p12_a_single_subscriber_gets_the_very_value_that_was_published() {
+fn p12_a_single_subscriber_gets_the_original_payload() {
     let bus = Bus::<Counted>::new();
     for pattern in ["one", "*"] {
         let subscriber = bus.subscribe(pattern).unwrap();

@@ -74,7 +74,7 @@ fn r01_no_subscriber_is_no_responders_at_once_and_the_payload_comes_back() {
 }
 
 #[test]
-fn r01_a_subscriber_that_left_or_whose_filter_says_no_is_no_responder() {
+fn r01_a_subscriber_that_left_or_rejects_the_request_is_not_a_responder() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         drop(bus.subscribe("ask").unwrap());
@@ -85,7 +85,7 @@ fn r01_a_subscriber_that_left_or_whose_filter_says_no_is_no_responder() {
 }
 
 #[test]
-fn r02_a_silent_responder_is_a_timeout_after_the_time_and_the_wait_can_go_on() {
+fn r02_a_silent_responder_times_out_and_the_wait_can_go_on() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let (service, pending) = one_request(&bus);
@@ -350,7 +350,7 @@ fn r09_closing_the_bus_ends_requests_in_flight() {
 }
 
 #[test]
-fn r09_what_becomes_of_a_request_after_the_close_does_not_change_its_end() {
+fn r09_nothing_after_the_close_changes_the_outcome_of_a_request() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let service = bus.subscribe("ask").unwrap();
@@ -372,7 +372,7 @@ fn r09_what_becomes_of_a_request_after_the_close_does_not_change_its_end() {
 }
 
 #[test]
-fn r09_an_answer_that_came_before_the_close_is_still_there() {
+fn r09_an_answer_given_before_the_close_is_kept() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let (service, pending) = one_request(&bus);
@@ -505,7 +505,7 @@ fn r12_gather_without_the_silent_one_ends_early() {
 }
 
 #[test]
-fn r12_gather_tells_of_failures_and_cancels_when_it_is_dropped() {
+fn r12_gather_reports_failures_and_is_cancelled_when_it_is_dropped() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let (one, two) = (bus.subscribe("bid").unwrap(), bus.subscribe("bid").unwrap());
@@ -586,7 +586,7 @@ fn r13_on_reply_fires_once_on_no_answer() {
 }
 
 #[test]
-fn r13_on_reply_fires_once_on_the_end_of_the_bus() {
+fn r13_on_reply_fires_once_when_the_bus_closes() {
     within_limit(|| {
         for early in [true, false] {
             let bus = Bus::<u32>::new();
@@ -674,7 +674,7 @@ fn a_caller_that_polls_hears_of_the_close_after_the_responder_has() {
 }
 
 #[test]
-fn r13_on_reply_that_races_with_the_end_of_the_bus_is_told_of_it() {
+fn r13_on_reply_that_races_with_the_close_of_the_bus_is_called() {
     const CALLERS: usize = 4;
 
     within_limit(|| {

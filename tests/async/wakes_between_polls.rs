@@ -66,7 +66,7 @@ fn bus() -> Bus<usize> {
 }
 
 #[test]
-fn a_message_that_comes_between_two_looks_is_found() {
+fn a_message_that_comes_between_two_polls_is_found() {
     at_about_the_same_time(
         |_| {
             let bus = bus();
@@ -78,7 +78,7 @@ fn a_message_that_comes_between_two_looks_is_found() {
 }
 
 #[test]
-fn room_that_comes_between_two_looks_is_found() {
+fn room_that_comes_between_two_polls_is_found() {
     at_about_the_same_time(
         |_| {
             let bus = bus();
@@ -103,7 +103,7 @@ fn answer_or_close(request: &Message<usize>, bus: &Bus<usize>, number: usize) {
 }
 
 #[test]
-fn an_answer_that_comes_between_two_looks_is_found() {
+fn an_answer_that_comes_between_two_polls_is_found() {
     at_about_the_same_time(
         |number| {
             let bus = bus();
@@ -120,7 +120,7 @@ fn an_answer_that_comes_between_two_looks_is_found() {
 }
 
 #[test]
-fn outcomes_that_come_between_two_looks_are_found() {
+fn outcomes_that_come_between_two_polls_are_found() {
     at_about_the_same_time(
         |number| {
             let bus = bus();
@@ -140,7 +140,7 @@ fn outcomes_that_come_between_two_looks_are_found() {
 }
 
 #[test]
-fn an_end_that_comes_between_two_looks_is_found() {
+fn an_end_that_comes_between_two_polls_is_found() {
     at_about_the_same_time(
         |number| {
             let bus = bus();

@@ -27,12 +27,12 @@ fn close_with_3501(texts: &[&str]) {
 }
 
 #[test]
-fn b01_what_is_not_json_closes_with_3501() {
+fn b01_invalid_json_closes_with_3501() {
     close_with_3501(&["", "{", "hello", "[1]", "null", "7", "{\"type\":\"ping\",\"id\":1}{}", &"[".repeat(10_000)]);
 }
 
 #[test]
-fn b02_what_has_no_id_closes_with_3501() {
+fn b02_a_command_without_a_valid_id_closes_with_3501() {
     close_with_3501(&[
         r#"{"type":"ping"}"#,
         r#"{"type":"ping","id":null}"#,
@@ -45,7 +45,7 @@ fn b02_what_has_no_id_closes_with_3501() {
 }
 
 #[test]
-fn b03_a_command_that_is_none_gets_its_err_and_closes_nothing() {
+fn b03_an_invalid_command_gets_an_error_and_keeps_the_connection() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let mut client = server.client().await;
@@ -134,7 +134,7 @@ fn b09_a_frame_or_message_that_is_too_large_closes_with_1009() {
 
 /// The rest of the frame is on its way when the server has had enough.
 #[test]
-fn b09_the_code_arrives_also_if_nothing_more_is_read() {
+fn b09_the_close_code_arrives_although_the_server_reads_no_more() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         for round in 3..=22 {
@@ -206,7 +206,7 @@ fn b10_connect_comes_first_and_once() {
 }
 
 #[test]
-fn b22_a_subscription_is_had_once_and_ended_once() {
+fn b22_a_subscription_starts_once_and_ends_once() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let mut client = server.client().await;
@@ -223,7 +223,7 @@ fn b22_a_subscription_is_had_once_and_ended_once() {
 }
 
 #[test]
-fn b22_options_have_bounds() {
+fn b22_subscription_options_are_limited() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let (mut one, mut two) = (server.client().await, server.client().await);
@@ -274,7 +274,7 @@ fn b24_a_publish_waits_for_room() {
 }
 
 #[test]
-fn b24_a_publish_does_not_wait_for_ever() {
+fn b24_a_publish_does_not_wait_forever() {
     run(|| async {
         let limits = Limits { publish_timeout: SHORT, ..Limits::default() };
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
@@ -288,7 +288,7 @@ fn b24_a_publish_does_not_wait_for_ever() {
 }
 
 #[test]
-fn b24_where_messages_are_lost_the_publisher_is_told() {
+fn b24_a_publish_reports_the_messages_it_lost() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let _full = server.bus.subscription("a").capacity(1).overflow(Overflow::DropNewest).open().expect("it is open");
@@ -303,7 +303,7 @@ fn b24_where_messages_are_lost_the_publisher_is_told() {
 }
 
 #[test]
-fn b24_a_payload_has_to_be_what_the_bus_carries() {
+fn b24_a_payload_must_have_the_type_of_the_bus() {
     run(|| async {
         let server =
             Server::<u8, u8>::on(Bus::builder().build(), |builder| builder.allow_publish(">").allow_request(">")).await;
@@ -322,7 +322,7 @@ fn b24_a_payload_has_to_be_what_the_bus_carries() {
 }
 
 #[test]
-fn b24_a_closed_bus_is_told() {
+fn b24_a_publish_to_a_closed_bus_reports_it() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let mut client = server.client().await;

@@ -11,7 +11,7 @@ use crate::client::{Client, Server, all, run, until};
 use crate::support::{LONG, SHORT};
 
 #[test]
-fn b13_who_does_not_connect_is_sent_away_with_3502() {
+fn b13_a_client_that_sends_no_connect_in_time_is_closed_with_3502() {
     run(|| async {
         let limits = Limits { connect_within: SHORT, ..Limits::default() };
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
@@ -23,7 +23,7 @@ fn b13_who_does_not_connect_is_sent_away_with_3502() {
 }
 
 #[test]
-fn b13_a_client_that_shows_no_sign_of_life_has_died() {
+fn b13_a_client_that_answers_no_ping_is_disconnected() {
     run(|| async {
         let limits = Limits { ping_every: SHORT, pong_within: SHORT, ..Limits::default() };
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
@@ -80,7 +80,7 @@ fn b17_a_reset_frees_everything() {
 }
 
 #[test]
-fn b17_a_client_that_leaves_is_answered() {
+fn b17_a_close_frame_is_answered() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let mut client = server.client().await;
@@ -91,7 +91,7 @@ fn b17_a_client_that_leaves_is_answered() {
 }
 
 #[test]
-fn b18_a_client_that_comes_back_has_its_subscriptions_and_the_last_values() {
+fn b18_a_client_that_reconnects_gets_its_subscriptions_and_the_last_values() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let subscribe = json!({"type": "sub", "pattern": "price.*", "retained": true});
@@ -112,7 +112,7 @@ fn b18_a_client_that_comes_back_has_its_subscriptions_and_the_last_values() {
 }
 
 #[test]
-fn b19_a_shutdown_sends_all_elsewhere() {
+fn b19_a_shutdown_closes_every_connection_with_3001() {
     run(|| async {
         let server = Server::<Value>::start(|builder| {
             let limits = Limits { connections_per_address: 1000, ..Limits::default() };
@@ -166,7 +166,7 @@ fn b19_a_shutdown_in_a_router_refuses_with_503() {
 }
 
 #[test]
-fn b14_what_is_no_handshake_is_refused() {
+fn b14_an_invalid_handshake_is_refused() {
     run(|| async {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -187,7 +187,7 @@ fn b14_what_is_no_handshake_is_refused() {
 
 /// Two runtimes serve one gateway. The feed that both have clients of runs on the first, which ends.
 #[test]
-fn b17_a_feed_that_ends_with_its_runtime_is_told_and_can_be_had_again() {
+fn b17_clients_learn_that_a_feed_ended_with_its_runtime_and_can_resubscribe() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let other = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
@@ -216,7 +216,7 @@ fn b17_a_feed_that_ends_with_its_runtime_is_told_and_can_be_had_again() {
 }
 
 #[test]
-fn b19_no_time_is_too_long() {
+fn b19_the_longest_durations_are_accepted() {
     run(|| async {
         let limits = Limits {
             connect_within: Duration::MAX,

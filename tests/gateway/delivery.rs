@@ -21,7 +21,7 @@ fn crowd<T, R>(builder: GatewayBuilder<T, R>) -> GatewayBuilder<T, R> {
 }
 
 #[test]
-fn b20_a_message_comes_once_for_each_subscription_that_matches() {
+fn b20_a_message_arrives_once_for_each_matching_subscription() {
     run(|| async {
         let server = Server::<Value>::start(crowd).await;
         let mut client = server.client().await;
@@ -54,7 +54,7 @@ fn b20_a_client_gets_what_it_publishes_itself() {
 /// The retained values of many topics, and what is retained while clients come: each client sees each topic rise by one
 /// from the first value that it gets.
 #[test]
-fn b20_nothing_is_missing_and_nothing_double_between_retained_and_live() {
+fn b20_retained_and_live_messages_have_no_gap_and_no_duplicate() {
     run(|| async {
         const TOPICS: usize = 4;
         let server = Server::<Value>::start(crowd).await;
@@ -188,7 +188,7 @@ fn b21_a_member_that_does_not_read_leaves_the_messages_to_others() {
 }
 
 #[test]
-fn b22_a_subscription_that_runs_over_ends() {
+fn b22_a_subscription_that_overflows_ends() {
     run(|| async {
         let server = Server::<Value>::start(crowd).await;
         let mut client = server.client().await;
@@ -215,7 +215,7 @@ fn b22_a_subscription_that_runs_over_ends() {
 }
 
 #[test]
-fn b22_what_is_lost_is_told() {
+fn b22_lost_messages_are_reported() {
     run(|| async {
         let server = Server::<Value>::start(crowd).await;
         let mut client = server.client().await;
@@ -256,7 +256,7 @@ impl Serialize for Counted {
 }
 
 #[test]
-fn b25_a_message_is_written_once_however_many_get_it() {
+fn b25_a_message_is_serialized_once_for_all_clients() {
     run(|| async {
         let server = Server::<Counted, Value>::on(Bus::builder().build(), crowd).await;
         let mut clients = Vec::new();
@@ -300,7 +300,7 @@ impl Serialize for Awkward {
 }
 
 #[test]
-fn b26_what_cannot_be_written_is_counted_as_lost() {
+fn b26_a_message_that_cannot_be_serialized_is_counted_as_lost() {
     run(|| async {
         let server = Server::<Awkward, Awkward>::on(Bus::builder().build(), crowd).await;
         let _serving = server.bus.serve("ask", |_| Awkward::Fails).expect("it is open");
@@ -332,7 +332,7 @@ fn b26_what_cannot_be_written_is_counted_as_lost() {
 }
 
 #[test]
-fn b15_a_client_that_does_not_read_is_cut_and_delays_nobody() {
+fn b15_a_client_that_does_not_read_is_cut_off_and_delays_no_other() {
     run(|| async {
         let server = Server::<Value>::start(crowd).await;
         let mut stuck = server.client().await;
@@ -439,7 +439,7 @@ fn b16_a_thousand_clients_get_a_thousand_messages_in_order() {
 }
 
 #[test]
-fn b20_retained_values_beyond_what_may_wait_are_refused() {
+fn b20_retained_values_beyond_the_waiting_limit_are_refused() {
     run(|| async {
         let server = Server::<Value>::start(|builder| {
             all(builder).limits(Limits { waiting_bytes: 10_000, ..Limits::default() })
@@ -483,7 +483,7 @@ impl Serialize for Overtaken {
 }
 
 #[test]
-fn b20_what_is_published_while_retained_values_are_written_comes_behind_them() {
+fn b20_messages_published_while_retained_values_are_written_follow_them() {
     run(|| async {
         let server = Server::<Overtaken, Value>::on(Bus::builder().build(), crowd).await;
         let mut before = server.client().await;
@@ -501,7 +501,7 @@ fn b20_what_is_published_while_retained_values_are_written_comes_behind_them() {
 }
 
 #[test]
-fn b21_a_member_that_leaves_gets_nothing_behind_its_answer() {
+fn b21_a_member_that_leaves_gets_nothing_after_its_answer() {
     run(|| async {
         let server = Server::<Value>::start(crowd).await;
         let stop = Arc::new(AtomicBool::new(false));

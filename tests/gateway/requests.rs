@@ -12,7 +12,7 @@ fn request(topic: &str) -> Value {
 }
 
 #[test]
-fn b11_a_request_is_answered_or_its_failure_told() {
+fn b11_a_request_gets_its_answer_or_its_failure() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let bus = &server.bus;
@@ -72,7 +72,7 @@ fn b11_other_commands_are_answered_before_a_slow_request() {
 }
 
 #[test]
-fn b28_a_connection_has_so_many_requests_at_once() {
+fn b28_the_requests_in_flight_of_a_connection_are_limited() {
     run(|| async {
         let limits = Limits { requests: 3, ..Limits::default() };
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
@@ -170,7 +170,7 @@ fn b12_the_first_of_several_clients_answers() {
 }
 
 #[test]
-fn b12_a_request_is_unanswered_when_the_last_client_has_gone() {
+fn b12_a_request_is_unanswered_when_the_last_client_disconnects() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let (mut one, mut two) = (server.client().await, server.client().await);
@@ -187,7 +187,7 @@ fn b12_a_request_is_unanswered_when_the_last_client_has_gone() {
 }
 
 #[test]
-fn b28_a_client_that_does_not_answer_holds_so_many_requests() {
+fn b28_the_requests_that_a_client_leaves_unanswered_are_limited() {
     run(|| async {
         let limits = Limits { requests: 2, ..Limits::default() };
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
@@ -221,7 +221,7 @@ fn b12_clients_ask_clients() {
 }
 
 #[test]
-fn b11_a_client_that_goes_cancels_its_requests() {
+fn b11_a_client_that_disconnects_cancels_its_requests() {
     run(|| async {
         let (_server, _service, client, asked) = slow_request().await;
         let responder = asked.responder().expect("it is a request");
