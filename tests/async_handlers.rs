@@ -57,6 +57,12 @@ fn told<A>() -> (impl Fn(A) + Clone, Receiver<A>) {
     (move |item| drop(sender.send(item)), receiver)
 }
 
+/// Reports the message in hand, and waits until the gate has a permit.
+async fn hold(n: u32, tell: impl Fn(u32), gate: Arc<Semaphore>) {
+    tell(n);
+    let _ = gate.acquire().await;
+}
+
 #[test]
 fn h01_one_task_keeps_the_order() {
     on_each_runtime(|| async {
@@ -91,13 +97,7 @@ fn h01_each_of_several_workers_has_a_message_in_hand() {
         let handler = bus
             .subscription("n")
             .workers(3)
-            .handle_async(on_tokio, move |n| {
-                let (n, tell, gate) = (**n, tell.clone(), Arc::clone(&inner));
-                async move {
-                    tell(n);
-                    let _ = gate.acquire().await;
-                }
-            })
+            .handle_async(on_tokio, move |n| hold(**n, tell.clone(), Arc::clone(&inner)))
             .expect("valid");
         (0..5).for_each(|n| bus.fire("n", n));
         let mut first = take(begun, 3).await;
@@ -207,15 +207,10 @@ fn h04_a_stop_past_its_deadline_reports_what_was_left() {
         let gate = Arc::new(Semaphore::new(0));
         let (tell, begun) = told();
         let inner = Arc::clone(&gate);
-        let handler = bus
-            .on_async("n", on_tokio, move |_| {
-                tell(());
-                let gate = Arc::clone(&inner);
-                async move { drop(gate.acquire().await) }
-            })
-            .expect("valid");
+        let handler = bus.on_async("n", on_tokio, move |n| hold(**n, tell.clone(), Arc::clone(&inner))).expect("valid");
         (0..3).for_each(|n| bus.fire("n", n));
-        let ((), _begun) = next(begun).await;
+        let (begun, _rest) = next(begun).await;
+        assert_eq!(begun, 0);
         let report = spawn_blocking(move || handler.stop(Duration::ZERO)).await.expect("no panic");
         assert_eq!((report.remaining(), report.running()), (2, 1));
         gate.add_permits(1);
@@ -233,8 +228,7 @@ fn h05_a_dropped_handler_finishes_the_message_in_hand_and_takes_no_more() {
             .on_async("n", on_tokio, move |n| {
                 let (n, tell, gate) = (**n, tell.clone(), Arc::clone(&inner));
                 async move {
-                    tell(n);
-                    let _ = gate.acquire().await;
+                    hold(n, &tell, gate).await;
                     tell(100 + n);
                 }
             })
@@ -671,13 +665,7 @@ fn o04_a_mailbox_that_overflows_ends_its_tasks() {
             .subscription("n")
             .capacity(2)
             .overflow(Overflow::Disconnect)
-            .handle_async(on_tokio, move |n| {
-                let (n, gate, tell) = (**n, Arc::clone(&inner), tell.clone());
-                async move {
-                    tell(n);
-                    let _ = gate.acquire().await;
-                }
-            })
+            .handle_async(on_tokio, move |n| hold(**n, tell.clone(), Arc::clone(&inner)))
             .expect("valid");
         bus.fire("n", 0);
         let (begun, told) = next(told).await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tramline::Bus;
+use tramline::{Bus, Publisher};
 
 use super::checker::sync::atomic::{AtomicBool, Ordering};
 use super::{TOPIC, bus, meanwhile, take_all};
