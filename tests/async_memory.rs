@@ -1,4 +1,4 @@
-//! What futures take from the heap. The counter is that of the process, so these tests have a file of their own, and take
+//! The memory that futures take. The tests measure the heap of the whole process, so they have a file of their own, and take
 //! turns.
 #![allow(clippy::unwrap_used, reason = "tests")]
 

@@ -1,5 +1,5 @@
-//! What the bus leaves on the heap. The counter is that of the process, so these tests have a file of their own, and
-//! take turns.
+//! The memory that a bus leaves behind. The tests measure the heap of the whole process, so they have a file of their own,
+//! and take turns.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;

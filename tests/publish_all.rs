@@ -1,4 +1,4 @@
-//! Publishing many messages with one call.
+//! `publish_all`: publishing many messages with one call.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;

@@ -1,5 +1,5 @@
-//! Handlers that leave while others still deal with them: publishers that wait for room, members of the same group, a
-//! bus that closes or drains.
+//! Handlers that stop or are dropped while others still use them: publishers that wait for room, members of the same group,
+//! a bus that closes or drains.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;

@@ -1,5 +1,5 @@
-//! What the bus costs in threads and processor time. The tests measure the whole process, so they have a file of their
-//! own, and take turns. What they read is told by Linux alone.
+//! The threads and the processor time that a bus takes. The tests measure the whole process, so they have a file of their
+//! own, and take turns. Only Linux reports what they read.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 

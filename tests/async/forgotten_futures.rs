@@ -1,4 +1,4 @@
-//! A3: futures that are leaked, or asked once and never again, keep nothing from others.
+//! A3: futures that are leaked, or polled once and never again, keep nothing from others.
 
 use std::thread;
 

@@ -1,5 +1,5 @@
-//! A task looks, says that it waits, and looks again. Here what it waits for comes at about that moment, many times, and
-//! once: nothing comes later that would make good for a wake-up that was missed.
+//! A waiting future polls, registers its waker, and polls again. Here the event it waits for comes between the two polls, in
+//! many rounds. It comes once a round: no later event would make good for a missed wake-up.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use crate::support::{block_on, within_limit};
 
 const ROUNDS: usize = 3000;
 
-/// Where two threads meet, awake, so that they go on at the same time.
+/// A place where two threads meet without sleeping, so that they go on at the same time.
 #[derive(Default)]
 struct Meeting(AtomicUsize);
 
@@ -32,7 +32,7 @@ impl Meeting {
     }
 }
 
-/// In each round one thread waits, and another lets happen what it waits for, a little earlier or later.
+/// In each round one thread waits for an event, and another makes the event happen, a little earlier or later.
 fn at_about_the_same_time<S: Sync>(
     start: impl Fn(usize) -> S + Send + Sync + 'static,
     waits: impl Fn(&S, usize) + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! What a hostile reading of the gateway has found: each says what the page or the documentation promises.
+//! Promises of the documentation that an adversarial review found broken. Each case quotes its promise.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! What may happen at the same time, each case as small as it can be: for every model checker.
+//! Steps of two or three threads or tasks at the same time, for both model checkers. Each case is as small as possible.
 //!
 //! A case runs once for every order of steps that the checker tries, so it says what holds in all of them.
 #![allow(unreachable_pub, reason = "the crate is a test")]
