@@ -1,18 +1,18 @@
 //! Operations of a bus, beside the model of `tests/reference_model`.
 #![no_main]
 
+#[path = "../../tests/reference_model/comparison.rs"]
+mod comparison;
+#[path = "../../tests/reference_model/model.rs"]
+mod model;
 #[path = "../../tests/support/naive.rs"]
 mod naive;
 #[path = "../../tests/reference_model/operations.rs"]
 mod operations;
-#[path = "../../tests/reference_model/model.rs"]
-mod model;
 #[path = "../../tests/reference_model/terms.rs"]
 mod terms;
 #[path = "../../tests/reference_model/translation.rs"]
 mod translation;
-#[path = "../../tests/reference_model/comparison.rs"]
-mod comparison;
 
 use std::time::Duration;
 
