@@ -15,7 +15,7 @@ use support::{LONG, wait_until, within_limit};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tokio::task::{spawn_blocking, yield_now};
-use tramline::{Bus, DeadLetterReason, HandlerTask, Overflow, Retry};
+use tramline::{Bus, DeadLetterReason, Handler, HandlerTask, Overflow, Retry};
 
 fn on_tokio(task: HandlerTask) {
     tokio::spawn(task);
@@ -40,6 +40,12 @@ async fn next<A: Send + 'static>(receiver: Receiver<A>) -> (A, Receiver<A>) {
     next.await.expect("no panic")
 }
 
+/// Stops a handler, which finishes what is queued, without holding up the runtime.
+async fn stop(handler: Handler) {
+    let report = spawn_blocking(move || handler.stop(LONG)).await.expect("no panic");
+    assert!(report.is_complete());
+}
+
 async fn take<A: Send + 'static>(receiver: Receiver<A>, count: usize) -> Vec<A> {
     spawn_blocking(move || (0..count).map(|_| receiver.recv_timeout(LONG).expect("it is sent")).collect())
         .await
@@ -49,6 +55,12 @@ async fn take<A: Send + 'static>(receiver: Receiver<A>, count: usize) -> Vec<A> 
 fn told<A>() -> (impl Fn(A) + Clone, Receiver<A>) {
     let (sender, receiver): (Sender<A>, _) = channel();
     (move |item| drop(sender.send(item)), receiver)
+}
+
+/// Reports the message in hand, and waits until the gate has a permit.
+async fn hold(n: u32, tell: impl Fn(u32), gate: Arc<Semaphore>) {
+    tell(n);
+    let _ = gate.acquire().await;
 }
 
 #[test]
@@ -85,13 +97,7 @@ fn h01_each_of_several_workers_has_a_message_in_hand() {
         let handler = bus
             .subscription("n")
             .workers(3)
-            .handle_async(on_tokio, move |n| {
-                let (n, tell, gate) = (**n, tell.clone(), Arc::clone(&inner));
-                async move {
-                    tell(n);
-                    let _ = gate.acquire().await;
-                }
-            })
+            .handle_async(on_tokio, move |n| hold(**n, tell.clone(), Arc::clone(&inner)))
             .expect("valid");
         (0..5).for_each(|n| bus.fire("n", n));
         let mut first = take(begun, 3).await;
@@ -99,8 +105,7 @@ fn h01_each_of_several_workers_has_a_message_in_hand() {
         assert_eq!(first, [0, 1, 2]);
         assert_eq!(bus.stats().subscriptions[0].depth, 2);
         gate.add_permits(5);
-        let report = spawn_blocking(move || handler.stop(LONG)).await.expect("no panic");
-        assert!(report.is_complete());
+        stop(handler).await;
     });
 }
 
@@ -132,8 +137,7 @@ fn h02_a_panic_anywhere_is_dead_lettered_and_the_next_is_handled() {
             })
             .expect("valid");
         (1..=4).for_each(|n| bus.fire("n", n));
-        let report = spawn_blocking(move || handler.stop(LONG)).await.expect("no panic");
-        assert!(report.is_complete());
+        stop(handler).await;
         let letters: Vec<_> =
             dead_letters.try_iter().map(|letter| (*letter.payload(), letter.reason().clone())).collect();
         assert_eq!(letters.iter().map(|(n, _)| *n).collect::<Vec<_>>(), [1, 2, 3]);
@@ -165,8 +169,7 @@ fn h03_errors_are_retried_and_then_dead_lettered_with_their_attempts() {
             .expect("valid");
         bus.fire("n", 1);
         bus.fire("n", 13);
-        let report = spawn_blocking(move || handler.stop(LONG)).await.expect("no panic");
-        assert!(report.is_complete());
+        stop(handler).await;
         assert_eq!(attempts.load(Ordering::Relaxed), 3 + 4);
         let letter = dead_letters.try_recv().expect("one letter");
         assert_eq!((*letter.payload(), letter.attempts()), (13, 4));
@@ -204,15 +207,10 @@ fn h04_a_stop_past_its_deadline_reports_what_was_left() {
         let gate = Arc::new(Semaphore::new(0));
         let (tell, begun) = told();
         let inner = Arc::clone(&gate);
-        let handler = bus
-            .on_async("n", on_tokio, move |_| {
-                tell(());
-                let gate = Arc::clone(&inner);
-                async move { drop(gate.acquire().await) }
-            })
-            .expect("valid");
+        let handler = bus.on_async("n", on_tokio, move |n| hold(**n, tell.clone(), Arc::clone(&inner))).expect("valid");
         (0..3).for_each(|n| bus.fire("n", n));
-        let ((), _begun) = next(begun).await;
+        let (begun, _rest) = next(begun).await;
+        assert_eq!(begun, 0);
         let report = spawn_blocking(move || handler.stop(Duration::ZERO)).await.expect("no panic");
         assert_eq!((report.remaining(), report.running()), (2, 1));
         gate.add_permits(1);
@@ -220,7 +218,7 @@ fn h04_a_stop_past_its_deadline_reports_what_was_left() {
 }
 
 #[test]
-fn h05_a_dropped_handler_finishes_what_is_in_hand_and_takes_no_more() {
+fn h05_a_dropped_handler_finishes_the_message_in_hand_and_takes_no_more() {
     on_each_runtime(|| async {
         let bus = Bus::<u32>::new();
         let gate = Arc::new(Semaphore::new(0));
@@ -230,8 +228,7 @@ fn h05_a_dropped_handler_finishes_what_is_in_hand_and_takes_no_more() {
             .on_async("n", on_tokio, move |n| {
                 let (n, tell, gate) = (**n, tell.clone(), Arc::clone(&inner));
                 async move {
-                    tell(n);
-                    let _ = gate.acquire().await;
+                    hold(n, &tell, gate).await;
                     tell(100 + n);
                 }
             })
@@ -389,7 +386,9 @@ fn o09_a_worker_that_waits_is_refused_when_the_last_other_one_is_gone() {
 }
 
 /// A future whose `Drop` panics after it was ready.
-struct PanicsAfterwards;
+struct PanicsAfterwards {
+    _held: PanicsWhenDropped,
+}
 
 impl Future for PanicsAfterwards {
     type Output = ();
@@ -399,21 +398,14 @@ impl Future for PanicsAfterwards {
     }
 }
 
-impl Drop for PanicsAfterwards {
-    fn drop(&mut self) {
-        panic!("dropped");
-    }
-}
-
 #[test]
 fn h02_a_future_that_panics_when_it_is_dropped_is_caught() {
     on_each_runtime(|| async {
         let bus = Bus::<u32>::new();
         let dead_letters = bus.dead_letters();
-        let handler = bus.on_async("n", on_tokio, |_| PanicsAfterwards).expect("valid");
+        let handler = bus.on_async("n", on_tokio, |_| PanicsAfterwards { _held: PanicsWhenDropped }).expect("valid");
         (1..=2).for_each(|n| bus.fire("n", n));
-        let report = spawn_blocking(move || handler.stop(LONG)).await.expect("no panic");
-        assert!(report.is_complete());
+        stop(handler).await;
         assert_eq!(dead_letters.try_iter().map(|letter| *letter.payload()).collect::<Vec<_>>(), [1, 2]);
     });
 }
@@ -664,7 +656,7 @@ fn a_failed_server_answers_with_its_failure() {
 }
 
 #[test]
-fn o04_a_mailbox_that_runs_over_ends_its_tasks() {
+fn o04_a_mailbox_that_overflows_ends_its_tasks() {
     on_each_runtime(|| async {
         let bus = Bus::<u32>::new();
         let gate = Arc::new(Semaphore::new(0));
@@ -673,13 +665,7 @@ fn o04_a_mailbox_that_runs_over_ends_its_tasks() {
             .subscription("n")
             .capacity(2)
             .overflow(Overflow::Disconnect)
-            .handle_async(on_tokio, move |n| {
-                let (n, gate, tell) = (**n, Arc::clone(&inner), tell.clone());
-                async move {
-                    tell(n);
-                    let _ = gate.acquire().await;
-                }
-            })
+            .handle_async(on_tokio, move |n| hold(**n, tell.clone(), Arc::clone(&inner)))
             .expect("valid");
         bus.fire("n", 0);
         let (begun, told) = next(told).await;

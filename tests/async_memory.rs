@@ -1,22 +1,20 @@
-//! What futures take from the heap. The counter is that of the process, so these tests have a file of their own, and take
+//! The memory that futures take. The tests measure the heap of the whole process, so they have a file of their own, and take
 //! turns.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use futures_lite::StreamExt;
 use peak_alloc::PeakAlloc;
-use support::within_limit;
+use support::{LONG, in_turn};
 use tramline::Bus;
 
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
-
-static TURN: Mutex<()> = Mutex::new(());
 
 struct Nobody;
 
@@ -56,14 +54,9 @@ fn bytes<S>(state: impl FnOnce(&Waker) -> S, mut round: impl FnMut(&mut S, &Wake
     )
 }
 
-fn in_turn(test: impl FnOnce() + Send + 'static) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    within_limit(test);
-}
-
 #[test]
 fn a_message_between_tasks_takes_nothing_from_the_heap() {
-    in_turn(|| {
+    in_turn(LONG, || {
         let (most, left) = bytes(
             |_| {
                 let bus = Bus::<u32>::new();
@@ -93,7 +86,7 @@ fn a_message_between_tasks_takes_nothing_from_the_heap() {
 /// A publisher that has to wait has a list of the mailboxes that it waits for, and gives it back.
 #[test]
 fn waiting_for_room_leaves_nothing_behind() {
-    in_turn(|| {
+    in_turn(LONG, || {
         let (most, left) = bytes(
             |_| {
                 let bus = Bus::<u32>::builder().capacity(1).build();
@@ -118,7 +111,7 @@ fn waiting_for_room_leaves_nothing_behind() {
 
 #[test]
 fn requests_that_are_polled_leave_nothing_behind() {
-    in_turn(|| {
+    in_turn(LONG, || {
         let (most, left) = bytes(
             |_| {
                 let bus = Bus::<u32>::new();
@@ -150,7 +143,7 @@ fn requests_that_are_polled_leave_nothing_behind() {
 /// Of futures that are forgotten a mailbox keeps a waker each until the next message, and no longer.
 #[test]
 fn what_is_kept_of_forgotten_futures_goes_with_the_next_message() {
-    in_turn(|| {
+    in_turn(LONG, || {
         let bus = Bus::<u32>::new();
         let subscriber = bus.subscribe("work").unwrap();
         let nobody = Arc::new(Nobody);

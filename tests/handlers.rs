@@ -12,7 +12,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use support::{LONG, wait_until, within_limit};
+use support::{LONG, SHORT, gate, wait_until, within_limit};
 use tramline::{Bus, DeadLetterReason, Handler, Overflow, ReplyError, Retry, StopReport};
 
 /// A handler of `work` that says when it has a message and keeps it until it is let go.
@@ -24,14 +24,8 @@ struct Held {
 
 impl Held {
     fn new(bus: &Bus<u32>) -> Self {
-        let (entering, entered) = channel();
-        let (go, gate) = channel::<()>();
-        let handler = bus
-            .on("work", move |n| {
-                entering.send(**n).unwrap();
-                let _ = gate.recv();
-            })
-            .unwrap();
+        let (gate, entered, go) = gate();
+        let handler = bus.on("work", move |n| gate.pass(**n)).unwrap();
         Self { handler, entered, go }
     }
 }
@@ -132,7 +126,7 @@ impl Drop for Unruly {
 }
 
 #[test]
-fn h02_what_was_thrown_may_panic_itself_when_it_is_dropped() {
+fn h02_a_panic_payload_may_panic_when_it_is_dropped() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let letters = bus.dead_letters();
@@ -155,7 +149,7 @@ fn h02_what_was_thrown_may_panic_itself_when_it_is_dropped() {
 }
 
 #[test]
-fn h02_a_panic_is_not_tried_again() {
+fn h02_a_panic_is_not_retried() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let letters = bus.dead_letters();
@@ -328,13 +322,11 @@ fn h05_dropping_a_handler_unsubscribes_and_the_message_in_hand_is_finished() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let finished = Arc::new(Mutex::new(Vec::new()));
-        let (entering, entered) = channel();
-        let (go, gate) = channel::<()>();
+        let (gate, entered, go) = gate();
         let done = Arc::clone(&finished);
         let handler = bus
             .on("work", move |n| {
-                entering.send(()).unwrap();
-                let _ = gate.recv();
+                gate.pass(());
                 done.lock().unwrap().push(**n);
             })
             .unwrap();
@@ -746,23 +738,15 @@ fn workers_that_all_publish_into_their_own_full_mailbox_do_not_wait_for_one_anot
 fn stopping_a_handler_wakes_a_publisher_that_waits_for_it() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
-        let (entering, entered) = channel();
-        let (go, gate) = channel::<()>();
-        let handler = bus
-            .subscription("work")
-            .capacity(1)
-            .handle(move |n| {
-                entering.send(**n).unwrap();
-                let _ = gate.recv();
-            })
-            .unwrap();
+        let (gate, entered, go) = gate();
+        let handler = bus.subscription("work").capacity(1).handle(move |n| gate.pass(**n)).unwrap();
         publish(&bus, "work", [0]);
         entered.recv().unwrap();
         publish(&bus, "work", [1]);
         let publisher = bus.clone();
         let blocked = thread::spawn(move || publisher.publish("work", 2));
         // There is no seeing that somebody waits; either way it has to come to an end.
-        let report = handler.stop(Duration::from_millis(50));
+        let report = handler.stop(SHORT);
         assert_eq!((report.remaining(), report.running()), (1, 1));
         assert!(blocked.join().unwrap().is_ok_and(|delivery| delivery.is_unheard()));
         drop(go);
@@ -791,17 +775,9 @@ fn stopping_a_handler_does_not_wait_for_a_publisher_that_is_stuck_elsewhere() {
 fn one_member_of_a_group_may_stop_another() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
-        let (entering, entered) = channel();
-        let (go, gate) = channel::<()>();
+        let (gate, entered, go) = gate();
         // The other member holds the first message.
-        let other = bus
-            .subscription("work")
-            .group("g")
-            .handle(move |n| {
-                entering.send(**n).unwrap();
-                let _ = gate.recv();
-            })
-            .unwrap();
+        let other = bus.subscription("work").group("g").handle(move |n| gate.pass(**n)).unwrap();
         publish(&bus, "work", [1]);
         entered.recv().unwrap();
         let (sender, report) = channel();
@@ -893,7 +869,7 @@ fn a_worker_that_waits_elsewhere_is_no_reason_to_refuse_its_own_mailbox() {
         drop(gates.next());
         assert_eq!((*watching.recv().unwrap(), *watching.recv().unwrap()), (0, 10));
         // A moment in which it goes to sleep; the outcome is the same if it has not yet.
-        assert!(watching.recv_timeout(Duration::from_millis(50)).unwrap_err().is_timeout());
+        assert!(watching.recv_timeout(SHORT).unwrap_err().is_timeout());
         // The second makes room in their own: the first now waits for the other subscriber alone.
         drop(gates.next());
         assert_eq!(entered.recv().unwrap(), 2);

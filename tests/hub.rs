@@ -9,7 +9,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
-use support::{LONG, wait_until, within_limit};
+use support::{LONG, gate, wait_until, within_limit};
 use tramline::{Event, Hub, Overflow, PublishError, Request, WeakHub};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -184,17 +184,10 @@ fn drain_finishes_work_that_goes_through_several_buses() {
 fn drain_refuses_what_does_not_come_from_a_handler_of_the_hub() {
     within_limit(|| {
         let hub = Hub::new();
-        let (entered, inside) = channel();
-        let (go, gate) = channel::<()>();
-        let _handler = hub
-            .bus::<Placed>()
-            .on("order.placed", move |_| {
-                entered.send(()).unwrap();
-                let _ = gate.recv();
-            })
-            .unwrap();
+        let (gate, entered, go) = gate();
+        let _handler = hub.bus::<Placed>().on("order.placed", move |_| gate.pass(())).unwrap();
         hub.publish(Placed(1)).unwrap();
-        inside.recv().unwrap();
+        entered.recv().unwrap();
         let draining = hub.clone();
         let drain = thread::spawn(move || draining.drain(LONG));
         // Not waiting for room: until the drain begins, the handler that it waits for takes nothing.

@@ -11,11 +11,11 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
-use support::{LONG, wait_until, within_limit};
+use support::{LONG, SHORT, gate, wait_until, within_limit};
 use tramline::{Bus, DeadLetterReason, Overflow, Publisher, Subscriber, WeakBus};
 
 #[test]
-fn l01_the_reader_gets_all_that_was_buffered_then_closed_and_new_work_is_refused() {
+fn l01_the_reader_gets_every_buffered_message_then_closed_and_new_work_is_refused() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let publisher = bus.publisher("news").unwrap();
@@ -54,7 +54,7 @@ fn l01_the_reader_gets_all_that_was_buffered_then_closed_and_new_work_is_refused
 }
 
 #[test]
-fn l01_a_handler_takes_what_was_buffered_before_it_ends() {
+fn l01_a_handler_handles_buffered_messages_before_it_ends() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let (sender, seen) = channel();
@@ -179,12 +179,11 @@ fn l03_drain_under_load_with_32_members_replaced_in_mid_stream_handles_all() {
 }
 
 #[test]
-fn l03_drain_lets_handlers_publish_and_request_what_belongs_to_the_work() {
+fn l03_drain_lets_handlers_publish_and_request_for_accepted_work() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let (sender, seen) = channel();
-        let (entering, entered) = channel();
-        let (go, gate) = channel::<()>();
+        let (gate, entered, go) = gate();
         let _last = bus.on("third", move |n| sender.send(**n).unwrap()).unwrap();
         let _double = bus.serve("double", |n| **n * 2).unwrap();
         let weak = bus.downgrade();
@@ -198,8 +197,7 @@ fn l03_drain_lets_handlers_publish_and_request_what_belongs_to_the_work() {
         let weak = bus.downgrade();
         let _first = bus
             .on("first", move |n| {
-                entering.send(()).unwrap();
-                let _ = gate.recv();
+                gate.pass(());
                 assert_eq!(weak.upgrade().unwrap().publish("second", **n).unwrap().delivered(), 1);
             })
             .unwrap();
@@ -223,13 +221,11 @@ fn l03_drain_lets_handlers_publish_and_request_what_belongs_to_the_work() {
 fn l03_drain_waits_for_a_busy_handler_though_every_queue_is_empty() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
-        let (entering, entered) = channel();
-        let (go, gate) = channel::<()>();
+        let (gate, entered, go) = gate();
         let weak = bus.downgrade();
         let _handler = bus
             .on("work", move |n| {
-                entering.send(()).unwrap();
-                let _ = gate.recv();
+                gate.pass(());
                 weak.upgrade().unwrap().fire("done", **n);
             })
             .unwrap();
@@ -240,7 +236,7 @@ fn l03_drain_waits_for_a_busy_handler_though_every_queue_is_empty() {
         let drain = thread::spawn(move || draining.drain(LONG));
         wait_until("the bus refuses new work", || bus.is_closed());
         // Refused, but not closed: what the handler has still to say must be heard.
-        assert!(done.recv_timeout(Duration::from_millis(50)).unwrap_err().is_timeout());
+        assert!(done.recv_timeout(SHORT).unwrap_err().is_timeout());
         drop(go);
         assert_eq!(*done.recv().unwrap(), 7);
         assert!(done.recv().unwrap_err().is_closed());
@@ -251,16 +247,9 @@ fn l03_drain_waits_for_a_busy_handler_though_every_queue_is_empty() {
 #[test]
 fn l04_drain_past_its_deadline_reports_exactly_what_was_left() {
     within_limit(|| {
-        const WITHIN: Duration = Duration::from_millis(50);
         let bus = Bus::<u32>::new();
-        let (entering, entered) = channel();
-        let (go, gate) = channel::<()>();
-        let handler = bus
-            .on("work", move |n| {
-                entering.send(**n).unwrap();
-                let _ = gate.recv();
-            })
-            .unwrap();
+        let (gate, entered, go) = gate();
+        let handler = bus.on("work", move |n| gate.pass(**n)).unwrap();
         let unread = bus.subscribe("news").unwrap();
         for n in 0..6 {
             bus.publish("work", n).unwrap();
@@ -270,10 +259,10 @@ fn l04_drain_past_its_deadline_reports_exactly_what_was_left() {
         }
         assert_eq!(entered.recv().unwrap(), 0);
 
-        let report = bus.drain(WITHIN);
+        let report = bus.drain(SHORT);
         // Five wait behind the one in hand, three were never read.
         assert_eq!((report.remaining(), report.running(), report.is_complete()), (8, 1, false));
-        assert!(report.elapsed() >= WITHIN);
+        assert!(report.elapsed() >= SHORT);
         // Nothing of it is lost: both sides drain what they have.
         assert!(bus.publish("work", 9).unwrap_err().is_closed());
         assert_eq!(unread.iter().map(|n| *n).collect::<Vec<_>>(), [0, 1, 2]);
@@ -298,7 +287,7 @@ fn l04_drain_of_a_bus_at_rest_is_complete_at_once() {
 }
 
 #[test]
-fn l04_drain_without_time_leaves_what_is_there() {
+fn l04_drain_with_a_timeout_of_zero_leaves_queued_messages() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let reader = bus.subscribe("news").unwrap();
@@ -310,7 +299,7 @@ fn l04_drain_without_time_leaves_what_is_there() {
 }
 
 #[test]
-fn l04_drain_wakes_publishers_that_still_wait_when_its_time_is_over() {
+fn l04_drain_wakes_waiting_publishers_when_it_times_out() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let _stuck = bus.subscription("news").capacity(1).open().unwrap();
@@ -322,7 +311,7 @@ fn l04_drain_wakes_publishers_that_still_wait_when_its_time_is_over() {
             publisher.publish(2)
         });
         started.recv().unwrap();
-        assert_eq!(bus.drain(Duration::from_millis(50)).remaining(), 1);
+        assert_eq!(bus.drain(SHORT).remaining(), 1);
         let error = blocked.join().unwrap().unwrap_err();
         assert!(error.is_closed());
         assert_eq!(error.into_inner(), 2);
@@ -606,7 +595,7 @@ fn closing_wakes_every_publisher_that_waits_for_room() {
                 .collect();
         assert_eq!(watching.iter().take(8).count(), 8);
         // A moment in which they go to sleep; the outcome is the same if they have not yet.
-        assert!(watching.recv_timeout(Duration::from_millis(50)).unwrap_err().is_timeout());
+        assert!(watching.recv_timeout(SHORT).unwrap_err().is_timeout());
         bus.close();
         for (n, publisher) in (0..).zip(publishers) {
             let error = publisher.join().unwrap().unwrap_err();

@@ -1,20 +1,17 @@
-//! What the bus leaves on the heap. The counter is that of the process, so these tests have a file of their own, and
-//! take turns.
+//! The memory that a bus leaves behind. The tests measure the heap of the whole process, so they have a file of their own,
+//! and take turns.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use peak_alloc::PeakAlloc;
-use support::within;
+use support::in_turn;
 use tramline::Bus;
 
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
-
-static TURN: Mutex<()> = Mutex::new(());
 
 /// The most that may be left.
 const SLACK: usize = 64 * 1024;
@@ -26,8 +23,7 @@ fn leaves_nothing_behind<S: 'static>(
     rounds: u32,
     round: impl Fn(&S, u32) + Send + 'static,
 ) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    within(Duration::from_secs(120), move || {
+    in_turn(Duration::from_secs(120), move || {
         let state = state();
         round(&state, rounds);
         let before = HEAP.current_usage();

@@ -3,33 +3,14 @@
 
 mod support;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tramline::{
-    Bus, DeadLetterReason, DeadLetters, Delivery, Overflow, PublishError, Publisher, SubscribeError, Subscriber,
-};
+use tramline::{Bus, DeadLetterReason, Delivery, Overflow, PublishError, Publisher, SubscribeError, Subscriber};
 
-use support::{LONG, wait_until, within_limit};
-
-/// How long a publisher is watched that must not come back.
-const SHORT: Duration = Duration::from_millis(50);
-
-fn counts(delivery: Delivery) -> (usize, usize) {
-    (delivery.delivered(), delivery.dropped())
-}
-
-fn taken(subscriber: &Subscriber<u32>) -> Vec<u32> {
-    subscriber.try_iter().map(|message| *message).collect()
-}
-
-/// The payloads and reasons of all letters that are there.
-fn letters(dead_letters: &DeadLetters<u32>) -> Vec<(u32, DeadLetterReason)> {
-    dead_letters.try_iter().map(|letter| (*letter.payload(), letter.reason().clone())).collect()
-}
+use support::{Counted, LONG, SHORT, counts, letters, taken, wait_until, within_limit};
 
 /// The latest subscription of a bus, which has room: when it gets a message, all others have been offered it.
 struct OfferedToAll(Subscriber<u32>);
@@ -157,7 +138,7 @@ fn o02_drop_newest_keeps_the_queue_and_counts_the_rest() {
 }
 
 #[test]
-fn o02_the_losses_that_messages_tell_of_add_up_under_many_publishers() {
+fn o02_the_losses_that_messages_report_add_up_under_many_publishers() {
     const PUBLISHERS: usize = 4;
     const EACH: u32 = 100_000;
 
@@ -268,7 +249,7 @@ fn o03_drop_oldest_always_takes_the_new_and_counts_the_evicted() {
 
 /// Where there are others behind it, a reader may take the next message while the oldest is being evicted.
 #[test]
-fn o03_a_reader_is_never_shown_a_gap_that_it_is_not_told_of() {
+fn o03_every_gap_is_reported_to_the_reader() {
     const COUNT: u64 = 100_000;
     for capacity in [2, 4, 16] {
         within_limit(move || {
@@ -352,7 +333,7 @@ fn o04_a_reader_that_waits_learns_of_the_overflow_at_once() {
 }
 
 #[test]
-fn o05_a_stuck_subscriber_delays_nobody_else() {
+fn o05_a_stuck_subscriber_delays_no_other() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let first = bus.subscribe("work").unwrap();
@@ -446,7 +427,7 @@ fn o06_a_blocked_publisher_wakes_when_the_bus_closes() {
 }
 
 #[test]
-fn o06_a_blocked_publisher_wakes_when_its_time_passes() {
+fn o06_a_blocked_publisher_wakes_when_its_timeout_passes() {
     within_limit(|| {
         let started = Instant::now();
         let blocked = Blocked::new(|work| work.publish_timeout(2, 4 * SHORT));
@@ -674,27 +655,6 @@ fn o10_a_capacity_of_zero_is_refused() {
     assert_eq!((bus.stats().topics, bus.stats().subscriptions.len()), (0, 0));
     // The default of the bus is only a default.
     assert_eq!(without_room.subscription("work").capacity(1).open().unwrap().capacity(), 1);
-}
-
-/// A payload that knows how many clones were made.
-#[derive(Debug)]
-struct Counted {
-    clones: Arc<AtomicUsize>,
-    is_original: bool,
-}
-
-impl Counted {
-    fn new() -> (Self, Arc<AtomicUsize>) {
-        let clones = Arc::new(AtomicUsize::new(0));
-        (Self { clones: Arc::clone(&clones), is_original: true }, clones)
-    }
-}
-
-impl Clone for Counted {
-    fn clone(&self) -> Self {
-        self.clones.fetch_add(1, Ordering::SeqCst);
-        Self { clones: Arc::clone(&self.clones), is_original: false }
-    }
 }
 
 #[test]

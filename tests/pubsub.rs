@@ -4,37 +4,22 @@
 mod support;
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier, OnceLock};
 use std::thread;
 
-use tramline::{Bus, DeadLetterReason, Delivery, Overflow, Publisher, Subscriber, WeakBus};
+use tramline::{Bus, DeadLetterReason, Overflow, Publisher, Subscriber, WeakBus};
 
-use support::{LONG, within_limit};
-
-/// What one of many publishers sends: who it is, and a number that counts up.
-type Numbered = (usize, usize);
+use support::{Counted, InOrder, LONG, Numbered, counts, taken, within_limit};
 
 /// Takes this many messages and checks that the numbers of each publisher come in order, with none left out.
 fn receive_in_order(subscriber: &Subscriber<Numbered>, count: usize) {
-    let mut next = HashMap::new();
+    let mut order = InOrder::default();
     for _ in 0..count {
-        let (publisher, number) = subscriber.recv_timeout(LONG).unwrap().into_payload();
-        let expected = next.entry(publisher).or_insert(0);
-        assert_eq!(number, *expected, "the next of publisher {publisher}");
-        *expected += 1;
+        order.check(subscriber.recv_timeout(LONG).unwrap().into_payload());
     }
     assert!(subscriber.is_empty(), "no more than {count} messages");
-}
-
-fn taken(subscriber: &Subscriber<u32>) -> Vec<u32> {
-    subscriber.try_iter().map(|message| *message).collect()
-}
-
-fn counts(delivery: Delivery) -> (usize, usize) {
-    (delivery.delivered(), delivery.dropped())
 }
 
 #[test]
@@ -158,7 +143,7 @@ fn p07_two_subscriptions_are_two_mailboxes() {
 }
 
 #[test]
-fn p08_a_subscriber_gets_what_comes_after_it_and_nothing_before() {
+fn p08_a_subscriber_gets_later_messages_and_no_earlier_ones() {
     within_limit(|| {
         for _ in 0..100 {
             let bus = Bus::<u32>::new();
@@ -250,7 +235,7 @@ fn p09_ten_subscribers_leave_at_once_and_the_others_lose_nothing() {
 }
 
 #[test]
-fn p10_publishing_to_nobody_is_no_error_and_leaves_nothing_behind() {
+fn p10_publishing_without_subscribers_is_not_an_error_and_leaves_nothing_behind() {
     let bus = Bus::<u32>::new();
     let dead_letters = bus.dead_letters();
     let delivery = bus.publish("nobody.listens", 7).unwrap();
@@ -268,7 +253,7 @@ fn p10_publishing_to_nobody_is_no_error_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn p11_what_a_filter_rejects_is_not_delivered_and_not_dropped() {
+fn p11_a_rejected_message_is_neither_delivered_nor_dropped() {
     let bus = Bus::<u32>::new();
     let dead_letters = bus.dead_letters();
     let even = bus.subscription("number").filter(|number| number % 2 == 0).open().unwrap();
@@ -297,28 +282,8 @@ fn p11_a_filter_that_panics_does_not_match_and_is_counted() {
     assert_eq!((bus.stats().filter_panics, bus.stats().dropped, picky.dropped()), (1, 0, 0));
 }
 
-/// A payload that knows how many clones were made.
-struct Counted {
-    clones: Arc<AtomicUsize>,
-    is_original: bool,
-}
-
-impl Counted {
-    fn new() -> (Self, Arc<AtomicUsize>) {
-        let clones = Arc::new(AtomicUsize::new(0));
-        (Self { clones: Arc::clone(&clones), is_original: true }, clones)
-    }
-}
-
-impl Clone for Counted {
-    fn clone(&self) -> Self {
-        self.clones.fetch_add(1, Ordering::SeqCst);
-        Self { clones: Arc::clone(&self.clones), is_original: false }
-    }
-}
-
 #[test]
-fn p12_a_single_subscriber_gets_the_very_value_that_was_published() {
+fn p12_a_single_subscriber_gets_the_original_payload() {
     let bus = Bus::<Counted>::new();
     for pattern in ["one", "*"] {
         let subscriber = bus.subscribe(pattern).unwrap();

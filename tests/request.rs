@@ -11,13 +11,10 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{LONG, wait_until, within_limit};
+use support::{LONG, SHORT, gate, wait_until, within_limit};
 use tramline::{
     Bus, GatherError, Message, Overflow, PendingReply, ReplyError, RequestError, RespondError, Responder, Subscriber,
 };
-
-/// Long enough to be told from "at once", short enough to wait for.
-const SHORT: Duration = Duration::from_millis(100);
 
 /// What a callback is told.
 type Told = Result<u32, ReplyError<u32>>;
@@ -34,6 +31,18 @@ fn told(pending: PendingReply<u32>) -> Receiver<Told> {
     let (sender, told) = channel();
     pending.on_reply(move |result| sender.send(result).unwrap());
     told
+}
+
+/// Lets a request end, before or after its callback is set.
+fn told_around(early: bool, pending: PendingReply<u32>, end: impl FnOnce()) -> Receiver<Told> {
+    if early {
+        let told = told(pending);
+        end();
+        told
+    } else {
+        end();
+        told(pending)
+    }
 }
 
 /// The one thing that a callback was told. The channel ends when the callback is gone: there is no second call, and it
@@ -65,7 +74,7 @@ fn r01_no_subscriber_is_no_responders_at_once_and_the_payload_comes_back() {
 }
 
 #[test]
-fn r01_a_subscriber_that_left_or_whose_filter_says_no_is_no_responder() {
+fn r01_a_subscriber_that_left_or_rejects_the_request_is_not_a_responder() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         drop(bus.subscribe("ask").unwrap());
@@ -76,7 +85,7 @@ fn r01_a_subscriber_that_left_or_whose_filter_says_no_is_no_responder() {
 }
 
 #[test]
-fn r02_a_silent_responder_is_a_timeout_after_the_time_and_the_wait_can_go_on() {
+fn r02_a_silent_responder_times_out_and_the_wait_can_go_on() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let (service, pending) = one_request(&bus);
@@ -297,17 +306,15 @@ fn r08_the_responder_unsubscribes_with_requests_queued_and_each_is_unanswered() 
 fn r08_a_server_that_is_dropped_with_requests_queued_leaves_them_unanswered() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
-        let (entered, inside) = channel();
-        let (go, gate) = channel::<()>();
+        let (gate, entered, go) = gate();
         let server = bus
             .serve("ask", move |n| {
-                entered.send(()).unwrap();
-                let _ = gate.recv();
+                gate.pass(());
                 **n
             })
             .unwrap();
         let in_hand = bus.request("ask", 1).unwrap();
-        inside.recv().unwrap();
+        entered.recv().unwrap();
         let queued: Vec<_> = (0..10).map(|n| bus.request("ask", n).unwrap()).collect();
         drop(server);
         // The server is still busy: what is queued must not wait for it.
@@ -343,7 +350,7 @@ fn r09_closing_the_bus_ends_requests_in_flight() {
 }
 
 #[test]
-fn r09_what_becomes_of_a_request_after_the_close_does_not_change_its_end() {
+fn r09_nothing_after_the_close_changes_the_outcome_of_a_request() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let service = bus.subscribe("ask").unwrap();
@@ -365,7 +372,7 @@ fn r09_what_becomes_of_a_request_after_the_close_does_not_change_its_end() {
 }
 
 #[test]
-fn r09_an_answer_that_came_before_the_close_is_still_there() {
+fn r09_an_answer_given_before_the_close_is_kept() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let (service, pending) = one_request(&bus);
@@ -498,7 +505,7 @@ fn r12_gather_without_the_silent_one_ends_early() {
 }
 
 #[test]
-fn r12_gather_tells_of_failures_and_cancels_when_it_is_dropped() {
+fn r12_gather_reports_failures_and_is_cancelled_when_it_is_dropped() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let (one, two) = (bus.subscribe("bid").unwrap(), bus.subscribe("bid").unwrap());
@@ -541,14 +548,7 @@ fn r13_on_reply_fires_once_on_a_reply() {
         for early in [true, false] {
             let (service, pending) = one_request(&bus);
             let request = service.recv().unwrap();
-            let told = if early {
-                let told = told(pending);
-                request.reply(2).unwrap();
-                told
-            } else {
-                request.reply(2).unwrap();
-                told(pending)
-            };
+            let told = told_around(early, pending, || request.reply(2).unwrap());
             assert!(request.reply(3).unwrap_err().is_already_answered());
             assert!(request.fail("no").unwrap_err().is_already_answered());
             drop(request);
@@ -565,14 +565,7 @@ fn r13_on_reply_fires_once_on_failure() {
         for early in [true, false] {
             let (service, pending) = one_request(&bus);
             let request = service.recv().unwrap();
-            let told = if early {
-                let told = told(pending);
-                request.fail("x").unwrap();
-                told
-            } else {
-                request.fail("x").unwrap();
-                told(pending)
-            };
+            let told = told_around(early, pending, || request.fail("x").unwrap());
             assert!(request.reply(3).is_err());
             drop(request);
             assert!(matches!(only(&told), Err(ReplyError::Failed(text)) if text == "x"));
@@ -586,34 +579,20 @@ fn r13_on_reply_fires_once_on_no_answer() {
         let bus = Bus::<u32>::new();
         for early in [true, false] {
             let (service, pending) = one_request(&bus);
-            let told = if early {
-                let told = told(pending);
-                drop(service);
-                told
-            } else {
-                drop(service);
-                told(pending)
-            };
+            let told = told_around(early, pending, || drop(service));
             assert!(matches!(only(&told), Err(ReplyError::Unanswered)));
         }
     });
 }
 
 #[test]
-fn r13_on_reply_fires_once_on_the_end_of_the_bus() {
+fn r13_on_reply_fires_once_when_the_bus_closes() {
     within_limit(|| {
         for early in [true, false] {
             let bus = Bus::<u32>::new();
             let (service, pending) = one_request(&bus);
             let request = service.recv().unwrap();
-            let told = if early {
-                let told = told(pending);
-                bus.close();
-                told
-            } else {
-                bus.close();
-                told(pending)
-            };
+            let told = told_around(early, pending, || bus.close());
             assert!(matches!(request.reply(3), Err(RespondError::Cancelled(3))));
             drop(request);
             assert!(matches!(only(&told), Err(ReplyError::Closed)));
@@ -695,7 +674,7 @@ fn a_caller_that_polls_hears_of_the_close_after_the_responder_has() {
 }
 
 #[test]
-fn r13_on_reply_that_races_with_the_end_of_the_bus_is_told_of_it() {
+fn r13_on_reply_that_races_with_the_close_of_the_bus_is_called() {
     const CALLERS: usize = 4;
 
     within_limit(|| {

@@ -11,14 +11,10 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tramline::{Bus, DeadLetterReason, Overflow, Subscriber};
 
-use support::{LONG, within_limit};
+use support::{LONG, taken, within_limit};
 
 fn subscribe_retained(bus: &Bus<u32>, pattern: &str) -> Subscriber<u32> {
     bus.subscription(pattern).with_retained().open().unwrap()
-}
-
-fn taken(subscriber: &Subscriber<u32>) -> Vec<u32> {
-    subscriber.try_iter().map(|message| *message).collect()
 }
 
 /// Topics and payloads.
@@ -27,7 +23,7 @@ fn taken_with_topics(subscriber: &Subscriber<u32>) -> Vec<(String, u32)> {
 }
 
 #[test]
-fn k01_a_later_subscriber_gets_the_kept_value() {
+fn k01_a_later_subscriber_gets_the_retained_value() {
     let bus = Bus::<u32>::new();
     assert!(bus.publish_retained("price.tea", 1).unwrap().is_unheard());
     let message = subscribe_retained(&bus, "price.tea").try_recv().unwrap();
@@ -37,7 +33,7 @@ fn k01_a_later_subscriber_gets_the_kept_value() {
 }
 
 #[test]
-fn k01_only_the_last_kept_value_counts() {
+fn k01_only_the_last_retained_value_counts() {
     let bus = Bus::<u32>::new();
     let price = bus.publisher("price.tea").unwrap();
     bus.publish_retained("price.tea", 1).unwrap();
@@ -54,7 +50,7 @@ fn k01_only_the_last_kept_value_counts() {
 }
 
 #[test]
-fn k01_a_plain_subscription_does_not_get_it() {
+fn k01_a_plain_subscription_gets_no_retained_value() {
     let bus = Bus::<u32>::new();
     bus.publish_retained("price.tea", 1).unwrap();
     let plain = [bus.subscribe("price.tea").unwrap(), bus.subscribe("price.*").unwrap()];
@@ -87,7 +83,7 @@ fn k02_a_pattern_gets_the_last_value_of_each_matching_topic() {
 }
 
 #[test]
-fn k03_keeping_and_subscribing_at_once_gives_exactly_one_copy() {
+fn k03_retaining_and_subscribing_at_once_gives_exactly_one_copy() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let at_once = Barrier::new(2);
@@ -120,7 +116,7 @@ fn k03_keeping_and_subscribing_at_once_gives_exactly_one_copy() {
 }
 
 #[test]
-fn k03_live_messages_follow_the_kept_value_with_no_gap_and_no_duplicate() {
+fn k03_live_messages_follow_the_retained_value_with_no_gap_and_no_duplicate() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let price = bus.publisher("price.tea").unwrap();
@@ -161,7 +157,7 @@ impl Drop for Gated {
 }
 
 #[test]
-fn k03_who_subscribes_between_keeping_and_delivering_gets_one_copy() {
+fn k03_a_subscriber_between_retaining_and_delivering_gets_one_copy() {
     within_limit(|| {
         let bus = Bus::<Gated>::new();
         let ((reached, at_gate), (go, gate)) = (bounded(1), bounded(1));
@@ -187,7 +183,7 @@ fn k03_who_subscribes_between_keeping_and_delivering_gets_one_copy() {
 }
 
 #[test]
-fn k04_a_forgotten_value_is_gone_for_later_subscribers() {
+fn k04_a_cleared_value_is_gone_for_later_subscribers() {
     let bus = Bus::<u32>::new();
     bus.publish_retained("price.tea", 1).unwrap();
     let before = subscribe_retained(&bus, "price.tea");
@@ -203,7 +199,7 @@ fn k04_a_forgotten_value_is_gone_for_later_subscribers() {
 }
 
 #[test]
-fn k04_forgetting_gives_the_memory_back() {
+fn k04_clearing_values_frees_their_memory() {
     let bus = Bus::<Arc<u32>>::new();
     let values: Vec<_> = (0..1000).map(Arc::new).collect();
     for value in &values {

@@ -73,7 +73,7 @@ fn s03_wildcards_inside_tokens_are_literal() {
 }
 
 #[test]
-fn s04_invalid_texts_name_the_token_and_its_position() {
+fn s04_errors_name_the_invalid_token_and_its_position() {
     use InvalidToken::{Character, Empty, RestNotLast};
     // The text, which token is wrong counted from 1, the byte at which it begins, and why.
     let invalid_everywhere = [
@@ -103,7 +103,7 @@ fn s04_invalid_texts_name_the_token_and_its_position() {
 }
 
 #[test]
-fn s04_white_space_and_control_characters_are_invalid() {
+fn s04_whitespace_and_control_characters_are_invalid() {
     let listed = [' ', '\t', '\n', '\r', '\0', '\u{7f}', '\u{85}', '\u{a0}', '\u{2028}', '\u{3000}'];
     let all = (char::MIN..=char::MAX).filter(|character| character.is_whitespace() || character.is_control());
     for character in listed.into_iter().chain(all) {
@@ -116,7 +116,7 @@ fn s04_white_space_and_control_characters_are_invalid() {
 }
 
 #[test]
-fn s04_every_operation_refuses_an_invalid_text() {
+fn s04_every_operation_refuses_an_invalid_string() {
     let bus = Bus::<u8>::new();
     assert!(matches!(bus.publisher("foo..bar"), Err(TopicError::Token { token: 2, position: 4, .. })));
     assert!(bus.subscribe("foo..bar").unwrap_err().is_invalid_topic());
@@ -139,7 +139,7 @@ fn s04_every_operation_refuses_an_invalid_text() {
 }
 
 #[test]
-fn s05_valid_patterns() {
+fn s05_valid_patterns_are_accepted() {
     for text in ["foo", "foo.bar.*", "foo.bar.>", "*", ">", "foo*", "foo.**", "foo>.bar", "Ünïcode.日本"] {
         let pattern = Pattern::new(text).unwrap();
         assert_eq!(pattern.as_str(), text);
@@ -148,7 +148,7 @@ fn s05_valid_patterns() {
 }
 
 #[test]
-fn s06_patterns_with_wildcards_are_no_topics() {
+fn s06_patterns_with_wildcards_are_not_topics() {
     for (text, token, position) in [("foo.bar.*", 3, 8), ("foo.bar.>", 3, 8), ("*", 1, 0), (">", 1, 0)] {
         let wrong = TopicError::Token { text: text.to_owned(), token, position, reason: InvalidToken::Wildcard };
         assert_eq!(Topic::new(text), Err(wrong.clone()));
@@ -161,7 +161,7 @@ fn s06_patterns_with_wildcards_are_no_topics() {
 }
 
 #[test]
-fn s07_subsets() {
+fn s07_is_subset_of_follows_the_wildcards() {
     let is_subset = |a, b| Pattern::new(a).unwrap().is_subset_of(&Pattern::new(b).unwrap());
     for (inner, outer) in [
         ("foo.bar", "foo.bar"),
@@ -180,7 +180,7 @@ fn s07_subsets() {
 }
 
 #[test]
-fn s08_overlaps() {
+fn s08_overlaps_follows_the_wildcards() {
     let overlap = |a, b| {
         let (a, b) = (Pattern::new(a).unwrap(), Pattern::new(b).unwrap());
         assert_eq!(a.overlaps(&b), b.overlaps(&a), "{a} and {b}: the order does not matter");
@@ -342,7 +342,7 @@ proptest! {
     }
 
     #[test]
-    fn s09_a_text_is_refused_or_round_trips(text in any_text()) {
+    fn s09_a_string_is_refused_or_round_trips(text in any_text()) {
         let pattern = Pattern::new(&text);
         prop_assert_eq!(pattern.is_ok(), naive::is_pattern(&text));
         if let Ok(pattern) = &pattern {

@@ -1,18 +1,18 @@
-//! Operations of a bus, beside the model of `tests/model.rs`.
+//! Operations of a bus, beside the model of `tests/reference_model`.
 #![no_main]
 
+#[path = "../../tests/reference_model/comparison.rs"]
+mod comparison;
+#[path = "../../tests/reference_model/model.rs"]
+mod model;
 #[path = "../../tests/support/naive.rs"]
 mod naive;
-#[path = "../../tests/model/operations.rs"]
+#[path = "../../tests/reference_model/operations.rs"]
 mod operations;
-#[path = "../../tests/model/reference.rs"]
-mod reference;
-#[path = "../../tests/model/terms.rs"]
+#[path = "../../tests/reference_model/terms.rs"]
 mod terms;
-#[path = "../../tests/model/translation.rs"]
+#[path = "../../tests/reference_model/translation.rs"]
 mod translation;
-#[path = "../../tests/model/world.rs"]
-mod world;
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let (setup, operations) = operations::decode(bytes);
-    if let Err(error) = world::run(setup, &operations, Duration::from_secs(10)) {
+    if let Err(error) = comparison::run(setup, &operations, Duration::from_secs(10)) {
         panic!("{error}\n{setup:?}\n{operations:#?}");
     }
 });

@@ -3,7 +3,7 @@
 
 #[path = "../../tests/support/naive.rs"]
 mod naive;
-#[path = "../../tests/model/topics.rs"]
+#[path = "../../tests/reference_model/topics.rs"]
 mod topics;
 
 use libfuzzer_sys::fuzz_target;

@@ -1,30 +1,15 @@
 //! A1: full mailboxes, see the section O.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 
 use futures_lite::StreamExt;
 use futures_lite::future::{poll_once, yield_now};
-use tramline::{Bus, DeadLetterReason, DeadLetters, Delivery, Overflow, PublishError, Publisher, Subscriber};
+use tramline::{Bus, DeadLetterReason, Delivery, Overflow, PublishError, Publisher, Subscriber};
 
-use crate::runtime::{ByHand, Runtime, Task, block_on, on_every_runtime};
-use crate::support::{LONG, wait_until, within_limit};
-
-fn counts(delivery: Delivery) -> (usize, usize) {
-    (delivery.delivered(), delivery.dropped())
-}
-
-fn taken(subscriber: &Subscriber<u32>) -> Vec<u32> {
-    subscriber.try_iter().map(|message| *message).collect()
-}
-
-/// The payloads and reasons of all letters that are there.
-fn letters(dead_letters: &DeadLetters<u32>) -> Vec<(u32, DeadLetterReason)> {
-    dead_letters.try_iter().map(|letter| (*letter.payload(), letter.reason().clone())).collect()
-}
+use crate::runtime::{Runtime, Task, on_every_runtime};
+use crate::support::{ByHand, LONG, block_on, block_on_counting, counts, letters, taken, wait_until, within_limit};
 
 type Outcome = Result<Delivery, PublishError<u32>>;
 
@@ -73,7 +58,7 @@ on_every_runtime![
     a01_o03_drop_oldest_always_takes_the_new_and_counts_the_evicted,
     a01_o04_disconnect_ends_the_subscription,
     a01_o04_a_reader_that_waits_learns_of_the_overflow_at_once,
-    a01_o05_a_stuck_subscriber_delays_nobody_else,
+    a01_o05_a_stuck_subscriber_delays_no_other,
     a01_o05_a_mailbox_that_gets_room_does_not_wait_for_a_stuck_one,
     a01_o06_a_blocked_publisher_wakes_when_there_is_room,
     a01_o06_a_blocked_publisher_wakes_when_the_subscriber_is_dropped,
@@ -205,7 +190,7 @@ async fn a01_o04_a_reader_that_waits_learns_of_the_overflow_at_once(runtime: imp
     assert_eq!(counts(task.await.unwrap()), (1, 2));
 }
 
-async fn a01_o05_a_stuck_subscriber_delays_nobody_else(runtime: impl Runtime) {
+async fn a01_o05_a_stuck_subscriber_delays_no_other(runtime: impl Runtime) {
     let bus = Bus::<u32>::new();
     let first = bus.subscribe("work").unwrap();
     let stuck = bus.subscription("work").capacity(5).open().unwrap();
@@ -283,7 +268,7 @@ async fn a01_o06_a_blocked_publisher_wakes_when_the_bus_closes(runtime: impl Run
 
 /// The same, with a look at the wake-up alone: nothing but the waker says that it is worth another poll.
 #[test]
-fn a01_o06_each_end_of_the_wait_calls_the_waker() {
+fn a01_o06_each_way_a_wait_can_end_calls_the_waker() {
     type End = fn(&Bus<u32>, &mut Option<Subscriber<u32>>);
     let ends: [(End, _); 4] = [
         (|_, full| assert_eq!(taken(full.as_ref().unwrap()), [1]), Ok((1, 0))),
@@ -463,11 +448,7 @@ fn a01_o09_a_worker_whose_colleague_drains_the_bus_is_refused() {
                 match **message {
                     1 => {
                         gates[0].recv().unwrap();
-                        let mut publishing = pin!(bus.publish_async("work", 4));
-                        let delivery = block_on(poll_fn(|context| {
-                            counted.fetch_add(1, Ordering::SeqCst);
-                            publishing.as_mut().poll(context)
-                        }));
+                        let delivery = block_on_counting(&counted, bus.publish_async("work", 4));
                         assert_eq!(counts(delivery.unwrap()), (0, 1));
                     }
                     2 => {
@@ -538,7 +519,7 @@ async fn a01_a_message_reaches_every_one_of_many_full_mailboxes(runtime: impl Ru
 
 /// Of three mailboxes, any can be the one that has room, and in any order.
 #[test]
-fn a01_each_room_that_comes_is_used_at_once() {
+fn a01_free_room_in_any_mailbox_is_used_at_once() {
     for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
         let bus = Bus::<u32>::builder().capacity(1).build();
         let subscribers = [(); 3].map(|()| bus.subscribe("work").unwrap());

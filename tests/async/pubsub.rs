@@ -1,38 +1,23 @@
 //! A1: publish-subscribe, see the section P.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_lite::{Stream, StreamExt};
-use tramline::{Bus, DeadLetterReason, Delivery, PendingReply, Replies, Subscriber};
+use tramline::{Bus, DeadLetterReason, PendingReply, Replies, Subscriber};
 
-use crate::runtime::{ByHand, Runtime, Task, on_every_runtime};
-
-/// What one of many publishers sends: who it is, and a number that counts up.
-type Numbered = (usize, usize);
+use crate::runtime::{Runtime, Task, on_every_runtime};
+use crate::support::{ByHand, Counted, InOrder, Numbered, counts, taken};
 
 /// Takes this many messages and checks that the numbers of each publisher come in order, with none left out.
 async fn receive_in_order(subscriber: &Subscriber<Numbered>, count: usize) {
-    let mut next = HashMap::new();
+    let mut order = InOrder::default();
     for _ in 0..count {
-        let (publisher, number) = subscriber.recv_async().await.unwrap().into_payload();
-        let expected = next.entry(publisher).or_insert(0);
-        assert_eq!(number, *expected, "the next of publisher {publisher}");
-        *expected += 1;
+        order.check(subscriber.recv_async().await.unwrap().into_payload());
     }
     assert!(subscriber.is_empty(), "no more than {count} messages");
-}
-
-/// What is there now.
-fn taken<T: Clone + Send + 'static>(subscriber: &Subscriber<T>) -> Vec<T> {
-    subscriber.try_iter().map(tramline::Message::into_payload).collect()
-}
-
-fn counts(delivery: Delivery) -> (usize, usize) {
-    (delivery.delivered(), delivery.dropped())
 }
 
 async fn all<O>(tasks: impl IntoIterator<Item = Task<O>>) -> Vec<O> {
@@ -51,18 +36,18 @@ on_every_runtime![
     a01_p05_order_is_kept_across_topics,
     a01_p06_several_matching_patterns_give_one_copy,
     a01_p07_two_subscriptions_are_two_mailboxes,
-    a01_p08_a_subscriber_gets_what_comes_after_it_and_nothing_before,
+    a01_p08_a_subscriber_gets_later_messages_and_no_earlier_ones,
     a01_p08_subscribing_while_others_publish_misses_nothing_published_afterwards,
     a01_p09_ten_subscribers_leave_at_once_and_the_others_lose_nothing,
-    a01_p10_publishing_to_nobody_is_no_error_and_leaves_nothing_behind,
-    a01_p11_what_a_filter_rejects_is_not_delivered_and_not_dropped,
+    a01_p10_publishing_without_subscribers_is_not_an_error_and_leaves_nothing_behind,
+    a01_p11_a_rejected_message_is_neither_delivered_nor_dropped,
     a01_p11_a_filter_that_panics_does_not_match_and_is_counted,
     a01_p12_eight_subscribers_cost_seven_clones_and_one_none,
     a01_p12_waiting_for_room_costs_one_clone_more_at_most,
     a01_p13_payloads_and_replies_need_not_be_sync,
     a01_p14_publishers_made_without_a_subscriber_reach_a_later_one,
-    a01_messages_come_by_the_batch,
-    a01_a_value_that_is_kept_reaches_those_who_are_there_and_those_who_come,
+    a01_messages_are_received_in_batches,
+    a01_a_retained_value_reaches_present_and_later_subscribers,
 ];
 
 async fn a01_p01_one_subscriber_gets_all_in_order_on_the_right_topic(runtime: impl Runtime) {
@@ -187,7 +172,7 @@ async fn a01_p07_two_subscriptions_are_two_mailboxes(_: impl Runtime) {
     }
 }
 
-async fn a01_p08_a_subscriber_gets_what_comes_after_it_and_nothing_before(runtime: impl Runtime) {
+async fn a01_p08_a_subscriber_gets_later_messages_and_no_earlier_ones(runtime: impl Runtime) {
     for _ in 0..100 {
         let bus = Bus::<u32>::new();
         let counter = bus.publisher("count").unwrap();
@@ -275,7 +260,7 @@ async fn a01_p09_ten_subscribers_leave_at_once_and_the_others_lose_nothing(runti
     }
 }
 
-async fn a01_p10_publishing_to_nobody_is_no_error_and_leaves_nothing_behind(_: impl Runtime) {
+async fn a01_p10_publishing_without_subscribers_is_not_an_error_and_leaves_nothing_behind(_: impl Runtime) {
     let bus = Bus::<u32>::new();
     let dead_letters = bus.dead_letters();
     let delivery = bus.publish_async("nobody.listens", 7).await.unwrap();
@@ -291,7 +276,7 @@ async fn a01_p10_publishing_to_nobody_is_no_error_and_leaves_nothing_behind(_: i
     assert!(bus.publish_async("not..a.topic", 8).await.unwrap_err().is_invalid_topic());
 }
 
-async fn a01_p11_what_a_filter_rejects_is_not_delivered_and_not_dropped(_: impl Runtime) {
+async fn a01_p11_a_rejected_message_is_neither_delivered_nor_dropped(_: impl Runtime) {
     let bus = Bus::<u32>::new();
     let even = bus.subscription("number").filter(|number| number % 2 == 0).open().unwrap();
     let all = bus.subscribe("number").unwrap();
@@ -320,26 +305,6 @@ async fn a01_p11_a_filter_that_panics_does_not_match_and_is_counted(_: impl Runt
     assert_eq!(counts(bus.publish_async("number", 5).await.unwrap()), (2, 0));
     assert_eq!((taken(&picky), taken(&all)), (vec![5], vec![0, 5]));
     assert_eq!((bus.stats().filter_panics, bus.stats().dropped, picky.dropped()), (1, 0, 0));
-}
-
-/// A payload that knows how many clones were made.
-struct Counted {
-    clones: Arc<AtomicUsize>,
-    is_original: bool,
-}
-
-impl Counted {
-    fn new() -> (Self, Arc<AtomicUsize>) {
-        let clones = Arc::new(AtomicUsize::new(0));
-        (Self { clones: Arc::clone(&clones), is_original: true }, clones)
-    }
-}
-
-impl Clone for Counted {
-    fn clone(&self) -> Self {
-        self.clones.fetch_add(1, Ordering::SeqCst);
-        Self { clones: Arc::clone(&self.clones), is_original: false }
-    }
 }
 
 async fn a01_p12_eight_subscribers_cost_seven_clones_and_one_none(_: impl Runtime) {
@@ -460,7 +425,7 @@ async fn a01_p14_publishers_made_without_a_subscriber_reach_a_later_one(_: impl 
     }
 }
 
-async fn a01_messages_come_by_the_batch(runtime: impl Runtime) {
+async fn a01_messages_are_received_in_batches(runtime: impl Runtime) {
     let bus = Bus::<u32>::builder().capacity(8).build();
     let subscriber = bus.subscribe("work").unwrap();
     let publisher = bus.publisher("work").unwrap();
@@ -484,7 +449,7 @@ async fn a01_messages_come_by_the_batch(runtime: impl Runtime) {
     publishing.await;
 }
 
-async fn a01_a_value_that_is_kept_reaches_those_who_are_there_and_those_who_come(runtime: impl Runtime) {
+async fn a01_a_retained_value_reaches_present_and_later_subscribers(runtime: impl Runtime) {
     let bus = Bus::<u32>::builder().capacity(1).build();
     let level = bus.publisher("level").unwrap();
     let there = bus.subscribe("level").unwrap();

@@ -12,8 +12,8 @@ use tramline::{
     Bus, GatherError, Message, Overflow, PendingReply, Replies, ReplyError, RequestError, RespondError, Subscriber,
 };
 
-use crate::runtime::{ByHand, Runtime, block_on, on_every_runtime};
-use crate::support::{LONG, within_limit};
+use crate::runtime::{Runtime, on_every_runtime};
+use crate::support::{ByHand, LONG, block_on, within_limit};
 
 /// A service, and a request that is on its way to it.
 async fn one_request(bus: &Bus<u32>) -> (Subscriber<u32>, PendingReply<u32>) {
@@ -51,15 +51,15 @@ on_every_runtime![
     a01_r07_a_reply_to_a_plain_message_is_not_a_request_and_has_no_other_effect,
     a01_r08_the_responder_unsubscribes_with_requests_queued_and_each_is_unanswered,
     a01_r09_closing_the_bus_ends_requests_in_flight,
-    a01_r09_an_answer_that_came_before_the_close_is_still_there,
+    a01_r09_an_answer_given_before_the_close_is_kept,
     a01_r10_a_thousand_requests_in_flight_to_four_workers_each_get_their_own_answer,
     a01_r11_ten_servers_in_one_group_answer_each_of_a_thousand_requests_once,
     a01_r12_gather_knows_four_outcomes_of_five,
     a01_r12_gather_without_the_silent_one_ends_early,
-    a01_r12_gather_tells_of_failures_and_cancels_when_it_is_dropped,
+    a01_r12_gather_reports_failures_and_is_cancelled_when_it_is_dropped,
     a01_r12_a_mailbox_that_does_not_take_the_request_has_no_outcome,
     a01_r12_gather_that_waits_for_room_has_one_outcome_of_each,
-    a01_r13_on_reply_fires_once_also_after_the_task_has_looked,
+    a01_r13_on_reply_fires_once_even_after_the_task_has_polled,
     a01_r14_a_request_within_a_service_works,
     a01_a_request_waits_for_room,
 ];
@@ -245,7 +245,7 @@ async fn a01_r09_closing_the_bus_ends_requests_in_flight(runtime: impl Runtime) 
     assert!(bus.request_async("ask", 4).await.unwrap_err().is_closed());
 }
 
-async fn a01_r09_an_answer_that_came_before_the_close_is_still_there(_: impl Runtime) {
+async fn a01_r09_an_answer_given_before_the_close_is_kept(_: impl Runtime) {
     let bus = Bus::<u32>::new();
     let (service, mut pending) = one_request(&bus).await;
     assert!(poll_once(&mut pending).await.is_none());
@@ -262,7 +262,7 @@ async fn a01_r09_an_answer_that_came_before_the_close_is_still_there(_: impl Run
 
 /// With the wake-up alone: each end of a request calls the waker, once.
 #[test]
-fn a01_r09_each_end_of_a_request_calls_the_waker() {
+fn a01_r09_each_way_a_request_can_end_calls_the_waker() {
     type End = fn(&Bus<u32>, Message<u32>);
     let ends: [(End, &str); 6] = [
         (|_, request| request.reply(2).unwrap(), "Ok(2)"),
@@ -392,7 +392,7 @@ async fn a01_r12_gather_without_the_silent_one_ends_early(runtime: impl Runtime)
     }
 }
 
-async fn a01_r12_gather_tells_of_failures_and_cancels_when_it_is_dropped(_: impl Runtime) {
+async fn a01_r12_gather_reports_failures_and_is_cancelled_when_it_is_dropped(_: impl Runtime) {
     let bus = Bus::<u32>::new();
     let (one, two) = (bus.subscribe("bid").unwrap(), bus.subscribe("bid").unwrap());
     let mut replies = bus.gather_async("bid", 0).await.unwrap();
@@ -447,7 +447,7 @@ async fn a01_r12_gather_that_waits_for_room_has_one_outcome_of_each(runtime: imp
     }
 }
 
-async fn a01_r13_on_reply_fires_once_also_after_the_task_has_looked(_: impl Runtime) {
+async fn a01_r13_on_reply_fires_once_even_after_the_task_has_polled(_: impl Runtime) {
     type End = fn(&Bus<u32>, Message<u32>);
     let ends: [End; 4] = [
         |_, request| request.reply(2).unwrap(),
@@ -527,7 +527,7 @@ async fn a01_a_request_waits_for_room(_: impl Runtime) {
 /// A caller that looks, falls asleep or has a callback, as a task or as a thread, while the responder does anything that
 /// ends the request and the bus closes.
 #[test]
-fn a01_r13_whatever_races_a_caller_hears_of_one_end() {
+fn a01_r13_a_caller_sees_one_outcome_whatever_races() {
     within_limit(|| {
         for round in 0..1500 {
             let bus = Bus::<u32>::new();

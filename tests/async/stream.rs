@@ -4,13 +4,14 @@ use futures_lite::StreamExt;
 use futures_lite::future::poll_once;
 use tramline::{Bus, Overflow, Subscriber};
 
-use crate::runtime::{ByHand, Runtime, on_every_runtime};
+use crate::runtime::{Runtime, on_every_runtime};
+use crate::support::ByHand;
 
 on_every_runtime![
     a04_a_stream_ends_after_close,
-    a04_a_stream_that_waits_ends_when_the_bus_goes,
+    a04_a_waiting_stream_ends_when_the_bus_is_dropped,
     a04_lag_is_seen_in_the_item_and_not_as_the_end,
-    a04_an_overflow_ends_the_stream_and_can_be_asked_for,
+    a04_an_overflow_ends_the_stream_and_later_receives_report_it,
 ];
 
 async fn numbers(subscriber: &mut Subscriber<u32>) -> Vec<(u32, u64)> {
@@ -33,7 +34,7 @@ async fn a04_a_stream_ends_after_close(_: impl Runtime) {
     assert!(subscriber.recv().unwrap_err().is_closed());
 }
 
-async fn a04_a_stream_that_waits_ends_when_the_bus_goes(runtime: impl Runtime) {
+async fn a04_a_waiting_stream_ends_when_the_bus_is_dropped(runtime: impl Runtime) {
     for by_dropping in [true, false] {
         let bus = Bus::<u32>::new();
         let streams: Vec<_> = ["work", "work", "*"]
@@ -59,7 +60,7 @@ async fn a04_a_stream_that_waits_ends_when_the_bus_goes(runtime: impl Runtime) {
 
 /// With the wake-up alone.
 #[test]
-fn a04_each_end_calls_the_waker_of_all_who_wait() {
+fn a04_each_way_a_stream_can_end_wakes_every_waiting_task() {
     let ends: [fn(Bus<u32>); 2] = [|bus| bus.close(), drop];
     for end in ends {
         let bus = Bus::<u32>::new();
@@ -96,7 +97,7 @@ async fn a04_lag_is_seen_in_the_item_and_not_as_the_end(_: impl Runtime) {
     assert_eq!((oldest.dropped(), newest.dropped()), (4, 4));
 }
 
-async fn a04_an_overflow_ends_the_stream_and_can_be_asked_for(runtime: impl Runtime) {
+async fn a04_an_overflow_ends_the_stream_and_later_receives_report_it(runtime: impl Runtime) {
     let bus = Bus::<u32>::new();
     let mut subscriber = bus.subscription("tick").capacity(2).overflow(Overflow::Disconnect).open().unwrap();
     assert!(poll_once(subscriber.next()).await.is_none());

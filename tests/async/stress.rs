@@ -9,8 +9,8 @@ use std::thread;
 use futures_lite::StreamExt;
 use tramline::{Bus, Message, Overflow, Publisher, Subscriber};
 
-use crate::runtime::{ByHand, Chance, block_on};
-use crate::support::within_limit;
+use crate::runtime::Chance;
+use crate::support::{ByHand, block_on, within_limit};
 
 const PUBLISHERS: u32 = 3;
 const EACH: u32 = 300;

@@ -1,7 +1,7 @@
 //! Wakers are code of the user: they run under no lock of the bus, may do with it what they like, and are called when
 //! there is a reason.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
@@ -11,8 +11,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures_lite::StreamExt;
 use tramline::{Bus, Message, Overflow, Subscriber, WeakBus};
 
-use crate::runtime::{ByHand, block_on};
-use crate::support::{LONG, wait_until, within_limit};
+use crate::support::{ByHand, LONG, block_on_counting, gate, wait_until, within_limit};
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -216,17 +215,11 @@ fn a_waker_may_use_the_bus_when_those_who_make_room_leave() {
 
         for stop in [true, false] {
             let bus = Bus::<u32>::builder().capacity(1).build();
-            let (go, gate) = channel::<()>();
-            let (begun, begins) = channel();
-            let handler = bus
-                .on("work", move |_| {
-                    let _ = begun.send(());
-                    let _ = gate.recv();
-                })
-                .unwrap();
+            let (gate, entered, go) = gate();
+            let handler = bus.on("work", move |_| gate.pass(())).unwrap();
             let work = bus.publisher("work").unwrap();
             work.publish(1).unwrap();
-            begins.recv_timeout(LONG).unwrap();
+            entered.recv_timeout(LONG).unwrap();
             work.publish(2).unwrap();
             meddle(&bus, work.publish_async(3), || {
                 if stop {
@@ -282,8 +275,11 @@ fn a_waker_may_use_the_bus_when_an_answer_comes_or_never_will() {
 fn a_waker_may_look_at_its_own_request() {
     within_limit(|| {
         type End = fn(&Bus<u32>, &Message<u32>);
-        let ends: [End; 3] =
-            [|_, request| drop(request.reply(2)), |_, request| request.fail("x").unwrap(), |bus, _| bus.close()];
+        let ends: [End; 3] = [
+            |_, request| drop(request.reply(2)),
+            |_, request| request.fail("x").unwrap(),
+            |bus, _| bus.close(),
+        ];
         for end in ends {
             let bus = Bus::<u32>::new();
             let service = bus.subscribe("ask").unwrap();
@@ -596,11 +592,7 @@ fn a_handler_that_waits_for_its_own_mailbox_does_not_spin() {
                     1 => gates[0].recv().unwrap(),
                     2 => {
                         gates[1].recv().unwrap();
-                        let mut publishing = pin!(work.publish_async(4));
-                        let delivery = block_on(poll_fn(|context| {
-                            counted.fetch_add(1, Ordering::SeqCst);
-                            publishing.as_mut().poll(context)
-                        }));
+                        let delivery = block_on_counting(&counted, work.publish_async(4));
                         assert_eq!(delivery.unwrap().delivered(), 1);
                     }
                     _ => {}

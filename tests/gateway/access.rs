@@ -6,7 +6,7 @@ use tramline::gateway::{Action, Decision, Limits, Refusal};
 use crate::client::{Client, Server, run, until};
 
 #[test]
-fn w05_nothing_is_allowed_that_no_pattern_allows() {
+fn b05_a_topic_that_no_pattern_allows_is_refused() {
     run(|| async {
         let server = Server::<Value>::start(|builder| builder).await;
         let everything = server.bus.subscribe(">").expect("it is open");
@@ -26,7 +26,7 @@ fn w05_nothing_is_allowed_that_no_pattern_allows() {
 }
 
 #[test]
-fn w05_each_list_is_for_itself() {
+fn b05_each_allow_list_applies_to_its_own_commands() {
     run(|| async {
         let server = Server::<Value>::start(|builder| {
             builder.allow_publish("pub.*").allow_subscribe("sub.*").allow_request("req.*")
@@ -46,7 +46,7 @@ fn w05_each_list_is_for_itself() {
 }
 
 #[test]
-fn w06_a_pattern_has_to_be_within_an_allowed_one() {
+fn b06_a_pattern_must_be_within_an_allowed_one() {
     run(|| async {
         let server = Server::<Value>::start(|builder| builder.allow_subscribe("chat.*").allow_subscribe("a.*.c")).await;
         let mut client = server.client().await;
@@ -70,7 +70,7 @@ fn w06_a_pattern_has_to_be_within_an_allowed_one() {
 }
 
 #[test]
-fn w05_the_hook_is_asked_for_what_the_lists_allow() {
+fn b05_the_hook_decides_on_commands_that_the_lists_allow() {
     run(|| async {
         let server = Server::<Value>::start(|builder| {
             builder
@@ -104,7 +104,7 @@ fn w05_the_hook_is_asked_for_what_the_lists_allow() {
 }
 
 #[test]
-fn w14_pages_of_other_sites_are_refused() {
+fn b14_pages_of_other_sites_are_refused() {
     run(|| async {
         let server = Server::<Value>::start(|builder| builder.allow_origin("https://app.example")).await;
         let own = format!("http://{}", server.address);
@@ -141,7 +141,7 @@ fn w14_pages_of_other_sites_are_refused() {
 }
 
 #[test]
-fn w14_a_hook_sees_the_handshake_and_refuses() {
+fn b14_a_hook_sees_the_handshake_and_refuses() {
     run(|| async {
         let server = Server::<Value>::start(|builder| {
             builder.authenticate(|handshake| {
@@ -168,7 +168,7 @@ fn w14_a_hook_sees_the_handshake_and_refuses() {
 }
 
 #[test]
-fn w27_a_token_that_is_refused_closes_with_3500() {
+fn b27_a_token_that_is_refused_closes_with_3500() {
     run(|| async {
         let server = Server::<Value>::start(|builder| {
             builder
@@ -196,7 +196,7 @@ fn w27_a_token_that_is_refused_closes_with_3500() {
 }
 
 #[test]
-fn w07_a_connection_has_so_many_subscriptions() {
+fn b07_the_subscriptions_of_a_connection_are_limited() {
     run(|| async {
         let server = Server::<Value>::start(|builder| builder.allow_subscribe(">")).await;
         let mut client = server.client().await;
@@ -213,7 +213,7 @@ fn w07_a_connection_has_so_many_subscriptions() {
 }
 
 #[test]
-fn w14_there_are_so_many_connections() {
+fn b14_the_number_of_connections_is_limited() {
     run(|| async {
         let limits =
             |connections, connections_per_address| Limits { connections, connections_per_address, ..Limits::default() };
@@ -234,7 +234,7 @@ fn w14_there_are_so_many_connections() {
 }
 
 #[test]
-fn w06_a_group_is_a_right_of_its_own() {
+fn b06_a_group_needs_a_permission_of_its_own() {
     run(|| async {
         let server =
             Server::<Value>::start(|builder| builder.allow_subscribe("jobs.>").allow_group("jobs.mail.*")).await;

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde::Serialize;
@@ -26,6 +25,11 @@ pub fn run<Fut: Future<Output = ()>>(test: impl FnOnce() -> Fut + Send + 'static
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         runtime.expect("a runtime").block_on(test());
     });
+}
+
+/// Allows everything.
+pub fn all<T, R>(builder: GatewayBuilder<T, R>) -> GatewayBuilder<T, R> {
+    builder.allow_publish(">").allow_subscribe(">").allow_group(">").allow_request(">")
 }
 
 /// A gateway that serves.
@@ -220,6 +224,3 @@ impl Client {
         drop(stream);
     }
 }
-
-/// Far less than `LONG`, for what is to run out.
-pub const SHORT: Duration = Duration::from_millis(50);

@@ -7,20 +7,18 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
-use tramline::gateway::{GatewayBuilder, Limits};
+use tramline::gateway::Limits;
 use tramline::{Bus, Overflow};
 
-use crate::client::{SHORT, Server, run};
+use crate::client::{Server, all, run};
+use crate::support::SHORT;
 
-fn all(builder: GatewayBuilder<Value>) -> GatewayBuilder<Value> {
-    builder.allow_publish(">").allow_subscribe(">").allow_group(">").allow_request(">")
-}
-
-#[test]
-fn w01_what_is_not_json_closes_with_3501() {
-    run(|| async {
-        let server = Server::start(all).await;
-        for text in ["", "{", "hello", "[1]", "null", "7", "{\"type\":\"ping\",\"id\":1}{}", &"[".repeat(10_000)] {
+/// Each of these closes the connection.
+fn close_with_3501(texts: &[&str]) {
+    let texts: Vec<_> = texts.iter().map(ToString::to_string).collect();
+    run(move || async move {
+        let server = Server::<Value>::start(all).await;
+        for text in &texts {
             let mut client = server.client().await;
             client.send_text(text).await;
             assert_eq!(client.close_code().await, 3501, "{text}");
@@ -29,29 +27,27 @@ fn w01_what_is_not_json_closes_with_3501() {
 }
 
 #[test]
-fn w02_what_has_no_id_closes_with_3501() {
-    run(|| async {
-        let server = Server::start(all).await;
-        for text in [
-            r#"{"type":"ping"}"#,
-            r#"{"type":"ping","id":null}"#,
-            r#"{"type":"ping","id":-1}"#,
-            r#"{"type":"ping","id":1.5}"#,
-            r#"{"type":"ping","id":"1"}"#,
-            r#"{"type":"ping","id":9007199254740992}"#,
-            r#"{"type":"ping","id":1,"id":2}"#,
-        ] {
-            let mut client = server.client().await;
-            client.send_text(text).await;
-            assert_eq!(client.close_code().await, 3501, "{text}");
-        }
-    });
+fn b01_invalid_json_closes_with_3501() {
+    close_with_3501(&["", "{", "hello", "[1]", "null", "7", "{\"type\":\"ping\",\"id\":1}{}", &"[".repeat(10_000)]);
 }
 
 #[test]
-fn w03_a_command_that_is_none_gets_its_err_and_closes_nothing() {
+fn b02_a_command_without_a_valid_id_closes_with_3501() {
+    close_with_3501(&[
+        r#"{"type":"ping"}"#,
+        r#"{"type":"ping","id":null}"#,
+        r#"{"type":"ping","id":-1}"#,
+        r#"{"type":"ping","id":1.5}"#,
+        r#"{"type":"ping","id":"1"}"#,
+        r#"{"type":"ping","id":9007199254740992}"#,
+        r#"{"type":"ping","id":1,"id":2}"#,
+    ]);
+}
+
+#[test]
+fn b03_an_invalid_command_gets_an_error_and_keeps_the_connection() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let mut client = server.client().await;
         for command in [
             json!({}),
@@ -77,9 +73,9 @@ fn w03_a_command_that_is_none_gets_its_err_and_closes_nothing() {
 }
 
 #[test]
-fn w04_a_binary_frame_closes_with_1003() {
+fn b04_a_binary_frame_closes_with_1003() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let mut client = server.client().await;
         client.socket.send(Message::binary(&b"{}"[..])).await.expect("it is open");
         assert_eq!(client.close_code().await, 1003);
@@ -87,9 +83,9 @@ fn w04_a_binary_frame_closes_with_1003() {
 }
 
 #[test]
-fn w08_topics_and_patterns_are_checked() {
+fn b08_topics_and_patterns_are_checked() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let mut client = server.client().await;
         let long = "a".repeat(256);
         for name in ["", "a..b", ".", "a b", &long] {
@@ -111,9 +107,9 @@ fn w08_topics_and_patterns_are_checked() {
 }
 
 #[test]
-fn w09_a_frame_or_message_that_is_too_large_closes_with_1009() {
+fn b09_a_frame_or_message_that_is_too_large_closes_with_1009() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let text = |bytes: usize| {
             let empty = json!({"type": "pub", "id": 1, "topic": "a", "payload": ""}).to_string();
             json!({"type": "pub", "id": 1, "topic": "a", "payload": "x".repeat(bytes - empty.len())}).to_string()
@@ -138,9 +134,9 @@ fn w09_a_frame_or_message_that_is_too_large_closes_with_1009() {
 
 /// The rest of the frame is on its way when the server has had enough.
 #[test]
-fn w09_the_code_arrives_also_if_nothing_more_is_read() {
+fn b09_the_close_code_arrives_although_the_server_reads_no_more() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         for round in 3..=22 {
             let mut client = server.stranger().await;
             let large = json!({"type": "ping", "id": 2, "more": "x".repeat(round << 15)}).to_string();
@@ -156,9 +152,9 @@ fn w09_the_code_arrives_also_if_nothing_more_is_read() {
 }
 
 #[test]
-fn w09_fragments_of_a_command_are_one_command() {
+fn b09_fragments_of_a_command_are_one_command() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let mut client = server.client().await;
         let pieces: [(&str, _, _); 3] = [
             (r#"{"type":"#, Data::Text, false),
@@ -174,9 +170,9 @@ fn w09_fragments_of_a_command_are_one_command() {
 }
 
 #[test]
-fn w09_compression_is_not_offered() {
+fn b09_compression_is_not_offered() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let offer =
             [("sec-websocket-extensions", "permessage-deflate"), ("sec-websocket-protocol", "chat, tramline.v1")];
         let client = crate::client::Client::open(server.address, &offer).await.expect("it is let in");
@@ -186,9 +182,9 @@ fn w09_compression_is_not_offered() {
 }
 
 #[test]
-fn w10_connect_comes_first_and_once() {
+fn b10_connect_comes_first_and_once() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let mut client = server.stranger().await;
         assert_eq!(client.code(json!({"type": "sub", "pattern": "a"})).await, "not_connected");
         assert_eq!(client.code(json!({"type": "ping"})).await, "not_connected");
@@ -210,9 +206,9 @@ fn w10_connect_comes_first_and_once() {
 }
 
 #[test]
-fn w22_a_subscription_is_had_once_and_ended_once() {
+fn b22_a_subscription_starts_once_and_ends_once() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let mut client = server.client().await;
         client.subscribe("a.*").await;
         assert_eq!(client.code(json!({"type": "sub", "pattern": "a.*", "retained": true})).await, "already_subscribed");
@@ -227,9 +223,9 @@ fn w22_a_subscription_is_had_once_and_ended_once() {
 }
 
 #[test]
-fn w22_options_have_bounds() {
+fn b22_subscription_options_are_limited() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let (mut one, mut two) = (server.client().await, server.client().await);
         for capacity in [0, 257] {
             let command = json!({"type": "sub", "pattern": "a", "capacity": capacity});
@@ -244,10 +240,10 @@ fn w22_options_have_bounds() {
 }
 
 #[test]
-fn w23_too_many_commands_a_second_are_refused() {
+fn b23_too_many_commands_a_second_are_refused() {
     run(|| async {
         let limits = Limits { commands_per_second: 5, ..Limits::default() };
-        let server = Server::start(|builder| all(builder).limits(limits)).await;
+        let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let mut client = server.client().await;
         let mut codes = Vec::new();
         for _ in 0..20 {
@@ -261,9 +257,9 @@ fn w23_too_many_commands_a_second_are_refused() {
 }
 
 #[test]
-fn w24_a_publish_waits_for_room() {
+fn b24_a_publish_waits_for_room() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let slow = server.bus.subscription("a").capacity(1).open().expect("it is open");
         let mut client = server.client().await;
         assert_eq!(client.ask(json!({"type": "pub", "topic": "a", "payload": 1})).await["delivered"], 1);
@@ -278,10 +274,10 @@ fn w24_a_publish_waits_for_room() {
 }
 
 #[test]
-fn w24_a_publish_does_not_wait_for_ever() {
+fn b24_a_publish_does_not_wait_forever() {
     run(|| async {
         let limits = Limits { publish_timeout: SHORT, ..Limits::default() };
-        let server = Server::start(|builder| all(builder).limits(limits)).await;
+        let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let stuck = server.bus.subscription("a").capacity(1).open().expect("it is open");
         let mut client = server.client().await;
         assert_eq!(client.code(json!({"type": "pub", "topic": "a", "payload": 1})).await, "ok");
@@ -292,9 +288,9 @@ fn w24_a_publish_does_not_wait_for_ever() {
 }
 
 #[test]
-fn w24_where_messages_are_lost_the_publisher_is_told() {
+fn b24_a_publish_reports_the_messages_it_lost() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let _full = server.bus.subscription("a").capacity(1).overflow(Overflow::DropNewest).open().expect("it is open");
         let mut client = server.client().await;
         let mut delivery = async || {
@@ -307,7 +303,7 @@ fn w24_where_messages_are_lost_the_publisher_is_told() {
 }
 
 #[test]
-fn w24_a_payload_has_to_be_what_the_bus_carries() {
+fn b24_a_payload_must_have_the_type_of_the_bus() {
     run(|| async {
         let server =
             Server::<u8, u8>::on(Bus::builder().build(), |builder| builder.allow_publish(">").allow_request(">")).await;
@@ -326,9 +322,9 @@ fn w24_a_payload_has_to_be_what_the_bus_carries() {
 }
 
 #[test]
-fn w24_a_closed_bus_is_told() {
+fn b24_a_publish_to_a_closed_bus_reports_it() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let mut client = server.client().await;
         client.subscribe("a").await;
         server.bus.close();

@@ -5,20 +5,16 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
-use tramline::gateway::{GatewayBuilder, Limits};
+use tramline::gateway::Limits;
 
-use crate::client::{Client, SHORT, Server, run, until};
-use crate::support::LONG;
-
-fn all(builder: GatewayBuilder<Value>) -> GatewayBuilder<Value> {
-    builder.allow_publish(">").allow_subscribe(">").allow_group(">").allow_request(">")
-}
+use crate::client::{Client, Server, all, run, until};
+use crate::support::{LONG, SHORT};
 
 #[test]
-fn w13_who_does_not_connect_is_sent_away_with_3502() {
+fn b13_a_client_that_sends_no_connect_in_time_is_closed_with_3502() {
     run(|| async {
         let limits = Limits { connect_within: SHORT, ..Limits::default() };
-        let server = Server::start(|builder| all(builder).limits(limits)).await;
+        let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let mut silent = server.stranger().await;
         let mut wrong = server.stranger().await;
         assert_eq!(wrong.code(json!({"type": "ping"})).await, "not_connected");
@@ -27,10 +23,10 @@ fn w13_who_does_not_connect_is_sent_away_with_3502() {
 }
 
 #[test]
-fn w13_a_client_that_shows_no_sign_of_life_has_died() {
+fn b13_a_client_that_answers_no_ping_is_disconnected() {
     run(|| async {
         let limits = Limits { ping_every: SHORT, pong_within: SHORT, ..Limits::default() };
-        let server = Server::start(|builder| all(builder).limits(limits)).await;
+        let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let mut dead = server.client().await;
         dead.subscribe("a").await;
         // It reads nothing, and so answers no ping.
@@ -40,10 +36,10 @@ fn w13_a_client_that_shows_no_sign_of_life_has_died() {
 }
 
 #[test]
-fn w13_pings_keep_a_connection_alive() {
+fn b13_pings_keep_a_connection_alive() {
     run(|| async {
         let limits = Limits { ping_every: SHORT, pong_within: SHORT * 20, ..Limits::default() };
-        let server = Server::start(|builder| all(builder).limits(limits)).await;
+        let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let mut client = server.client().await;
         let (mut frames, mut events) = (0, 0);
         while frames < 5 || events < 5 {
@@ -59,9 +55,9 @@ fn w13_pings_keep_a_connection_alive() {
 }
 
 #[test]
-fn w17_a_reset_frees_everything() {
+fn b17_a_reset_frees_everything() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let service = server.bus.subscribe("slow").expect("it is open");
         for round in 0..20 {
             let mut client = server.client().await;
@@ -84,9 +80,9 @@ fn w17_a_reset_frees_everything() {
 }
 
 #[test]
-fn w17_a_client_that_leaves_is_answered() {
+fn b17_a_close_frame_is_answered() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let mut client = server.client().await;
         client.subscribe("a").await;
         client.leave().await;
@@ -95,9 +91,9 @@ fn w17_a_client_that_leaves_is_answered() {
 }
 
 #[test]
-fn w18_a_client_that_comes_back_has_its_subscriptions_and_the_last_values() {
+fn b18_a_client_that_reconnects_gets_its_subscriptions_and_the_last_values() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let subscribe = json!({"type": "sub", "pattern": "price.*", "retained": true});
         let mut client = server.client().await;
         assert_eq!(client.code(subscribe.clone()).await, "ok");
@@ -116,9 +112,9 @@ fn w18_a_client_that_comes_back_has_its_subscriptions_and_the_last_values() {
 }
 
 #[test]
-fn w19_a_shutdown_sends_all_elsewhere() {
+fn b19_a_shutdown_closes_every_connection_with_3001() {
     run(|| async {
-        let server = Server::start(|builder| {
+        let server = Server::<Value>::start(|builder| {
             let limits = Limits { connections_per_address: 1000, ..Limits::default() };
             all(builder).limits(limits)
         })
@@ -151,7 +147,7 @@ fn w19_a_shutdown_sends_all_elsewhere() {
 }
 
 #[test]
-fn w19_a_shutdown_in_a_router_refuses_with_503() {
+fn b19_a_shutdown_in_a_router_refuses_with_503() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let app = axum::Router::new().route("/", server.gateway.route());
@@ -170,7 +166,7 @@ fn w19_a_shutdown_in_a_router_refuses_with_503() {
 }
 
 #[test]
-fn w14_what_is_no_handshake_is_refused() {
+fn b14_an_invalid_handshake_is_refused() {
     run(|| async {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -191,7 +187,7 @@ fn w14_what_is_no_handshake_is_refused() {
 
 /// Two runtimes serve one gateway. The feed that both have clients of runs on the first, which ends.
 #[test]
-fn w17_a_feed_that_ends_with_its_runtime_is_told_and_can_be_had_again() {
+fn b17_clients_learn_that_a_feed_ended_with_its_runtime_and_can_resubscribe() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let other = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
@@ -220,7 +216,7 @@ fn w17_a_feed_that_ends_with_its_runtime_is_told_and_can_be_had_again() {
 }
 
 #[test]
-fn w19_no_time_is_too_long() {
+fn b19_the_longest_durations_are_accepted() {
     run(|| async {
         let limits = Limits {
             connect_within: Duration::MAX,

@@ -11,18 +11,19 @@ use tokio_tungstenite::tungstenite::Message;
 use tramline::gateway::{GatewayBuilder, Limits};
 use tramline::{Bus, Overflow};
 
-use crate::client::{SHORT, Server, run, until};
-use crate::support::LONG;
+use crate::client::{Server, all, run, until};
+use crate::support::{LONG, SHORT};
 
-fn all<T, R>(builder: GatewayBuilder<T, R>) -> GatewayBuilder<T, R> {
+/// Allows everything, to many clients of one address.
+fn crowd<T, R>(builder: GatewayBuilder<T, R>) -> GatewayBuilder<T, R> {
     let limits = Limits { connections_per_address: 10_000, capacity: 1024, ..Limits::default() };
-    builder.allow_publish(">").allow_subscribe(">").allow_group(">").allow_request(">").limits(limits)
+    all(builder).limits(limits)
 }
 
 #[test]
-fn w20_a_message_comes_once_for_each_subscription_that_matches() {
+fn b20_a_message_arrives_once_for_each_matching_subscription() {
     run(|| async {
-        let server = Server::<Value>::start(all).await;
+        let server = Server::<Value>::start(crowd).await;
         let mut client = server.client().await;
         server.bus.publish("a.b", json!("too early")).expect("it is open");
         client.subscribe("a.*").await;
@@ -38,9 +39,9 @@ fn w20_a_message_comes_once_for_each_subscription_that_matches() {
 }
 
 #[test]
-fn w20_a_client_gets_what_it_publishes_itself() {
+fn b20_a_client_gets_what_it_publishes_itself() {
     run(|| async {
-        let server = Server::<Value>::start(all).await;
+        let server = Server::<Value>::start(crowd).await;
         let mut client = server.client().await;
         client.subscribe("a").await;
         client.send(&json!({"type": "pub", "id": 1, "topic": "a", "payload": "echo"})).await;
@@ -53,10 +54,10 @@ fn w20_a_client_gets_what_it_publishes_itself() {
 /// The retained values of many topics, and what is retained while clients come: each client sees each topic rise by one
 /// from the first value that it gets.
 #[test]
-fn w20_nothing_is_missing_and_nothing_double_between_retained_and_live() {
+fn b20_retained_and_live_messages_have_no_gap_and_no_duplicate() {
     run(|| async {
         const TOPICS: usize = 4;
-        let server = Server::<Value>::start(all).await;
+        let server = Server::<Value>::start(crowd).await;
         for topic in 0..TOPICS {
             server.bus.publish_retained(format!("kept.{topic}"), json!(0)).expect("it is open");
         }
@@ -108,9 +109,9 @@ fn w20_nothing_is_missing_and_nothing_double_between_retained_and_live() {
 }
 
 #[test]
-fn w21_each_message_of_a_group_goes_to_one_member() {
+fn b21_each_message_of_a_group_goes_to_one_member() {
     run(|| async {
-        let server = Server::<Value>::start(all).await;
+        let server = Server::<Value>::start(crowd).await;
         let subscribe = json!({"type": "sub", "pattern": "work", "group": "workers"});
         let mut readers = Vec::new();
         for _ in 0..3 {
@@ -159,9 +160,9 @@ fn w21_each_message_of_a_group_goes_to_one_member() {
 }
 
 #[test]
-fn w21_a_member_that_does_not_read_leaves_the_messages_to_others() {
+fn b21_a_member_that_does_not_read_leaves_the_messages_to_others() {
     run(|| async {
-        let server = Server::<Value>::start(all).await;
+        let server = Server::<Value>::start(crowd).await;
         let subscribe = json!({"type": "sub", "pattern": "work", "group": "workers", "overflow": "drop_newest"});
         let mut stuck = server.client().await;
         assert_eq!(stuck.code(subscribe.clone()).await, "ok");
@@ -187,9 +188,9 @@ fn w21_a_member_that_does_not_read_leaves_the_messages_to_others() {
 }
 
 #[test]
-fn w22_a_subscription_that_runs_over_ends() {
+fn b22_a_subscription_that_overflows_ends() {
     run(|| async {
-        let server = Server::<Value>::start(all).await;
+        let server = Server::<Value>::start(crowd).await;
         let mut client = server.client().await;
         let subscribe = json!({"type": "sub", "pattern": "a", "capacity": 1, "overflow": "disconnect"});
         assert_eq!(client.code(subscribe.clone()).await, "ok");
@@ -214,9 +215,9 @@ fn w22_a_subscription_that_runs_over_ends() {
 }
 
 #[test]
-fn w22_what_is_lost_is_told() {
+fn b22_lost_messages_are_reported() {
     run(|| async {
-        let server = Server::<Value>::start(all).await;
+        let server = Server::<Value>::start(crowd).await;
         let mut client = server.client().await;
         assert_eq!(client.code(json!({"type": "sub", "pattern": "a", "capacity": 2})).await, "ok");
         let publisher = server.bus.publisher("a").expect("valid");
@@ -255,9 +256,9 @@ impl Serialize for Counted {
 }
 
 #[test]
-fn w25_a_message_is_written_once_however_many_get_it() {
+fn b25_a_message_is_serialized_once_for_all_clients() {
     run(|| async {
-        let server = Server::<Counted, Value>::on(Bus::builder().build(), all).await;
+        let server = Server::<Counted, Value>::on(Bus::builder().build(), crowd).await;
         let mut clients = Vec::new();
         for _ in 0..50 {
             let mut client = server.client().await;
@@ -299,9 +300,9 @@ impl Serialize for Awkward {
 }
 
 #[test]
-fn w26_what_cannot_be_written_is_counted_as_lost() {
+fn b26_a_message_that_cannot_be_serialized_is_counted_as_lost() {
     run(|| async {
-        let server = Server::<Awkward, Awkward>::on(Bus::builder().build(), all).await;
+        let server = Server::<Awkward, Awkward>::on(Bus::builder().build(), crowd).await;
         let _serving = server.bus.serve("ask", |_| Awkward::Fails).expect("it is open");
         let mut client = server.client().await;
         client.subscribe("a").await;
@@ -331,9 +332,9 @@ fn w26_what_cannot_be_written_is_counted_as_lost() {
 }
 
 #[test]
-fn w15_a_client_that_does_not_read_is_cut_and_delays_nobody() {
+fn b15_a_client_that_does_not_read_is_cut_off_and_delays_no_other() {
     run(|| async {
-        let server = Server::<Value>::start(all).await;
+        let server = Server::<Value>::start(crowd).await;
         let mut stuck = server.client().await;
         stuck.subscribe("a").await;
         let (mut readers, read) = (Vec::new(), Arc::new([const { AtomicUsize::new(0) }; 50]));
@@ -374,7 +375,7 @@ fn w15_a_client_that_does_not_read_is_cut_and_delays_nobody() {
 }
 
 #[test]
-fn w29_a_write_that_takes_too_long_ends_the_connection() {
+fn b29_a_write_that_takes_too_long_ends_the_connection() {
     run(|| async {
         let server = Server::<Value>::start(|builder| {
             let limits = Limits {
@@ -398,12 +399,12 @@ fn w29_a_write_that_takes_too_long_ends_the_connection() {
 }
 
 #[test]
-fn w16_a_thousand_clients_get_a_thousand_messages_in_order() {
+fn b16_a_thousand_clients_get_a_thousand_messages_in_order() {
     rlimit::increase_nofile_limit(4000).expect("the limit can be raised");
     crate::support::within(LONG * 8, || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         runtime.expect("a runtime").block_on(async {
-            let server = Server::<Value>::start(all).await;
+            let server = Server::<Value>::start(crowd).await;
             let mut readers = Vec::new();
             for _ in 0..1000 {
                 let mut client = server.client().await;
@@ -438,7 +439,7 @@ fn w16_a_thousand_clients_get_a_thousand_messages_in_order() {
 }
 
 #[test]
-fn w20_retained_values_beyond_what_may_wait_are_refused() {
+fn b20_retained_values_beyond_the_waiting_limit_are_refused() {
     run(|| async {
         let server = Server::<Value>::start(|builder| {
             all(builder).limits(Limits { waiting_bytes: 10_000, ..Limits::default() })
@@ -482,9 +483,9 @@ impl Serialize for Overtaken {
 }
 
 #[test]
-fn w20_what_is_published_while_retained_values_are_written_comes_behind_them() {
+fn b20_messages_published_while_retained_values_are_written_follow_them() {
     run(|| async {
-        let server = Server::<Overtaken, Value>::on(Bus::builder().build(), all).await;
+        let server = Server::<Overtaken, Value>::on(Bus::builder().build(), crowd).await;
         let mut before = server.client().await;
         before.subscribe("a").await;
         let bus = Some(Arc::new(server.bus.clone()));
@@ -500,9 +501,9 @@ fn w20_what_is_published_while_retained_values_are_written_comes_behind_them() {
 }
 
 #[test]
-fn w21_a_member_that_leaves_gets_nothing_behind_its_answer() {
+fn b21_a_member_that_leaves_gets_nothing_after_its_answer() {
     run(|| async {
-        let server = Server::<Value>::start(all).await;
+        let server = Server::<Value>::start(crowd).await;
         let stop = Arc::new(AtomicBool::new(false));
         let (bus, stopped) = (server.bus.clone(), Arc::clone(&stop));
         let publishing = std::thread::spawn(move || {

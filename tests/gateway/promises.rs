@@ -1,4 +1,4 @@
-//! What a hostile reading of the gateway has found: each says what the page or the documentation promises.
+//! Promises of the documentation that an adversarial review found broken. Each case quotes its promise.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,10 +14,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tramline::Bus;
-use tramline::gateway::{Gateway, GatewayBuilder, Limits};
+use tramline::gateway::{Gateway, Limits};
 
-use crate::client::{Client, SHORT, Server, until};
-use crate::support::{LONG, patient, within};
+use crate::client::{Client, Server, all, until};
+use crate::support::{LONG, SHORT, patient, within};
 
 const SOON: Duration = Duration::from_secs(3);
 
@@ -36,10 +36,6 @@ fn run<Fut: Future<Output = ()>>(test: impl FnOnce() -> Fut + Send + 'static) {
         });
         runtime.block_on(test());
     });
-}
-
-fn all<T, R>(builder: GatewayBuilder<T, R>) -> GatewayBuilder<T, R> {
-    builder.allow_publish(">").allow_subscribe(">").allow_group(">").allow_request(">")
 }
 
 /// Holds up the first who comes.
@@ -94,7 +90,7 @@ impl Serialize for Number {
 /// "`retained`: without a gap". Two clients join a feed at once; the one that began first misses what was published between
 /// the two.
 #[test]
-fn w31_two_who_want_the_last_values_at_once_both_get_what_follows() {
+fn b31_two_clients_that_join_a_feed_at_once_both_get_every_live_message() {
     run(|| async {
         let server = Server::<Number, Number>::start(all).await;
         let mut first = server.client().await;
@@ -149,7 +145,7 @@ async fn overflowing(server: &Server<Number, Number>, overflow: &str) -> (Client
 /// "`disconnect`, which ends the subscription": not if another client wants the last values before the feed is read to its
 /// end.
 #[test]
-fn w32_a_feed_that_has_run_over_ends_also_if_somebody_joins() {
+fn b32_an_overflowed_feed_ends_even_if_a_client_joins() {
     run(|| async {
         let server = Server::<Number, Number>::start(all).await;
         let (mut client, _other) = overflowing(&server, "disconnect").await;
@@ -162,7 +158,7 @@ fn w32_a_feed_that_has_run_over_ends_also_if_somebody_joins() {
 
 /// "`lost_before` tells how many are missing": what the old mailbox refused last is told by nobody.
 #[test]
-fn w33_what_was_refused_before_somebody_joined_is_told() {
+fn b33_messages_refused_before_a_client_joined_are_reported() {
     run(|| async {
         let server = Server::<Number, Number>::start(all).await;
         let (mut client, _other) = overflowing(&server, "drop_newest").await;
@@ -175,7 +171,7 @@ fn w33_what_was_refused_before_somebody_joined_is_told() {
 
 /// "Serves the gateway until it is shut down": not if somebody is in the middle of his request.
 #[test]
-fn w34_serve_ends_though_a_handshake_does_not() {
+fn b34_serve_ends_although_a_handshake_does_not() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let mut stream = TcpStream::connect(server.address).await.expect("it listens");
@@ -188,7 +184,7 @@ fn w34_serve_ends_though_a_handshake_does_not() {
 
 /// "Everything that a client can make the server keep has one of the limits": not a connection before its request.
 #[test]
-fn w35_a_handshake_takes_no_longer_than_it_may() {
+fn b35_a_handshake_times_out() {
     run(|| async {
         let limits = Limits { connect_within: SHORT, connections: 2, connections_per_address: 2, ..Limits::default() };
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
@@ -214,7 +210,7 @@ fn resident() -> usize {
 
 /// "Bytes that wait for a client: 1 MiB": the answers to pings are not among them, and have no bound.
 #[test]
-fn w36_the_answers_to_pings_have_a_bound() {
+fn b36_the_memory_for_pongs_is_limited() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let mut stream = server.stranger().await.socket.into_inner();
@@ -237,7 +233,7 @@ fn w36_the_answers_to_pings_have_a_bound() {
 
 /// A gateway that two runtimes serve, one for each core: the feed is a task of one of them.
 #[test]
-fn w37_a_feed_outlives_the_runtime_of_who_came_first() {
+fn b37_a_feed_outlives_the_runtime_of_its_first_client() {
     run(|| async {
         let bus = Bus::<Value>::new();
         let gateway = all(Gateway::builder(&bus)).build().expect("valid");
@@ -281,7 +277,7 @@ impl Drop for Throws {
 }
 
 #[test]
-fn w38_a_payload_whose_drop_panics_ends_no_feed() {
+fn b38_a_payload_whose_drop_panics_does_not_end_the_feed() {
     run(|| async {
         let server = Server::<Throws, Value>::start(all).await;
         let mut client = server.client().await;
@@ -303,7 +299,7 @@ fn w38_a_payload_whose_drop_panics_ends_no_feed() {
 /// "The server sends one every `ping_ms`": one in `pong_within`, if that is longer. A client gives up after `ping_ms` and 20
 /// seconds.
 #[test]
-fn w40_pings_come_as_often_as_was_told() {
+fn b40_pings_come_at_the_configured_interval() {
     run(|| async {
         let limits = Limits { ping_every: SHORT, pong_within: SOON, ..Limits::default() };
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
@@ -318,7 +314,7 @@ fn w40_pings_come_as_often_as_was_told() {
 
 /// "Clients who want the same pattern share one mailbox": not with a capacity of their own.
 #[test]
-fn w41_clients_cannot_multiply_the_mailboxes_of_one_pattern() {
+fn b41_clients_cannot_multiply_the_mailboxes_of_one_pattern() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let probe = server.bus.publisher("a.b.c.d.e.f.g").expect("valid");
@@ -349,7 +345,7 @@ fn w41_clients_cannot_multiply_the_mailboxes_of_one_pattern() {
 
 /// Close code 3501 ends it: what comes behind is not carried out.
 #[test]
-fn w42_nothing_is_carried_out_behind_the_end() {
+fn b42_no_command_is_executed_after_the_end() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let heard = server.bus.subscribe("a").expect("it is open");
@@ -373,7 +369,7 @@ fn w42_nothing_is_carried_out_behind_the_end() {
 
 /// "A client whose connection is slow takes none": the task was waiting for a message already, and takes that.
 #[test]
-fn w44_a_slow_member_of_a_group_takes_nothing() {
+fn b44_a_slow_group_member_takes_no_messages() {
     run(|| async {
         let limits = Limits { waiting_bytes: 64 << 20, ..Limits::default() };
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
@@ -398,7 +394,7 @@ fn w44_a_slow_member_of_a_group_takes_nothing() {
 
 /// `unknown_token`: "used, or the request is over".
 #[test]
-fn w45_a_failure_of_a_request_that_is_over_is_told() {
+fn b45_failing_a_request_that_is_over_reports_it() {
     run(|| async {
         let server = Server::<Value>::start(all).await;
         let mut client = server.client().await;
@@ -416,7 +412,7 @@ fn w45_a_failure_of_a_request_that_is_over_is_told() {
 
 /// "At most this long".
 #[test]
-fn w46_a_shutdown_waits_no_longer_than_it_may() {
+fn b46_a_shutdown_times_out() {
     run(|| async {
         let limits = Limits { connections_per_address: 1000, ..Limits::default() };
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;

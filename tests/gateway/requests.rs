@@ -1,22 +1,20 @@
 //! Requests of clients, and requests to them.
 
 use serde_json::{Value, json};
-use tramline::gateway::{GatewayBuilder, Limits};
+use tramline::gateway::Limits;
+use tramline::{Message, Subscriber};
 
-use crate::client::{SHORT, Server, run, until};
-
-fn all(builder: GatewayBuilder<Value>) -> GatewayBuilder<Value> {
-    builder.allow_publish(">").allow_subscribe(">").allow_group(">").allow_request(">")
-}
+use crate::client::{Client, Server, all, run, until};
+use crate::support::SHORT;
 
 fn request(topic: &str) -> Value {
     json!({"type": "req", "topic": topic, "payload": 21})
 }
 
 #[test]
-fn w11_a_request_is_answered_or_its_failure_told() {
+fn b11_a_request_gets_its_answer_or_its_failure() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let bus = &server.bus;
         let _double = bus.serve("double", |n| json!(n.as_u64().map(|n| 2 * n))).expect("it is open");
         let _panics = bus.serve("panics", |_| panic!("out of tea")).expect("it is open");
@@ -39,10 +37,10 @@ fn w11_a_request_is_answered_or_its_failure_told() {
 }
 
 #[test]
-fn w11_a_request_waits_as_long_as_the_server_allows() {
+fn b11_a_request_waits_as_long_as_the_server_allows() {
     run(|| async {
         let limits = Limits { request_timeout: SHORT, ..Limits::default() };
-        let server = Server::start(|builder| all(builder).limits(limits)).await;
+        let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let _silent = server.bus.subscribe("silent").expect("it is open");
         let mut client = server.client().await;
         for timeout in [json!(null), json!(60_000), json!(u64::MAX)] {
@@ -53,14 +51,20 @@ fn w11_a_request_waits_as_long_as_the_server_allows() {
     });
 }
 
+/// A client that has sent request 1 to the topic `slow`, and the service that has the request in hand.
+async fn slow_request() -> (Server, Subscriber<Value, Value>, Client, Message<Value, Value>) {
+    let server = Server::<Value>::start(all).await;
+    let service = server.bus.subscribe("slow").expect("it is open");
+    let mut client = server.client().await;
+    client.send(&json!({"type": "req", "id": 1, "topic": "slow", "payload": 1})).await;
+    let asked = service.recv_async().await.expect("it is open");
+    (server, service, client, asked)
+}
+
 #[test]
-fn w11_other_commands_are_answered_before_a_slow_request() {
+fn b11_other_commands_are_answered_before_a_slow_request() {
     run(|| async {
-        let server = Server::start(all).await;
-        let service = server.bus.subscribe("slow").expect("it is open");
-        let mut client = server.client().await;
-        client.send(&json!({"type": "req", "id": 1, "topic": "slow", "payload": 1})).await;
-        let asked = service.recv_async().await.expect("it is open");
+        let (_server, _service, mut client, asked) = slow_request().await;
         assert_eq!(client.code(json!({"type": "ping"})).await, "ok");
         asked.reply(json!("at last")).expect("it waits");
         assert_eq!(client.event().await, json!({"type": "ok", "id": 1, "reply": "at last"}));
@@ -68,10 +72,10 @@ fn w11_other_commands_are_answered_before_a_slow_request() {
 }
 
 #[test]
-fn w28_a_connection_has_so_many_requests_at_once() {
+fn b28_the_requests_in_flight_of_a_connection_are_limited() {
     run(|| async {
         let limits = Limits { requests: 3, ..Limits::default() };
-        let server = Server::start(|builder| all(builder).limits(limits)).await;
+        let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let service = server.bus.subscribe("slow").expect("it is open");
         let mut client = server.client().await;
         for id in 1..=3 {
@@ -92,9 +96,9 @@ fn w28_a_connection_has_so_many_requests_at_once() {
 }
 
 #[test]
-fn w12_a_client_answers_with_a_token_that_is_good_once() {
+fn b12_a_client_answers_with_a_token_that_is_good_once() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let (mut client, mut thief) = (server.client().await, server.client().await);
         client.subscribe("ask.*").await;
         let pending = server.bus.request_async("ask.me", json!("why")).await.expect("it is open");
@@ -119,9 +123,9 @@ fn w12_a_client_answers_with_a_token_that_is_good_once() {
 }
 
 #[test]
-fn w12_a_client_fails_a_request() {
+fn b12_a_client_fails_a_request() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let mut client = server.client().await;
         client.subscribe("ask").await;
         let pending = server.bus.request_async("ask", json!(1)).await.expect("it is open");
@@ -132,7 +136,7 @@ fn w12_a_client_fails_a_request() {
 }
 
 #[test]
-fn w12_a_reply_that_cannot_be_read_may_be_tried_again() {
+fn b12_a_reply_that_cannot_be_read_may_be_tried_again() {
     run(|| async {
         let server = Server::<u8, u8>::start(|builder| builder.allow_subscribe(">")).await;
         let mut client = server.client().await;
@@ -146,9 +150,9 @@ fn w12_a_reply_that_cannot_be_read_may_be_tried_again() {
 }
 
 #[test]
-fn w12_the_first_of_several_clients_answers() {
+fn b12_the_first_of_several_clients_answers() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let mut clients = [server.client().await, server.client().await];
         let mut tokens = Vec::new();
         for client in &mut clients {
@@ -166,9 +170,9 @@ fn w12_the_first_of_several_clients_answers() {
 }
 
 #[test]
-fn w12_a_request_is_unanswered_when_the_last_client_has_gone() {
+fn b12_a_request_is_unanswered_when_the_last_client_disconnects() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let (mut one, mut two) = (server.client().await, server.client().await);
         one.subscribe("ask").await;
         two.subscribe("ask").await;
@@ -183,10 +187,10 @@ fn w12_a_request_is_unanswered_when_the_last_client_has_gone() {
 }
 
 #[test]
-fn w28_a_client_that_does_not_answer_holds_so_many_requests() {
+fn b28_the_requests_that_a_client_leaves_unanswered_are_limited() {
     run(|| async {
         let limits = Limits { requests: 2, ..Limits::default() };
-        let server = Server::start(|builder| all(builder).limits(limits)).await;
+        let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let mut client = server.client().await;
         client.subscribe("ask").await;
         let (mut pending, mut tokens) = (Vec::new(), Vec::new());
@@ -203,9 +207,9 @@ fn w28_a_client_that_does_not_answer_holds_so_many_requests() {
 }
 
 #[test]
-fn w12_clients_ask_clients() {
+fn b12_clients_ask_clients() {
     run(|| async {
-        let server = Server::start(all).await;
+        let server = Server::<Value>::start(all).await;
         let (mut asks, mut answers) = (server.client().await, server.client().await);
         answers.subscribe("double").await;
         asks.send(&json!({"type": "req", "id": 9, "topic": "double", "payload": 4})).await;
@@ -217,13 +221,9 @@ fn w12_clients_ask_clients() {
 }
 
 #[test]
-fn w11_a_client_that_goes_cancels_its_requests() {
+fn b11_a_client_that_disconnects_cancels_its_requests() {
     run(|| async {
-        let server = Server::start(all).await;
-        let service = server.bus.subscribe("slow").expect("it is open");
-        let mut client = server.client().await;
-        client.send(&json!({"type": "req", "id": 1, "topic": "slow", "payload": 1})).await;
-        let asked = service.recv_async().await.expect("it is open");
+        let (_server, _service, client, asked) = slow_request().await;
         let responder = asked.responder().expect("it is a request");
         client.reset();
         until(|| responder.is_cancelled()).await;

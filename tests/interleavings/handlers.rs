@@ -126,7 +126,7 @@ pub fn order_while_others_come_and_go() {
 }
 
 /// No message comes after missing ones that nobody has told of, and in the end all are told of once.
-pub fn losses_are_told_in_time() {
+pub fn losses_are_reported_in_time() {
     let bus = bus(2);
     let subscriber = bus.subscription(TOPIC).overflow(Overflow::DropOldest).open().unwrap();
     let publisher = bus.publisher(TOPIC).unwrap();

@@ -1,4 +1,4 @@
-//! Publishing many messages with one call.
+//! `publish_all`: publishing many messages with one call.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
@@ -6,16 +6,13 @@ mod support;
 use std::cell::Cell;
 use std::iter::from_fn;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 
-use support::{LONG, within_limit};
-use tramline::{Bus, DeadLetterReason, Overflow, PublishAllError, Subscriber};
-
-fn drained(subscriber: &Subscriber<u32>) -> Vec<u32> {
-    subscriber.try_iter().map(|n| *n).collect()
-}
+use support::{Counted, LONG, taken, within_limit};
+use tramline::{Bus, DeadLetterReason, Overflow, PublishAllError};
 
 #[test]
 fn every_payload_is_published_in_order_and_the_deliveries_add_up() {
@@ -27,32 +24,26 @@ fn every_payload_is_published_in_order_and_the_deliveries_add_up() {
         let latest = bus.subscription("work").capacity(10).overflow(Overflow::DropOldest).open().unwrap();
         let delivery = work.publish_all(0..500).unwrap();
         assert_eq!((delivery.delivered(), delivery.dropped()), (500 + 250 + 500, 490));
-        assert_eq!(drained(&all), (0..500).collect::<Vec<_>>());
-        assert_eq!(drained(&even), (0..500).filter(|n| n % 2 == 0).collect::<Vec<_>>());
-        assert_eq!(drained(&latest), (490..500).collect::<Vec<_>>());
+        assert_eq!(taken(&all), (0..500).collect::<Vec<_>>());
+        assert_eq!(taken(&even), (0..500).filter(|n| n % 2 == 0).collect::<Vec<_>>());
+        assert_eq!(taken(&latest), (490..500).collect::<Vec<_>>());
         assert!(work.publish_all([]).unwrap().is_unheard());
     });
 }
 
 #[test]
 fn n_mailboxes_cost_one_clone_less_for_each_message() {
-    static CLONES: AtomicUsize = AtomicUsize::new(0);
-    struct Counted;
-    impl Clone for Counted {
-        fn clone(&self) -> Self {
-            CLONES.fetch_add(1, Ordering::SeqCst);
-            Self
-        }
-    }
     within_limit(|| {
+        let clones = Arc::new(AtomicUsize::new(0));
+        let three = || [(); 3].map(|()| Counted::with(&clones));
         let bus = Bus::<Counted>::new();
         let work = bus.publisher("work").unwrap();
         let one = bus.subscribe("work").unwrap();
-        assert_eq!(work.publish_all([Counted, Counted, Counted]).unwrap().delivered(), 3);
-        assert_eq!(CLONES.load(Ordering::SeqCst), 0);
+        assert_eq!(work.publish_all(three()).unwrap().delivered(), 3);
+        assert_eq!(clones.load(Ordering::SeqCst), 0);
         let others = [(); 7].map(|()| bus.subscribe("work").unwrap());
-        assert_eq!(work.publish_all([Counted, Counted, Counted]).unwrap().delivered(), 3 * 8);
-        assert_eq!(CLONES.load(Ordering::SeqCst), 3 * 7);
+        assert_eq!(work.publish_all(three()).unwrap().delivered(), 3 * 8);
+        assert_eq!(clones.load(Ordering::SeqCst), 3 * 7);
         drop((one, others));
     });
 }
@@ -198,6 +189,6 @@ fn a_subscription_that_ran_over_is_not_asked_any_more_whether_it_wants_a_message
         let delivery = work.publish_all(1..=4).unwrap();
         assert_eq!((delivery.delivered(), delivery.dropped()), (5, 1));
         assert_eq!(asked.try_iter().collect::<Vec<_>>(), [1, 2]);
-        assert_eq!((drained(&strict), drained(&all)), (vec![1], vec![1, 2, 3, 4]));
+        assert_eq!((taken(&strict), taken(&all)), (vec![1], vec![1, 2, 3, 4]));
     });
 }

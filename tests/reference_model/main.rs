@@ -1,38 +1,34 @@
 //! Random operations of every kind, done to a bus and to a model that is nothing but queues and counters; after each, all
 //! that can be seen has to agree.
 //!
-//! - `model/reference.rs` is the model: what a bus is to do.
-//! - `model/operations.rs` has the operations, and how they are made of bytes.
-//! - `model/world.rs` does them to both and compares; `model/terms.rs` has the words for that, and `model/translation.rs`
-//!   puts what a bus gives into those.
-//! - `model/topics.rs` does the same for the texts of topics and patterns.
+//! - `model.rs` is the model: what a bus is to do.
+//! - `operations.rs` has the operations, and decodes them from bytes.
+//! - `comparison.rs` does them to both and compares. `terms.rs` has the types that both are compared in, and
+//!   `translation.rs` translates the results of a bus into them.
+//! - `topics.rs` does the same for the strings of topics and patterns.
 //!
-//! The operations are those of one thread, and of handlers, which are waited for after each. What would wait for ever is
-//! done in a form that does not wait. Tasks are the business of `async/model.rs`.
+//! The operations are those of one thread, and of handlers, which the comparison waits for after each. A call that would
+//! wait forever is done in its form that does not wait. Tasks have a model of their own, in
+//! `tests/async/reference_model.rs`.
 //!
 //! ```console
-//! cargo test --test model                                   # 10,000 sequences of up to 40 operations
+//! cargo test --test reference_model                                   # 10,000 sequences of up to 40 operations
 //! PROPTEST_CASES=1000000 PROPTEST_RNG_SEED=7 MODEL_OPERATIONS=200 \
-//!     cargo test --release --test model random              # a long run with another seed, and long sequences
+//!     cargo test --release --test reference_model random              # a long run with another seed, and long sequences
 //! ```
 //!
 //! Without a seed the sequences are always the same. One that fails is made shorter and printed, an operation a line.
 //! What the fuzzer has found worth keeping (`scripts/fuzz`) is done here too, every time.
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "tests")]
 
-#[path = "model/operations.rs"]
+mod comparison;
+mod model;
 mod operations;
-#[path = "model/reference.rs"]
-mod reference;
+#[path = "../support/mod.rs"]
 mod support;
-#[path = "model/terms.rs"]
 mod terms;
-#[path = "model/topics.rs"]
 mod topics;
-#[path = "model/translation.rs"]
 mod translation;
-#[path = "model/world.rs"]
-mod world;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -60,7 +56,7 @@ fn listing(bytes: &[u8]) -> String {
 
 fn run(bytes: &[u8], patience: Duration) -> Result<(), String> {
     let (setup, operations): (Setup, Vec<Operation>) = decode(bytes);
-    world::run(setup, &operations, patience)
+    comparison::run(setup, &operations, patience)
 }
 
 /// What is being done, to be told if it hangs.

@@ -1,50 +1,25 @@
-//! What the bus costs in threads and processor time. The tests measure the whole process, so they have a file of their
-//! own, and take turns. What they read is told by Linux alone.
+//! The threads and the processor time that a bus takes. The tests measure the whole process, so they have a file of their
+//! own, and take turns. Only Linux reports what they read.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
 
-use std::fs;
+use std::sync::Barrier;
 use std::sync::mpsc::channel;
-use std::sync::{Barrier, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use support::{LONG, wait_until, within_limit};
+use support::process::{self, Threads};
+use support::{LONG, in_turn, wait_until};
 use tramline::Bus;
-
-static TURN: Mutex<()> = Mutex::new(());
-
-/// The processor time of the process so far, its user and its system part, in ticks.
-fn cpu_ticks() -> u64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    // The name of the process, in parentheses, may hold anything; the fields behind it begin with the third.
-    let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    [14, 15].iter().map(|field| fields[field - 3].parse::<u64>().unwrap()).sum()
-}
 
 /// A tick as Linux shows it to programs, on every processor that it runs on.
 const TICK: Duration = Duration::from_millis(10);
 
-/// The names of all threads; the system cuts them off after 15 bytes.
-fn threads() -> Vec<String> {
-    fs::read_dir("/proc/self/task")
-        .unwrap()
-        // A thread may end while it is looked at.
-        .filter_map(|task| fs::read_to_string(task.unwrap().path().join("comm")).ok())
-        .map(|name| name.trim_end().to_owned())
-        .collect()
-}
-
-fn threads_called(name: &str) -> usize {
-    threads().iter().filter(|thread| thread.starts_with(name)).count()
-}
-
 #[test]
 fn l07_64_idle_subscribers_use_next_to_no_processor_time() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    within_limit(|| {
+    in_turn(LONG, || {
         let bus = Bus::<u32>::new();
         let start = Barrier::new(65);
         thread::scope(|scope| {
@@ -59,10 +34,10 @@ fn l07_64_idle_subscribers_use_next_to_no_processor_time() {
             // Handlers and pending replies are idle too.
             let _handlers = [(); 4].map(|()| bus.subscription("idle").workers(2).handle(|_| {}).unwrap());
             start.wait();
-            let before = cpu_ticks();
+            let before = process::ticks();
             // Not a wait for something to happen: this is the time over which is measured.
             thread::sleep(Duration::from_secs(2));
-            let used = TICK * u32::try_from(cpu_ticks() - before).unwrap();
+            let used = TICK * u32::try_from(process::ticks() - before).unwrap();
             bus.close();
             assert!(used < Duration::from_millis(50), "they used {used:?}");
         });
@@ -71,7 +46,6 @@ fn l07_64_idle_subscribers_use_next_to_no_processor_time() {
 
 #[test]
 fn l08_no_thread_is_left_over_when_every_bus_and_publisher_is_dropped() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let counting = || {
         let bus = Bus::<u32>::new();
         let publisher = bus.publisher("work").unwrap();
@@ -86,18 +60,18 @@ fn l08_no_thread_is_left_over_when_every_bus_and_publisher_is_dropped() {
             publisher.publish(n).unwrap();
         }
         // The names are set by the threads themselves.
-        wait_until("all threads run", || threads_called("l08-") == 1 + 4 + 3 + 1 + 1);
+        wait_until("all threads run", || Threads::named("l08-").count == 1 + 4 + 3 + 1 + 1);
         drop(bus);
-        assert_eq!(threads_called("l08-"), 10, "a publisher keeps the bus open");
+        assert_eq!(Threads::named("l08-").count, 10, "a publisher keeps the bus open");
         drop(publisher);
         // Their handles are still there: the threads end by themselves.
         blocked.join().unwrap();
-        wait_until("no thread is left over", || threads_called("l08-") == 0);
+        wait_until("no thread is left over", || Threads::named("l08-").count == 0);
         // One without a name has that of the thread that made it.
-        wait_until("no thread without a name is left either", || threads_called("l08+") == 1);
+        wait_until("no thread without a name is left either", || Threads::named("l08+").count == 1);
         drop((one, many, group, panicking));
     };
-    within_limit(move || {
+    in_turn(LONG, move || {
         let counting = thread::Builder::new().name("l08+".to_owned()).spawn(counting).unwrap();
         counting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     });
@@ -105,8 +79,7 @@ fn l08_no_thread_is_left_over_when_every_bus_and_publisher_is_dropped() {
 
 #[test]
 fn l08_no_thread_is_left_over_when_handlers_are_dropped_or_stopped() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    within_limit(|| {
+    in_turn(LONG, || {
         let bus = Bus::<u32>::new();
         let handler = || bus.subscription("work").name("l08-gone").workers(2).handle(|_| {}).unwrap();
         for _ in 0..50 {
@@ -115,14 +88,13 @@ fn l08_no_thread_is_left_over_when_handlers_are_dropped_or_stopped() {
             // Joined, not only told to end.
             assert!(handler().stop(LONG).is_complete());
         }
-        wait_until("no thread is left over", || threads_called("l08-gone") == 0);
+        wait_until("no thread is left over", || Threads::named("l08-gone").count == 0);
     });
 }
 
 #[test]
 fn l08_a_busy_handler_ends_its_thread_after_the_last_bus_is_gone() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    within_limit(|| {
+    in_turn(LONG, || {
         let bus = Bus::<u32>::new();
         let (go, gate) = channel::<()>();
         let handler = bus
@@ -136,6 +108,6 @@ fn l08_a_busy_handler_ends_its_thread_after_the_last_bus_is_gone() {
         drop(bus);
         drop(handler);
         drop(go);
-        wait_until("no thread is left over", || threads_called("l08-busy") == 0);
+        wait_until("no thread is left over", || Threads::named("l08-busy").count == 0);
     });
 }

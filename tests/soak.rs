@@ -1,5 +1,5 @@
-//! The soak for a few seconds, so that no change breaks it unseen. `cargo run --release --example soak -- --minutes 10` is
-//! the long way.
+//! The soak example for a few seconds, so that no change breaks it unnoticed. `cargo run --release --example soak --
+//! --minutes 10` runs it longer.
 
 mod support;
 #[path = "../examples/soak/workload/mod.rs"]

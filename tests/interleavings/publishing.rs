@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 
-use tramline::Bus;
+use tramline::{Bus, Publisher};
 
 use super::checker::sync::atomic::{AtomicBool, Ordering};
 use super::{TOPIC, bus, meanwhile, take_all};
 
 /// What is published after `subscribe` has returned is delivered; and what was delivered is there.
-pub fn publish_against_subscribe() {
-    let bus = bus(1);
-    let publisher = bus.publisher(TOPIC).unwrap();
+fn against_subscribe(bus: &Bus<u32>, publisher: impl FnOnce() -> Publisher<u32> + Send + 'static) {
     let subscribed = Arc::new(AtomicBool::new(false));
     let publishing = meanwhile({
         let subscribed = Arc::clone(&subscribed);
         move || {
+            let publisher = publisher();
             let late = subscribed.load(Ordering::Acquire);
             let delivered = publisher.publish(1).unwrap().delivered();
             assert!(delivered == 1 || !late);
@@ -27,25 +26,17 @@ pub fn publish_against_subscribe() {
     assert_eq!(take_all(&subscriber).len(), delivered);
 }
 
+pub fn publish_against_subscribe() {
+    let bus = bus(1);
+    let publisher = bus.publisher(TOPIC).unwrap();
+    against_subscribe(&bus, move || publisher);
+}
+
 /// The same for a topic that comes into use at that moment.
 pub fn first_publisher_against_subscribe() {
     let bus = bus(1);
-    let subscribed = Arc::new(AtomicBool::new(false));
-    let publishing = meanwhile({
-        let (bus, subscribed) = (bus.clone(), Arc::clone(&subscribed));
-        move || {
-            let publisher = bus.publisher(TOPIC).unwrap();
-            let late = subscribed.load(Ordering::Acquire);
-            let delivered = publisher.publish(1).unwrap().delivered();
-            assert!(delivered == 1 || !late);
-            delivered
-        }
-    });
-    let subscriber = bus.subscribe("*").unwrap();
-    subscribed.store(true, Ordering::Release);
-    let delivered = publishing.join().unwrap();
-    assert_eq!(take_all(&subscriber).len(), delivered);
-    drop(subscriber);
+    let own = bus.clone();
+    against_subscribe(&bus, move || own.publisher(TOPIC).unwrap());
     assert_eq!(bus.stats().topics, 0, "nothing keeps the topic");
 }
 

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Select;
 use tramline::{DeadLetters, Handler, PendingReply, PublishAllError, Replies, Responder, Retry, WeakBus};
 
+use super::model::{Model, Queued};
 use super::operations::{Await, By, Collect, Kind, Later, Operation, Options, Receive, Setup, Then};
-use super::reference::{Model, Queued};
 use super::terms::{Answer, Behaviour, Call, Id, NoMessage, ON_PURPOSE, Wait, behaviour, served};
 use super::translation::{
     Bus, Message, Payload, answer, builder, gathered, heard, letter, no_message, no_message_ever, no_message_in_time,
@@ -97,7 +97,7 @@ fn pick<A>(things: &[A], index: usize) -> Option<usize> {
     index.checked_rem(things.len())
 }
 
-pub struct World {
+pub struct Comparison {
     model: Model,
     bus: Option<Bus>,
     weak: WeakBus<Payload, u32>,
@@ -126,16 +126,16 @@ pub struct World {
 
 /// Does these operations to a bus and to the model, and then takes everything down.
 pub fn run(setup: Setup, operations: &[Operation], patience: Duration) -> Compared {
-    let mut world = World::new(setup, patience);
-    world.check()?;
+    let mut comparison = Comparison::new(setup, patience);
+    comparison.check()?;
     for (number, operation) in (1..).zip(operations) {
-        let outcome = world.step(operation);
+        let outcome = comparison.step(operation);
         outcome.map_err(|error| format!("operation {number}, {operation:?}: {error}"))?;
     }
-    world.take_down()
+    comparison.take_down()
 }
 
-impl World {
+impl Comparison {
     fn new(setup: Setup, patience: Duration) -> Self {
         let mut builder = Bus::builder();
         if let Some(name) = setup.name {
@@ -367,7 +367,7 @@ impl World {
     }
 }
 
-impl World {
+impl Comparison {
     fn make_publisher(&mut self, topic: &'static str) -> Compared {
         let Some(bus) = self.reach() else { return Ok(()) };
         let publisher = bus.publisher(topic);
@@ -498,13 +498,17 @@ impl World {
         compare("not published, delivered, dropped", expected, outcome)
     }
 
-    fn request(&mut self, by: By) -> Compared {
+    /// Returns what a request takes: the bus, the number of the publisher, the topic and the payload. `None` if the bus is
+    /// gone, or the request would wait.
+    fn question(&mut self, by: By) -> Option<(Bus, Option<usize>, &'static str, Payload)> {
         let (which, topic) = self.by(by);
-        let Some(bus) = self.reach() else { return Ok(()) };
-        if self.model.would_wait(topic, self.next + 1) {
-            return Ok(());
-        }
-        let payload = self.payload();
+        let bus = self.reach()?;
+        let waits = self.model.would_wait(topic, self.next + 1);
+        (!waits).then(|| (bus, which, topic, self.payload()))
+    }
+
+    fn request(&mut self, by: By) -> Compared {
+        let Some((bus, which, topic, payload)) = self.question(by) else { return Ok(()) };
         let number = payload.number;
         let asked = match which {
             Some(which) => self.publishers[which].0.request(payload),
@@ -521,12 +525,7 @@ impl World {
     }
 
     fn gather(&mut self, by: By) -> Compared {
-        let (which, topic) = self.by(by);
-        let Some(bus) = self.reach() else { return Ok(()) };
-        if self.model.would_wait(topic, self.next + 1) {
-            return Ok(());
-        }
-        let payload = self.payload();
+        let Some((bus, which, topic, payload)) = self.question(by) else { return Ok(()) };
         let number = payload.number;
         let asked = match which {
             Some(which) => self.publishers[which].0.gather(payload),
@@ -544,7 +543,7 @@ impl World {
 }
 
 /// Messages.
-impl World {
+impl Comparison {
     fn receive(&mut self, which: usize, how: Receive, then: Then) -> Compared {
         let Some(which) = pick(&self.subscribers, which) else { return Ok(()) };
         let (subscriber, mailbox) = &self.subscribers[which];
@@ -793,7 +792,7 @@ impl World {
 }
 
 /// Handlers, and the end.
-impl World {
+impl Comparison {
     fn set_gate(&mut self, which: usize, shut: bool) -> Compared {
         let gates = self.model.gates(!shut);
         if let Some(which) = pick(&gates, which) {
@@ -875,7 +874,7 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl Drop for Comparison {
     fn drop(&mut self) {
         // Nobody waits for ever.
         self.gates.values().for_each(|gate| gate.set(false));

@@ -1,5 +1,5 @@
-//! Handlers that leave while others still deal with them: publishers that wait for room, members of the same group, a
-//! bus that closes or drains.
+//! Handlers that stop or are dropped while others still use them: publishers that wait for room, members of the same group,
+//! a bus that closes or drains.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
@@ -8,14 +8,11 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use support::{LONG, wait_until, within_limit};
-use tramline::{Bus, Handler, Message, Publisher, Retry, Subscriber};
-
-/// A time in which a publisher goes to sleep, or looks again; the outcome is the same if it has not yet.
-const MOMENT: Duration = Duration::from_millis(60);
+use support::{LONG, SHORT, gate, wait_until, within_limit};
+use tramline::{Bus, Handler, Message, Retry, StopReport, Subscriber};
 
 /// A handler of `work` with room for one message, that holds the first one until it is let go.
 struct Held {
@@ -25,24 +22,20 @@ struct Held {
 
 impl Held {
     fn new(bus: &Bus<u32>) -> Self {
-        let (entering, entered) = channel();
-        let (go, gate) = channel::<()>();
-        let handler = bus
-            .subscription("work")
-            .capacity(1)
-            .handle(move |n| {
-                let _ = entering.send(**n);
-                let _ = gate.recv();
-            })
-            .unwrap();
+        let (gate, entered, go) = gate();
+        let handler = bus.subscription("work").capacity(1).handle(move |n| gate.pass(**n)).unwrap();
         bus.publish("work", 0).unwrap();
         assert_eq!(entered.recv().unwrap(), 0);
         Self { handler, go }
     }
 }
 
-fn is_gone(publisher: &Publisher<u32>) -> bool {
-    publisher.subscriber_count() == 0
+/// Stops the only handler of `work` on a thread of its own, and returns when it has left.
+fn stop_aside(bus: &Bus<u32>, handler: Handler) -> JoinHandle<StopReport> {
+    let publisher = bus.publisher("work").unwrap();
+    let stopping = thread::spawn(move || handler.stop(Duration::MAX));
+    wait_until("the handler has left", || publisher.subscriber_count() == 0);
+    stopping
 }
 
 #[test]
@@ -57,9 +50,7 @@ fn closing_wakes_a_publisher_that_waits_for_a_handler_that_is_being_stopped() {
         let blocked = thread::spawn(move || publisher.publish(2));
         assert_eq!(*watching.recv().unwrap(), 2);
         drop(watching);
-        let stopping = thread::spawn(move || handler.stop(Duration::MAX));
-        let publisher = bus.publisher("work").unwrap();
-        wait_until("the handler has left", || is_gone(&publisher));
+        let stopping = stop_aside(&bus, handler);
         bus.close();
         assert!(blocked.join().unwrap().unwrap_err().is_closed());
         drop(go);
@@ -106,9 +97,7 @@ fn a_drain_counts_what_a_handler_that_is_being_stopped_has_queued() {
         let bus = Bus::<u32>::new();
         let Held { handler, go } = Held::new(&bus);
         bus.publish("work", 1).unwrap();
-        let publisher = bus.publisher("work").unwrap();
-        let stopping = thread::spawn(move || handler.stop(Duration::MAX));
-        wait_until("the handler has left", || is_gone(&publisher));
+        let stopping = stop_aside(&bus, handler);
         assert!(bus.stats().subscriptions.is_empty(), "it is no member any more");
         let report = bus.drain(Duration::from_millis(1));
         assert_eq!((report.remaining(), report.running()), (1, 1));
@@ -123,9 +112,7 @@ fn a_drain_waits_for_a_handler_that_is_being_stopped() {
         let bus = Bus::<u32>::new();
         let Held { handler, go } = Held::new(&bus);
         bus.publish("work", 1).unwrap();
-        let publisher = bus.publisher("work").unwrap();
-        let stopping = thread::spawn(move || handler.stop(Duration::MAX));
-        wait_until("the handler has left", || is_gone(&publisher));
+        let stopping = stop_aside(&bus, handler);
         let draining = thread::spawn(move || bus.drain(LONG));
         drop(go);
         assert!(draining.join().unwrap().is_complete());
@@ -138,8 +125,7 @@ fn group_member<A: Send + 'static>(
     bus: &Bus<u32>,
     mut first: impl FnMut(&Bus<u32>) -> A + Send + 'static,
 ) -> (Held, Receiver<A>) {
-    let (entering, entered) = channel();
-    let (go, gate) = channel::<()>();
+    let (gate, entered, go) = gate();
     let (telling, told) = channel();
     let weak = bus.downgrade();
     let handler = bus
@@ -148,8 +134,7 @@ fn group_member<A: Send + 'static>(
         .capacity(1)
         .handle(move |n| {
             if **n == 0 {
-                entering.send(()).unwrap();
-                let _ = gate.recv();
+                gate.pass(());
                 telling.send(first(&weak.upgrade().unwrap())).unwrap();
             }
         })
@@ -174,7 +159,7 @@ fn a_member_that_was_dropped_may_publish_into_the_mailbox_that_the_others_empty(
         drop(member.handler);
         drop(member.go);
         // The second has no room until the other member reads.
-        assert!(told.recv_timeout(MOMENT).is_err());
+        assert!(told.recv_timeout(SHORT).is_err());
         assert_eq!((*other.recv().unwrap(), *other.recv().unwrap()), (1, 2));
         assert!(told.recv().unwrap().iter().all(|delivery| (delivery.delivered(), delivery.dropped()) == (1, 0)));
         assert!(letters.is_empty());
@@ -190,7 +175,7 @@ fn a_member_that_was_dropped_may_drain_what_the_others_empty() {
         drop(member.handler);
         bus.publish("work", 1).unwrap();
         drop(member.go);
-        assert!(told.recv_timeout(MOMENT).is_err(), "the other member has not read it yet");
+        assert!(told.recv_timeout(SHORT).is_err(), "the other member has not read it yet");
         assert_eq!(*other.recv().unwrap(), 1);
         assert!(told.recv().unwrap().is_complete());
     });
@@ -201,9 +186,7 @@ fn a_worker_that_waits_for_room_is_not_refused_because_its_handler_is_being_stop
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let letters = bus.dead_letters();
-        let (entering, entered) = channel();
-        let (go, gate) = channel::<()>();
-        let gate = Mutex::new(gate);
+        let (gate, entered, go) = gate();
         let handled = Arc::new(AtomicU32::new(0));
         let (weak, count) = (bus.downgrade(), Arc::clone(&handled));
         let handler = bus
@@ -212,10 +195,7 @@ fn a_worker_that_waits_for_room_is_not_refused_because_its_handler_is_being_stop
             .workers(2)
             .handle(move |n| {
                 match **n {
-                    0 => {
-                        entering.send(()).unwrap();
-                        let _ = gate.lock().unwrap().recv();
-                    }
+                    0 => gate.pass(()),
                     1 => {
                         let bus = weak.upgrade().unwrap();
                         bus.publish("work", 10).unwrap();
@@ -233,10 +213,8 @@ fn a_worker_that_waits_for_room_is_not_refused_because_its_handler_is_being_stop
         // All are published; in which order, the handler and this thread decide.
         assert_eq!(watching.iter().take(4).map(|n| *n).collect::<HashSet<_>>(), HashSet::from([0, 1, 10, 11]));
         drop(watching);
-        let publisher = bus.publisher("work").unwrap();
-        let stopping = thread::spawn(move || handler.stop(LONG));
-        wait_until("the handler has left", || is_gone(&publisher));
-        assert!(letters.recv_timeout(MOMENT).unwrap_err().is_timeout(), "the other worker is about to make room");
+        let stopping = stop_aside(&bus, handler);
+        assert!(letters.recv_timeout(SHORT).unwrap_err().is_timeout(), "the other worker is about to make room");
         drop(go);
         assert!(stopping.join().unwrap().is_complete());
         assert_eq!(handled.load(Ordering::SeqCst), 4);
@@ -261,9 +239,7 @@ fn a_worker_that_waits_and_publishes_once_more_while_it_clones_is_one_worker() {
     within_limit(|| {
         let bus = Bus::<Nested>::new();
         let letters = bus.dead_letters();
-        let (entering, entered) = channel();
-        let (go, gate) = channel::<()>();
-        let gate = Mutex::new(gate);
+        let (gate, entered, go) = gate();
         let clones = AtomicU32::new(0);
         let weak = bus.downgrade();
         let (nesting, nested) = channel();
@@ -276,10 +252,7 @@ fn a_worker_that_waits_and_publishes_once_more_while_it_clones_is_one_worker() {
         });
         let weak = bus.downgrade();
         let handle = move |message: &Message<Nested>| match message.payload().0 {
-            0 => {
-                entering.send(()).unwrap();
-                let _ = gate.lock().unwrap().recv();
-            }
+            0 => gate.pass(()),
             1 => {
                 let bus = weak.upgrade().unwrap();
                 bus.publish("own", Nested(5, None)).unwrap();
@@ -295,10 +268,10 @@ fn a_worker_that_waits_and_publishes_once_more_while_it_clones_is_one_worker() {
         entered.recv().unwrap();
         bus.publish("own", Nested(1, None)).unwrap();
         wait_until("its own mailbox is full", || bus.stats().subscriptions[2].depth == 1);
-        assert!(letters.recv_timeout(MOMENT).unwrap_err().is_timeout());
+        assert!(letters.recv_timeout(SHORT).unwrap_err().is_timeout());
         let _ = others[0].recv().unwrap();
         nested.recv().unwrap();
-        assert!(letters.recv_timeout(MOMENT).unwrap_err().is_timeout(), "the second worker will come back");
+        assert!(letters.recv_timeout(SHORT).unwrap_err().is_timeout(), "the second worker will come back");
         drop(go);
         assert_eq!(others[0].recv().unwrap().payload().0, 7);
         assert_eq!((others[1].recv().unwrap().payload().0, others[1].recv().unwrap().payload().0), (50, 7));

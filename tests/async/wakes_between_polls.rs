@@ -1,19 +1,19 @@
-//! A task looks, says that it waits, and looks again. Here what it waits for comes at about that moment, many times, and
-//! once: nothing comes later that would make good for a wake-up that was missed.
+//! A waiting future polls, registers its waker, and polls again. Here the event it waits for comes between the two polls, in
+//! many rounds. It comes once a round: no later event would make good for a missed wake-up.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use futures_lite::StreamExt;
-use tramline::Bus;
+use tramline::{Bus, Message};
 
-use crate::runtime::{Chance, block_on};
-use crate::support::within_limit;
+use crate::runtime::Chance;
+use crate::support::{block_on, within_limit};
 
 const ROUNDS: usize = 3000;
 
-/// Where two threads meet, awake, so that they go on at the same time.
+/// A place where two threads meet without sleeping, so that they go on at the same time.
 #[derive(Default)]
 struct Meeting(AtomicUsize);
 
@@ -32,7 +32,7 @@ impl Meeting {
     }
 }
 
-/// In each round one thread waits, and another lets happen what it waits for, a little earlier or later.
+/// In each round one thread waits for an event, and another makes the event happen, a little earlier or later.
 fn at_about_the_same_time<S: Sync>(
     start: impl Fn(usize) -> S + Send + Sync + 'static,
     waits: impl Fn(&S, usize) + Send + Sync + 'static,
@@ -66,7 +66,7 @@ fn bus() -> Bus<usize> {
 }
 
 #[test]
-fn a_message_that_comes_between_two_looks_is_found() {
+fn a_message_that_comes_between_two_polls_is_found() {
     at_about_the_same_time(
         |_| {
             let bus = bus();
@@ -78,7 +78,7 @@ fn a_message_that_comes_between_two_looks_is_found() {
 }
 
 #[test]
-fn room_that_comes_between_two_looks_is_found() {
+fn room_that_comes_between_two_polls_is_found() {
     at_about_the_same_time(
         |_| {
             let bus = bus();
@@ -93,8 +93,17 @@ fn room_that_comes_between_two_looks_is_found() {
     );
 }
 
+/// Answers two of three requests, and closes the bus on the third.
+fn answer_or_close(request: &Message<usize>, bus: &Bus<usize>, number: usize) {
+    if number % 3 > 0 {
+        request.reply(number).unwrap();
+    } else {
+        bus.close();
+    }
+}
+
 #[test]
-fn an_answer_that_comes_between_two_looks_is_found() {
+fn an_answer_that_comes_between_two_polls_is_found() {
     at_about_the_same_time(
         |number| {
             let bus = bus();
@@ -106,18 +115,12 @@ fn an_answer_that_comes_between_two_looks_is_found() {
             let answer = block_on(pending.lock().unwrap().take().unwrap());
             assert_eq!(answer.ok(), (number % 3 > 0).then_some(number));
         },
-        |(_, request, bus, _), number| {
-            if number % 3 > 0 {
-                request.reply(number).unwrap();
-            } else {
-                bus.close();
-            }
-        },
+        |(_, request, bus, _), number| answer_or_close(request, bus, number),
     );
 }
 
 #[test]
-fn outcomes_that_come_between_two_looks_are_found() {
+fn outcomes_that_come_between_two_polls_are_found() {
     at_about_the_same_time(
         |number| {
             let bus = bus();
@@ -132,18 +135,12 @@ fn outcomes_that_come_between_two_looks_are_found() {
             }
             assert_eq!(block_on(replies.next()), None);
         },
-        |(_, request, bus, _), number| {
-            if number % 3 > 0 {
-                request.reply(number).unwrap();
-            } else {
-                bus.close();
-            }
-        },
+        |(_, request, bus, _), number| answer_or_close(request, bus, number),
     );
 }
 
 #[test]
-fn an_end_that_comes_between_two_looks_is_found() {
+fn an_end_that_comes_between_two_polls_is_found() {
     at_about_the_same_time(
         |number| {
             let bus = bus();

@@ -5,7 +5,7 @@ use tramline::{Bus, Subscriber};
 use super::{TOPIC, bus, meanwhile, take_all};
 
 /// The kept value first, then live messages: no gap and no duplicate.
-pub fn retain_against_a_retained_subscription() {
+pub fn publish_retained_against_a_retained_subscription() {
     let bus = bus(1);
     let publisher = bus.publisher(TOPIC).unwrap();
     assert!(publisher.publish_retained(0).unwrap().is_unheard());
@@ -16,7 +16,7 @@ pub fn retain_against_a_retained_subscription() {
     assert_eq!(bus.retained(TOPIC), Some(1));
 }
 
-pub fn forget_against_a_retained_subscription() {
+pub fn clear_retained_against_a_retained_subscription() {
     let bus = bus(1);
     assert!(bus.publish_retained(TOPIC, 1).unwrap().is_unheard());
     let forgetting = meanwhile({

@@ -64,7 +64,7 @@ pub fn close_against_close() {
 }
 
 /// A closed bus keeps no value, whoever was first.
-pub fn close_against_retain() {
+pub fn close_against_publish_retained() {
     let bus = bus(1);
     let publisher = bus.publisher(TOPIC).unwrap();
     let retaining = meanwhile(move || match publisher.publish_retained(1) {

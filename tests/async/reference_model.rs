@@ -10,7 +10,7 @@ use std::task::Poll;
 use proptest::prelude::*;
 use tramline::{Bus, Delivery, Message, PublishError, RecvError, Subscriber, TryRecvError};
 
-use crate::runtime::ByHand;
+use crate::support::ByHand;
 
 const MAILBOXES: usize = 2;
 
@@ -285,7 +285,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whoever_would_find_something_has_been_woken(
+    fn every_future_that_could_finish_has_been_woken(
         capacities in prop::array::uniform2(1..3_usize),
         steps in prop::collection::vec(step(), 1..60),
     ) {

@@ -11,8 +11,8 @@ use futures_lite::future::{or, poll_once, yield_now};
 use futures_lite::{FutureExt, StreamExt};
 use tramline::{Bus, Message, Subscriber};
 
-use crate::runtime::{ByHand, Chance, Runtime, Task, on_every_runtime};
-use crate::support::LONG;
+use crate::runtime::{Chance, Runtime, Task, on_every_runtime};
+use crate::support::{ByHand, LONG};
 
 on_every_runtime![
     a02_a_receive_that_is_cancelled_ten_thousand_times_loses_nothing,
@@ -292,7 +292,7 @@ async fn a02_a_pending_reply_that_is_no_longer_awaited_loses_no_answer(runtime: 
 
 /// A publisher that is told of room and does not use it tells the next.
 #[test]
-fn a02_the_room_of_a_publisher_that_is_cancelled_is_for_the_next() {
+fn a02_the_room_of_a_cancelled_publisher_goes_to_the_next() {
     let bus = Bus::<u32>::builder().capacity(1).build();
     let subscriber = bus.subscribe("work").unwrap();
     let work = bus.publisher("work").unwrap();
@@ -314,7 +314,7 @@ fn a02_the_room_of_a_publisher_that_is_cancelled_is_for_the_next() {
 
 /// Whoever waits for a message and goes leaves nothing behind, and is not woken.
 #[test]
-fn a02_who_has_left_is_not_woken() {
+fn a02_a_dropped_future_is_not_woken() {
     let bus = Bus::<u32>::new();
     let mut subscriber = bus.subscribe("work").unwrap();
     let [stays, left, other] = [(); 3].map(|()| ByHand::waiting(subscriber.recv_async()));

@@ -1,4 +1,4 @@
-//! A3: futures that are leaked, or asked once and never again, keep nothing from others.
+//! A3: futures that are leaked, or polled once and never again, keep nothing from others.
 
 use std::thread;
 
@@ -6,8 +6,8 @@ use futures_lite::StreamExt;
 use futures_lite::future::{poll_once, yield_now};
 use tramline::{Bus, PendingReply, Publisher, Subscriber};
 
-use crate::runtime::{ByHand, Runtime, Task, block_on, on_every_runtime};
-use crate::support::within_limit;
+use crate::runtime::{Runtime, Task, on_every_runtime};
+use crate::support::{ByHand, block_on, within_limit};
 
 on_every_runtime![
     a03_forgotten_receives_keep_no_message_from_others,
@@ -47,7 +47,7 @@ async fn a03_forgotten_receives_keep_no_message_from_others(_: impl Runtime) {
 
 /// The same, with a look at the wake-up alone; whether those that are forgotten came first or later.
 #[test]
-fn a03_a_single_message_wakes_one_that_is_asked_again() {
+fn a03_a_single_message_wakes_a_future_that_is_still_polled() {
     for forgotten_first in [true, false] {
         let bus = Bus::<u32>::new();
         let member = || bus.subscription("work").group("members").open().unwrap();
@@ -72,7 +72,7 @@ fn a03_a_single_message_wakes_one_that_is_asked_again() {
 }
 
 #[test]
-fn a03_a_forgotten_receive_keeps_no_message_from_a_thread_that_sleeps() {
+fn a03_a_forgotten_receive_keeps_no_message_from_a_sleeping_thread() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let subscriber = bus.subscribe("work").unwrap();
@@ -181,7 +181,7 @@ async fn a03_a_forgotten_publisher_does_not_hide_the_end(runtime: impl Runtime) 
 
 /// An end that comes when a forgotten publisher has been told of room, and not used it.
 #[test]
-fn a03_a_reader_that_sleeps_sees_the_end() {
+fn a03_a_sleeping_reader_sees_the_end() {
     within_limit(|| {
         for _ in 0..200 {
             let bus = Bus::<u32>::builder().capacity(1).build();
@@ -200,7 +200,7 @@ fn a03_a_reader_that_sleeps_sees_the_end() {
 
 /// A request whose future is forgotten is in the mailboxes that had room; who answers it finds nobody.
 #[test]
-fn a03_forgotten_replies_hold_up_nobody() {
+fn a03_forgotten_replies_block_no_other() {
     let bus = Bus::<u32>::new();
     let service = bus.subscribe("ask").unwrap();
     let forget = |pending: PendingReply<u32>| ByHand::waiting(pending).forget();

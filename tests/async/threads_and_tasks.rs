@@ -7,8 +7,8 @@ use futures_lite::StreamExt;
 use futures_lite::future::yield_now;
 use tramline::{Bus, Publisher, Subscriber};
 
-use crate::runtime::{ByHand, Runtime, block_on, on_every_runtime};
-use crate::support::within_limit;
+use crate::runtime::{Runtime, on_every_runtime};
+use crate::support::{ByHand, block_on, within_limit};
 
 on_every_runtime![
     a05_a_subscriber_that_moves_between_threads_and_tasks_loses_nothing,

@@ -1,0 +1,12 @@
+//! B: the gateway to WebSockets, with real sockets.
+#![allow(unreachable_pub, clippy::unwrap_used, reason = "tests")]
+
+mod access;
+mod client;
+mod commands;
+mod connections;
+mod delivery;
+mod promises;
+mod requests;
+#[path = "../support/mod.rs"]
+mod support;

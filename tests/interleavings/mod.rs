@@ -1,0 +1,139 @@
+//! Steps of two or three threads or tasks at the same time, for both model checkers. Each case is as small as possible.
+//!
+//! A case runs once for every order of steps that the checker tries, so it says what holds in all of them.
+#![allow(unreachable_pub, reason = "the crate is a test")]
+#![allow(dead_code, reason = "not every checker runs every case")]
+
+#[cfg(loom)]
+pub use loom as checker;
+#[cfg(shuttle)]
+pub use shuttle as checker;
+
+use checker::thread::{JoinHandle, spawn};
+use tramline::{Bus, Publisher, Subscriber};
+
+pub mod ends;
+pub mod handlers;
+pub mod overflow;
+pub mod publishing;
+pub mod requests;
+pub mod subscribing;
+#[cfg(feature = "async")]
+pub mod tasks;
+
+/// Hands every case that both checkers run to the macro `$models`, with the most times that loom interrupts a thread that
+/// could go on: `None` tries every order of steps; the cases with `Some` have too many orders for a minute.
+macro_rules! every_case {
+    ($models:ident) => {
+        $models! {
+            None;
+            publishing {
+                publish_against_subscribe,
+                first_publisher_against_subscribe,
+                publish_against_unsubscribe,
+            }
+            overflow {
+                blocked_publisher_against_room,
+                blocked_publisher_against_unsubscribe,
+                blocked_publisher_against_close,
+                blocked_publisher_against_timeout,
+                evicting_publishers_against_a_reader,
+                eviction_against_a_reader_of_the_next_message,
+                overflow_that_disconnects_against_a_reader,
+            }
+            ends {
+                close_against_publish,
+                close_against_subscribe,
+                close_against_recv,
+                close_against_unsubscribe,
+                close_against_close,
+                close_against_publish_retained,
+                last_handle_dropped_against_recv,
+            }
+            subscribing {
+                publish_retained_against_a_retained_subscription,
+                clear_retained_against_a_retained_subscription,
+                last_member_leaving_against_joining,
+                members_leaving_together,
+                member_leaving_against_publish,
+            }
+            requests {
+                replies_against_cancel,
+                reply_against_timeout,
+                reply_against_callback,
+                callback_against_close,
+                every_responder_dropped,
+                responder_dropped_against_reply,
+                reply_and_then_close,
+                request_against_unsubscribe,
+                request_against_close,
+                gathered_reply_and_then_close,
+            }
+        }
+        $models! {
+            Some(3);
+            publishing {
+                two_publishers_against_a_reader,
+            }
+            overflow {
+                blocked_publisher_against_close_and_room,
+                blocked_publisher_against_room_and_unsubscribe,
+                overflow_against_a_publisher_that_waits_elsewhere,
+            }
+            requests {
+                first_reply_against_second,
+                close_against_reply,
+                gathered_reply_against_a_responder_dropped,
+            }
+        }
+        #[cfg(feature = "async")]
+        $models! {
+            None;
+            tasks {
+                receiving_task_against_publish,
+                receiving_task_against_close,
+                publishing_task_against_room,
+                waiting_task_against_reply,
+                waiting_task_against_a_dropped_request,
+                waiting_task_against_close,
+                forgotten_task_beside_one_that_receives,
+                forgotten_task_beside_one_that_publishes,
+                request_against_unsubscribe_from_a_mailbox_that_stays,
+            }
+        }
+        #[cfg(feature = "async")]
+        $models! {
+            Some(3);
+            tasks {
+                publishing_task_against_unsubscribe,
+                publishing_task_against_close,
+                waiting_task_against_gathered_replies,
+            }
+        }
+    };
+}
+pub(crate) use every_case;
+
+pub const TOPIC: &str = "topic";
+
+pub fn bus(capacity: usize) -> Bus<u32> {
+    Bus::builder().capacity(capacity).build()
+}
+
+/// A bus with one mailbox, which has room for one message and has it.
+pub fn full() -> (Bus<u32>, Publisher<u32>, Subscriber<u32>) {
+    let bus = bus(1);
+    let (publisher, subscriber) = (bus.publisher(TOPIC).unwrap(), bus.subscribe(TOPIC).unwrap());
+    assert_eq!(publisher.publish(0).unwrap().delivered(), 1);
+    (bus, publisher, subscriber)
+}
+
+/// Does something at the same time as the rest of the case.
+pub fn meanwhile<A: Send + 'static>(part: impl FnOnce() -> A + Send + 'static) -> JoinHandle<A> {
+    spawn(part)
+}
+
+/// The payloads that are there.
+pub fn take_all(subscriber: &Subscriber<u32>) -> Vec<u32> {
+    subscriber.try_iter().map(|message| *message).collect()
+}
