@@ -1,4 +1,4 @@
-//! A count that a guard takes back.
+//! A guard that counts one more until it is dropped.
 
 use std::sync::Arc;
 
@@ -12,6 +12,8 @@ pub(crate) struct Counted<O> {
 
 impl<O> Counted<O> {
     pub(crate) fn one(owner: &Arc<O>, counter: fn(&O) -> &AtomicUsize) -> Self {
+        // SeqCst pairs with the loads in `Mailbox::is_stuck` and `Lifecycle::draining_workers`: of two readers that stop
+        // taking messages at the same time, the later one sees both.
         counter(owner).fetch_add(1, Ordering::SeqCst);
         Self { owner: Arc::clone(owner), counter }
     }
@@ -19,6 +21,7 @@ impl<O> Counted<O> {
 
 impl<O> Drop for Counted<O> {
     fn drop(&mut self) {
+        // SeqCst pairs with the same loads as in `one`.
         (self.counter)(&self.owner).fetch_sub(1, Ordering::SeqCst);
     }
 }

@@ -78,8 +78,8 @@ impl Lifecycle {
 
     /// Moves on to `phase`; the life of a bus never goes back.
     pub(crate) fn advance(&self, phase: Phase) {
-        // SeqCst: `close` advances and then looks at `workers`, `worker_ended` counts down and then looks at the phase.
-        // At least one of them must see the other.
+        // SeqCst pairs with `worker_ended`: `close` advances and then looks at `workers`, a worker counts down and then
+        // looks at the phase. At least one of them sees the other.
         self.phase.fetch_max(phase as u8, Ordering::SeqCst);
         if phase == Phase::Closed {
             self.closer.fire();

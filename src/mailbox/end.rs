@@ -18,10 +18,12 @@ pub(super) enum End {
 }
 
 impl<T, R> Mailbox<T, R> {
-    /// Ends the mailbox for publishers; those that wait for room wake up. A later end counts more.
+    /// Ends the mailbox for publishers, and wakes those that wait for room. A later variant of `End` overrides an earlier
+    /// one. Returns `false` if it does not.
     pub(super) fn finish(&self, end: End) -> bool {
+        // SeqCst pairs with the loads of `end` in this file: a thread that sees the flag below finds the reason.
         let first = self.end.fetch_max(end as u8, Ordering::SeqCst) < end as u8;
-        // SeqCst pairs with the load in `MailboxSender::was_taken`.
+        // Invariant 5. SeqCst pairs with the load in `MailboxSender::was_taken`.
         self.attention.fetch_or(attention::ENDED, Ordering::SeqCst);
         self.end_trigger.fire();
         self.wake_publishers();
@@ -32,7 +34,7 @@ impl<T, R> Mailbox<T, R> {
         self.finish(End::Closed);
     }
 
-    /// The last subscriber is gone: drops what is queued, tells how much that was.
+    /// Drops what is queued, after the last subscriber has left. Returns the number of messages.
     pub(crate) fn abandon(&self) -> usize {
         self.finish(End::Gone);
         self.discard()
@@ -48,21 +50,24 @@ impl<T, R> Mailbox<T, R> {
     }
 
     pub(crate) fn is_overflowed(&self) -> bool {
+        // SeqCst pairs with `finish`.
         self.end.load(Ordering::SeqCst) == End::Overflowed as u8
     }
 
     pub(super) fn is_gone(&self) -> bool {
+        // SeqCst pairs with `finish`.
         self.end.load(Ordering::SeqCst) == End::Gone as u8
     }
 
-    /// Whether it takes no messages any more.
+    /// Whether it no longer takes messages.
     pub(crate) fn has_ended(&self) -> bool {
         // SeqCst pairs with `finish`, for a task that has marked that it waits for room.
         self.attention.load(Ordering::SeqCst) & attention::ENDED != 0
     }
 
-    /// What a mailbox that has ended makes of a message.
+    /// Refuses a message, because the mailbox has ended.
     pub(crate) fn ended(&self, parcel: Parcel<T, R>) -> Offer<T, R> {
+        // SeqCst pairs with `finish`.
         if self.end.load(Ordering::SeqCst) == End::Closed as u8 { Offer::Closed(parcel) } else { Offer::Gone(parcel) }
     }
 }

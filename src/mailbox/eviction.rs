@@ -10,6 +10,7 @@ use crate::sync::atomic::{Ordering, fence};
 use crate::topic::Topic;
 
 impl<T: Clone, R> MailboxSender<T, R> {
+    // Invariant 10.
     /// Gets the message in, for which the oldest may have to go; tells how many had to.
     ///
     /// Evicting and sending are two steps, and another publisher may take the room in between. One to whom that happens

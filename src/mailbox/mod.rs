@@ -185,27 +185,31 @@ impl<T, R> Mailbox<T, R> {
         }
     }
 
-    /// One more member, with so many threads.
+    /// Adds a member with `readers` threads.
     pub(crate) fn join(&self, readers: usize) {
         self.members.fetch_add(1, Ordering::Relaxed);
+        // SeqCst pairs with `is_stuck`.
         self.readers.fetch_add(readers, Ordering::SeqCst);
     }
 
-    /// One member less, and so many readers. `true` if it was the last member. The threads of a handler are readers until
-    /// they end, see `readers_left`.
+    /// Removes one member and `readers` readers. Returns `true` for the last member. The threads of a handler are readers
+    /// until they end, see `readers_left`.
     pub(crate) fn leave(&self, readers: usize) -> bool {
         self.readers_left(readers);
+        // AcqRel pairs with itself: after the bus is gone no lock orders the members that leave.
         self.members.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
-    /// So many threads will not take anything out any more. Whoever says so calls `tell_if_stuck` afterwards, when the
+    /// Removes `readers` readers: threads that have stopped receiving. The caller calls `tell_if_stuck` afterwards, when the
     /// lock of the map is released.
     pub(crate) fn readers_left(&self, readers: usize) {
+        // SeqCst pairs with `is_stuck`, in the same way as a `Counted` reader.
         self.readers.fetch_sub(readers, Ordering::SeqCst);
     }
 
-    /// Whether nobody is left who could take anything out.
+    /// Whether no reader is left.
     pub(crate) fn is_deserted(&self) -> bool {
+        // SeqCst pairs with `readers_left`; the lock of the map orders it too.
         self.members() == 0 && self.readers.load(Ordering::SeqCst) == 0
     }
 

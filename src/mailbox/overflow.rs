@@ -191,7 +191,7 @@ impl<T, R> Mailbox<T, R> {
         if self.is_stuck() { Permit::SelfDeadlock } else { Permit::Granted(Some(not_read)) }
     }
 
-    /// Counts this thread, which serves the mailbox, as one that takes nothing out, until the result is dropped.
+    /// Counts this thread, which serves the mailbox, as a reader that takes nothing out, until the guard is dropped.
     pub(crate) fn is_not_read(self: &Arc<Self>) -> Counted<Self> {
         let counted = Counted::one(self, |mailbox| &mailbox.unable);
         self.tell_if_stuck();
@@ -200,10 +200,11 @@ impl<T, R> Mailbox<T, R> {
 
     /// Whether no reader will take anything out until another thread does something.
     pub(crate) fn is_stuck(&self) -> bool {
+        // SeqCst pairs with `Counted`, `join` and `readers_left`.
         self.unable.load(Ordering::SeqCst) >= self.readers.load(Ordering::SeqCst)
     }
 
-    /// A task that waits for room in its own mailbox must know.
+    /// Wakes the publishers if no reader takes anything out: a task that waits for room in its own mailbox looks then.
     pub(crate) fn tell_if_stuck(&self) {
         if self.is_stuck() {
             self.wake_publishers();

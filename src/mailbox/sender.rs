@@ -13,6 +13,7 @@ use crate::sync::channel::Select;
 use crate::topic::Topic;
 
 /// The right to put messages into a mailbox.
+// Invariant 3: only routes, the trie and the groups keep one; when the last goes, the reader sees the end.
 pub(crate) struct MailboxSender<T, R> {
     /// Dropped first, so that a reader that is woken by the end of the other finds the end of the queue.
     queue: QueueSender<T, R>,
@@ -128,6 +129,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
     }
 }
 
+// Invariant 4.
 /// Sleeps until one of these mailboxes takes the message or ends; tells which, and hands the message back if none did
 /// by the deadline.
 pub(crate) fn wait_for_any<T: Clone, R>(

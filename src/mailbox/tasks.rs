@@ -23,6 +23,8 @@ pub(super) struct RoomWanted(AtomicU8);
 impl RoomWanted {
     #[inline]
     fn is_set(&self) -> bool {
+        // Invariant 11. SeqCst pairs with `Mark::set`: the task sets it and looks at the queue again, a reader takes a message
+        // out and looks here.
         self.0.load(Ordering::SeqCst) != 0
     }
 }

@@ -149,8 +149,8 @@ impl<R> Responder<R> {
 impl<R> Drop for Responder<R> {
     fn drop(&mut self) {
         let responders = &self.slot.responders;
-        // One that is alone needs no atomic subtraction: only a responder makes another. Acquire and AcqRel pair with
-        // each other, so that the last one sees why the others have given up.
+        // One that is alone needs no atomic subtraction: only a responder makes another. Acquire pairs with
+        // AcqRel, and AcqRel with itself: the last one sees why the others have given up.
         if responders.load(Ordering::Acquire) == 1 || responders.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.slot.responders_gone();
         }

@@ -44,7 +44,8 @@ impl<R> Answer<R> {
 
 pub(crate) type Callback<R> = Box<dyn FnOnce(Answer<R>) + Send>;
 
-/// Where the answer goes.
+/// Where the answer goes. It ends once.
+// Invariant 6.
 ///
 /// | state       | answer             | last copy dropped  | caller dropped | either after the bus closed |
 /// |-------------|--------------------|--------------------|----------------|-----------------------------|

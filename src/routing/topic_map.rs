@@ -40,7 +40,8 @@ impl<T, R> TopicEntry<T, R> {
     }
 }
 
-/// What was taken out of the map.
+/// What was taken out of the map, to be dropped after its lock is released.
+// Invariant 1.
 pub(crate) struct Leftovers<T, R> {
     routes: Vec<Arc<Route<T, R>>>,
     entries: Vec<Arc<TopicEntry<T, R>>>,
@@ -279,6 +280,7 @@ impl<T, R> TopicMap<T, R> {
         leftovers
     }
 
+    // Invariant 9.
     /// Keeps `value` as the last one of the topic of `entry`, which is in use. Tells the route that the message has to
     /// take, as of this moment: who subscribes later gets the kept value, who subscribed before gets the message.
     pub(crate) fn retain(&self, entry: &TopicEntry<T, R>, value: T) -> (Arc<Route<T, R>>, Leftovers<T, R>) {
@@ -341,6 +343,8 @@ impl<T, R> TopicMap<T, R> {
         Ok(mailbox)
     }
 
+    /// Adds the mailbox to the trie, and to the route of every topic in use that matches.
+    // Invariant 2.
     fn insert(&mut self, pattern: &Pattern, sender: &Arc<MailboxSender<T, R>>, leftovers: &mut Leftovers<T, R>) {
         // A topic with a subscription of its own is in use: publishing to it then finds the route at once.
         if let Ok(topic) = Topic::try_from(pattern) {
@@ -384,8 +388,9 @@ impl<T, R> TopicMap<T, R> {
         self.forget_if_deserted(mailbox);
     }
 
-    /// A handler that is being stopped has left, but its threads still empty the mailbox: the end of the bus, and a
-    /// drain, concern it until they are done.
+    /// Removes a mailbox without members and readers. A handler that is being stopped has left, but its threads still empty
+    /// the mailbox: the end of the bus, and a drain, concern it until they are done.
+    // Invariant 8.
     fn forget_if_deserted(&mut self, mailbox: &Mailbox<T, R>) {
         if mailbox.is_deserted() {
             self.subscriptions.remove(&mailbox.id);

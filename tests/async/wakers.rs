@@ -275,11 +275,8 @@ fn a_waker_may_use_the_bus_when_an_answer_comes_or_never_will() {
 fn a_waker_may_look_at_its_own_request() {
     within_limit(|| {
         type End = fn(&Bus<u32>, &Message<u32>);
-        let ends: [End; 3] = [
-            |_, request| drop(request.reply(2)),
-            |_, request| request.fail("x").unwrap(),
-            |bus, _| bus.close(),
-        ];
+        let ends: [End; 3] =
+            [|_, request| drop(request.reply(2)), |_, request| request.fail("x").unwrap(), |bus, _| bus.close()];
         for end in ends {
             let bus = Bus::<u32>::new();
             let service = bus.subscribe("ask").unwrap();
