@@ -83,17 +83,24 @@
 //! knows.
 //!
 //! ```
-//! use tramline::Hub;
+//! use tramline::{Event, Hub};
 //!
 //! #[derive(Clone)]
 //! struct OrderPlaced { order: u32 }
 //!
+//! impl Event for OrderPlaced {
+//!     const TOPIC: &'static str = "order.placed";
+//! }
+//!
 //! let hub = Hub::new();
-//! let orders = hub.bus::<OrderPlaced>().subscribe("orders.>")?;
-//! hub.bus::<OrderPlaced>().publish("orders.de", OrderPlaced { order: 7 })?;
+//! let orders = hub.subscribe::<OrderPlaced>()?;
+//! hub.publish(OrderPlaced { order: 7 })?;
 //! assert_eq!(orders.recv()?.order, 7);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! [`Hub::on`] and [`Hub::serve`] run a closure on each message of a type. [`Hub::bus`] is the bus of a type, for other
+//! topics, patterns and options.
 //!
 //! # Async
 //!
@@ -103,7 +110,7 @@
 //! | a thread | a task |
 //! | --- | --- |
 //! | [`subscriber.recv()`](Subscriber::recv), `recv_many`, iterator | `subscriber.recv_async().await`, `recv_many_async`, `Stream` |
-//! | [`publisher.publish(x)`](Publisher::publish), `retain` | `publisher.publish_async(x).await`, `publish_retained_async` |
+//! | [`publisher.publish(x)`](Publisher::publish), `publish_retained` | `publisher.publish_async(x).await`, `publish_retained_async` |
 //! | [`bus.request("t", x)?`](Bus::request)[`.wait()?`](PendingReply::wait) | `bus.request_async("t", x).await?.await?` |
 //! | [`bus.gather("t", x)?`](Bus::gather) | `bus.gather_async("t", x).await?`, a `Stream` |
 //! | [`bus.on("t", f)`](Bus::on), [`serve`](Bus::serve) | `bus.on_async("t", spawner, f)`, `serve_async` |
@@ -243,7 +250,9 @@ pub use crate::delivery::Delivery;
 pub use crate::handler::{Handler, Outcome, Retry, StopReport};
 #[cfg(feature = "async")]
 pub use crate::handler::{HandlerTask, Spawner};
-pub use crate::hub::{Event, Hub, HubBusStats, Request, WeakHub};
+#[cfg(feature = "async")]
+pub use crate::hub::AsyncHandlerFn;
+pub use crate::hub::{Event, HandlerFn, Hub, HubBusStats, Request, WeakHub};
 pub use crate::mailbox::Overflow;
 pub use crate::message::{Message, RecvError, RecvTimeoutError, TryRecvError};
 pub use crate::observe::{BusStats, SubscriptionStats};

@@ -31,8 +31,9 @@ impl EndTrigger {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
+    #[default]
     Open = 0,
     /// New messages are refused, except from the handlers of this bus: theirs belong to the work to be finished.
     Draining = 1,
