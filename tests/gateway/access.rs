@@ -215,8 +215,9 @@ fn w07_a_connection_has_so_many_subscriptions() {
 #[test]
 fn w14_there_are_so_many_connections() {
     run(|| async {
-        let limits =
-            |connections, connections_per_address| Limits { connections, connections_per_address, ..Limits::default() };
+        let limits = |connections, connections_per_address| {
+            Limits::default().connections(connections).connections_per_address(connections_per_address)
+        };
         let full = Server::<Value>::start(|builder| builder.limits(limits(2, 100))).await;
         let (one, _two) = (full.client().await, full.client().await);
         assert_eq!(full.status(&[]).await, 503);

@@ -17,7 +17,7 @@ fn all(builder: GatewayBuilder<Value>) -> GatewayBuilder<Value> {
 #[test]
 fn w13_who_does_not_connect_is_sent_away_with_3502() {
     run(|| async {
-        let limits = Limits { connect_within: SHORT, ..Limits::default() };
+        let limits = Limits::default().connect_within(SHORT);
         let server = Server::start(|builder| all(builder).limits(limits)).await;
         let mut silent = server.stranger().await;
         let mut wrong = server.stranger().await;
@@ -29,7 +29,7 @@ fn w13_who_does_not_connect_is_sent_away_with_3502() {
 #[test]
 fn w13_a_client_that_shows_no_sign_of_life_has_died() {
     run(|| async {
-        let limits = Limits { ping_every: SHORT, pong_within: SHORT, ..Limits::default() };
+        let limits = Limits::default().ping_every(SHORT).pong_within(SHORT);
         let server = Server::start(|builder| all(builder).limits(limits)).await;
         let mut dead = server.client().await;
         dead.subscribe("a").await;
@@ -42,7 +42,7 @@ fn w13_a_client_that_shows_no_sign_of_life_has_died() {
 #[test]
 fn w13_pings_keep_a_connection_alive() {
     run(|| async {
-        let limits = Limits { ping_every: SHORT, pong_within: SHORT * 20, ..Limits::default() };
+        let limits = Limits::default().ping_every(SHORT).pong_within(SHORT * 20);
         let server = Server::start(|builder| all(builder).limits(limits)).await;
         let mut client = server.client().await;
         let (mut frames, mut events) = (0, 0);
@@ -119,7 +119,7 @@ fn w18_a_client_that_comes_back_has_its_subscriptions_and_the_last_values() {
 fn w19_a_shutdown_sends_all_elsewhere() {
     run(|| async {
         let server = Server::start(|builder| {
-            let limits = Limits { connections_per_address: 1000, ..Limits::default() };
+            let limits = Limits::default().connections_per_address(1000);
             all(builder).limits(limits)
         })
         .await;
@@ -222,15 +222,13 @@ fn w17_a_feed_that_ends_with_its_runtime_is_told_and_can_be_had_again() {
 #[test]
 fn w19_no_time_is_too_long() {
     run(|| async {
-        let limits = Limits {
-            connect_within: Duration::MAX,
-            ping_every: Duration::MAX,
-            pong_within: Duration::MAX,
-            write_timeout: Duration::MAX,
-            publish_timeout: Duration::MAX,
-            request_timeout: Duration::MAX,
-            ..Limits::default()
-        };
+        let limits = Limits::default()
+            .connect_within(Duration::MAX)
+            .ping_every(Duration::MAX)
+            .pong_within(Duration::MAX)
+            .write_timeout(Duration::MAX)
+            .publish_timeout(Duration::MAX)
+            .request_timeout(Duration::MAX);
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let _double = server.bus.serve("ask", |_| json!("an answer")).expect("it is open");
         let mut client = server.client().await;

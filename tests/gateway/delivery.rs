@@ -15,7 +15,7 @@ use crate::client::{SHORT, Server, run, until};
 use crate::support::LONG;
 
 fn all<T, R>(builder: GatewayBuilder<T, R>) -> GatewayBuilder<T, R> {
-    let limits = Limits { connections_per_address: 10_000, capacity: 1024, ..Limits::default() };
+    let limits = Limits::default().connections_per_address(10_000).capacity(1024);
     builder.allow_publish(">").allow_subscribe(">").allow_group(">").allow_request(">").limits(limits)
 }
 
@@ -377,12 +377,8 @@ fn w15_a_client_that_does_not_read_is_cut_and_delays_nobody() {
 fn w29_a_write_that_takes_too_long_ends_the_connection() {
     run(|| async {
         let server = Server::<Value>::start(|builder| {
-            let limits = Limits {
-                write_timeout: SHORT,
-                // Never too much.
-                waiting_bytes: usize::MAX / 2,
-                ..Limits::default()
-            };
+            // Never too much waits.
+            let limits = Limits::default().write_timeout(SHORT).waiting_bytes(usize::MAX / 2);
             all(builder).limits(limits)
         })
         .await;
@@ -440,10 +436,8 @@ fn w16_a_thousand_clients_get_a_thousand_messages_in_order() {
 #[test]
 fn w20_retained_values_beyond_what_may_wait_are_refused() {
     run(|| async {
-        let server = Server::<Value>::start(|builder| {
-            all(builder).limits(Limits { waiting_bytes: 10_000, ..Limits::default() })
-        })
-        .await;
+        let server =
+            Server::<Value>::start(|builder| all(builder).limits(Limits::default().waiting_bytes(10_000))).await;
         for topic in 0..1000 {
             server.bus.publish_retained(format!("kept.{topic}"), json!("x".repeat(100))).expect("it is open");
         }

@@ -190,7 +190,7 @@ fn w34_serve_ends_though_a_handshake_does_not() {
 #[test]
 fn w35_a_handshake_takes_no_longer_than_it_may() {
     run(|| async {
-        let limits = Limits { connect_within: SHORT, connections: 2, connections_per_address: 2, ..Limits::default() };
+        let limits = Limits::default().connect_within(SHORT).connections(2).connections_per_address(2);
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let mut streams = Vec::new();
         for _ in 0..50 {
@@ -305,7 +305,7 @@ fn w38_a_payload_whose_drop_panics_ends_no_feed() {
 #[test]
 fn w40_pings_come_as_often_as_was_told() {
     run(|| async {
-        let limits = Limits { ping_every: SHORT, pong_within: SOON, ..Limits::default() };
+        let limits = Limits::default().ping_every(SHORT).pong_within(SOON);
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let mut client = server.client().await;
         let (begin, mut pings) = (Instant::now(), 0);
@@ -375,7 +375,7 @@ fn w42_nothing_is_carried_out_behind_the_end() {
 #[test]
 fn w44_a_slow_member_of_a_group_takes_nothing() {
     run(|| async {
-        let limits = Limits { waiting_bytes: 64 << 20, ..Limits::default() };
+        let limits = Limits::default().waiting_bytes(64 << 20);
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let mut slow = server.client().await;
         slow.subscribe("big").await;
@@ -418,7 +418,7 @@ fn w45_a_failure_of_a_request_that_is_over_is_told() {
 #[test]
 fn w46_a_shutdown_waits_no_longer_than_it_may() {
     run(|| async {
-        let limits = Limits { connections_per_address: 1000, ..Limits::default() };
+        let limits = Limits::default().connections_per_address(1000);
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let mut clients = Vec::new();
         for _ in 0..450 {

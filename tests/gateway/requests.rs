@@ -41,7 +41,7 @@ fn w11_a_request_is_answered_or_its_failure_told() {
 #[test]
 fn w11_a_request_waits_as_long_as_the_server_allows() {
     run(|| async {
-        let limits = Limits { request_timeout: SHORT, ..Limits::default() };
+        let limits = Limits::default().request_timeout(SHORT);
         let server = Server::start(|builder| all(builder).limits(limits)).await;
         let _silent = server.bus.subscribe("silent").expect("it is open");
         let mut client = server.client().await;
@@ -70,7 +70,7 @@ fn w11_other_commands_are_answered_before_a_slow_request() {
 #[test]
 fn w28_a_connection_has_so_many_requests_at_once() {
     run(|| async {
-        let limits = Limits { requests: 3, ..Limits::default() };
+        let limits = Limits::default().requests(3);
         let server = Server::start(|builder| all(builder).limits(limits)).await;
         let service = server.bus.subscribe("slow").expect("it is open");
         let mut client = server.client().await;
@@ -185,7 +185,7 @@ fn w12_a_request_is_unanswered_when_the_last_client_has_gone() {
 #[test]
 fn w28_a_client_that_does_not_answer_holds_so_many_requests() {
     run(|| async {
-        let limits = Limits { requests: 2, ..Limits::default() };
+        let limits = Limits::default().requests(2);
         let server = Server::start(|builder| all(builder).limits(limits)).await;
         let mut client = server.client().await;
         client.subscribe("ask").await;
