@@ -120,7 +120,7 @@ impl<T> Losses<T> {
 /// A task may move to another thread at every `await`, and its thread runs other tasks meanwhile, whose losses must not
 /// be missed. So a task is recognised by its [waker](std::task::Waker) and not by its thread: after `recv_async`, or an item
 /// of the stream, what *this task* publishes with `publish_async`, `publish_all_async`, `request_async` and `gather_async`
-/// makes no dead letters, until it asks for the next one or the reader is dropped. Only a method that is awaited sees the
+/// makes no dead letters, until it waits for the next one or the reader is dropped. Only a method that is awaited sees the
 /// waker. What a task publishes with `fire`, `try_publish` or `publish` makes letters, so a task that republishes letters
 /// uses `publish_async`; with `fire` a message that nobody hears would come back forever. The same holds for a future
 /// that has a waker of its own, such as one that was spawned, or a member of a `FuturesUnordered`. When several tasks share

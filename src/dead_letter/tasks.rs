@@ -172,7 +172,7 @@ impl<T> DeadLetters<T> {
 
     /// Waits for the next letter, as [`recv`](Self::recv) does, without holding up the thread. With the feature `async`.
     ///
-    /// What the task publishes with `publish_async` and the other methods of that kind makes no dead letters, until it asks
+    /// What the task publishes with `publish_async` and the other methods of that kind makes no dead letters, until it waits
     /// for the next one. See [`DeadLetters`].
     ///
     /// # Errors

@@ -698,8 +698,7 @@ fn wakers_of_those_who_wait_for_dead_letters_may_use_the_bus() {
         let (own, reader) = (bus.downgrade(), Arc::downgrade(&letters));
         let (waker, wakes) = meddler(move || {
             if let Some(bus) = own.upgrade() {
-                drop(bus.dead_letters());
-                drop(bus.subscribe("other").unwrap());
+                drop((bus.dead_letters(), bus.subscribe("other")));
             }
             if let Some(letters) = reader.upgrade() {
                 let _ = (letters.len(), ByHand::new(letters.recv_async()).poll());
