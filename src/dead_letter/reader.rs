@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::losses::{Listener, Losses};
 #[cfg(feature = "async")]
-use super::tasks::{WaitingTasks, WakesAtTheEnd};
+use super::tasks::{WaitingTasks, WakesWhenDropped};
 use super::{DeadLetter, republishing};
 use crate::message::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::panic::drop_each;
@@ -36,9 +36,9 @@ impl<T> Drop for Letters<T> {
 pub(super) struct ReaderQueue<T> {
     sender: Sender<DeadLetter<T>>,
     letters: Weak<Letters<T>>,
-    /// Dropped after `sender`, so that a task that it wakes finds the end.
+    /// Declared and so dropped after `sender`: a task that it wakes finds the end.
     #[cfg(feature = "async")]
-    tasks: WakesAtTheEnd,
+    tasks: WakesWhenDropped,
 }
 
 impl<T> Clone for ReaderQueue<T> {
@@ -60,12 +60,7 @@ impl<T> ReaderQueue<T> {
         // counted.
         for _ in 0..16 {
             match self.sender.try_send(letter) {
-                Ok(()) => {
-                    #[cfg(feature = "async")]
-                    self.tasks.0.wake();
-                    return;
-                }
-                Err(TrySendError::Disconnected(_)) => return,
+                Ok(()) | Err(TrySendError::Disconnected(_)) => return,
                 Err(TrySendError::Full(back)) => letter = back,
             }
             let Some(letters) = self.letters.upgrade() else { return };
@@ -91,7 +86,7 @@ impl<T> Losses<T> {
             sender,
             letters: Arc::downgrade(&letters),
             #[cfg(feature = "async")]
-            tasks: WakesAtTheEnd(Arc::clone(&tasks)),
+            tasks: WakesWhenDropped(Arc::clone(&tasks)),
         }));
         DeadLetters {
             letters,

@@ -45,11 +45,14 @@ impl WaitingTasks {
     }
 }
 
-/// The end of one reader's queue: wakes its tasks when it is dropped, which is after the sender beside it.
+/// Wakes the tasks of one reader when it is dropped. It lies beside each copy of the queue's sender.
+///
+/// A letter is delivered through a copy of the sender, which is dropped afterwards, so this wakes for each letter. The last
+/// copy is the end of the queue, so this wakes for the end too, whichever thread drops that copy.
 #[derive(Clone)]
-pub(super) struct WakesAtTheEnd(pub(super) Arc<WaitingTasks>);
+pub(super) struct WakesWhenDropped(pub(super) Arc<WaitingTasks>);
 
-impl Drop for WakesAtTheEnd {
+impl Drop for WakesWhenDropped {
     fn drop(&mut self) {
         self.0.wake();
     }
