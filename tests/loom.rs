@@ -126,5 +126,7 @@ models! {
         publishing_task_against_unsubscribe,
         publishing_task_against_close,
         waiting_task_against_gathered_replies,
+        waiting_task_against_a_dead_letter,
+        waiting_task_against_the_end_of_dead_letters,
     }
 }

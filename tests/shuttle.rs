@@ -105,5 +105,7 @@ models! {
         forgotten_task_beside_one_that_receives,
         forgotten_task_beside_one_that_publishes,
         request_against_unsubscribe_from_a_mailbox_that_stays,
+        waiting_task_against_a_dead_letter,
+        waiting_task_against_the_end_of_dead_letters,
     }
 }
