@@ -353,7 +353,7 @@ impl<R> fmt::Debug for RespondError<R> {
     }
 }
 
-/// There is no reply from the next responder, see [`Replies::next_timeout`].
+/// There is no reply from the next responder, see [`Replies::next_timeout`](crate::Replies::next_timeout).
 ///
 /// # Examples
 ///
