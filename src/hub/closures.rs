@@ -20,10 +20,16 @@ use crate::message::Message;
 ///     println!("a handler of {}", E::TOPIC);
 ///     hub.on::<E>(f)
 /// }
-/// # let _ = on_logged::<Never>;
-/// # #[derive(Clone)]
-/// # enum Never {}
-/// # impl Event for Never { const TOPIC: &'static str = "never"; }
+///
+/// #[derive(Clone)]
+/// struct OrderPlaced { order: u32 }
+///
+/// impl Event for OrderPlaced {
+///     const TOPIC: &'static str = "order.placed";
+/// }
+///
+/// let _mail = on_logged::<OrderPlaced>(&Hub::new(), |placed| println!("order {}", placed.order))?;
+/// # Ok::<(), SubscribeError>(())
 /// ```
 pub trait HandlerFn<T, R = T>: FnMut(&Message<T, R>) -> Self::Returned + Send + 'static {
     /// What the closure returns: `()` or a `Result<(), E>`.
@@ -55,10 +61,25 @@ where
 /// ) -> Result<Handler, SubscribeError> {
 ///     hub.serve_async::<Q>(|task| { tokio::spawn(task); }, f)
 /// }
-/// # let _ = serve_on_tokio::<Never>;
-/// # #[derive(Clone)]
-/// # enum Never {}
-/// # impl Request for Never { type Reply = (); const TOPIC: &'static str = "never"; }
+///
+/// #[derive(Clone)]
+/// struct Double(u32);
+///
+/// impl Request for Double {
+///     type Reply = u32;
+///     const TOPIC: &'static str = "double";
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let hub = Hub::new();
+/// let _server = serve_on_tokio::<Double>(&hub, |request| {
+///     let n = request.0;
+///     async move { 2 * n }
+/// })?;
+/// assert_eq!(hub.request_async(Double(21)).await?.await?, 42);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[cfg(feature = "async")]
 pub trait AsyncHandlerFn<T, R = T>: FnMut(&Message<T, R>) -> Self::Returned + Send + 'static {
