@@ -42,12 +42,12 @@ mod messages {
 
 /// Knows the prices.
 mod catalogue {
-    use tramline::{Handler, Hub, Request, SubscribeError};
+    use tramline::{Handler, Hub, SubscribeError};
 
     use super::messages::GetPrice;
 
     pub(crate) fn start(hub: &Hub) -> Result<Handler, SubscribeError> {
-        hub.bus_with_reply::<GetPrice, u32>().serve(GetPrice::TOPIC, |request| match request.0 {
+        hub.serve::<GetPrice>(|request| match request.0 {
             "tea" => 350,
             "soup" => 620,
             _ => 0,
@@ -57,14 +57,14 @@ mod catalogue {
 
 /// Asks for the price of every order.
 mod billing {
-    use tramline::{Event, Handler, Hub, SubscribeError};
+    use tramline::{Handler, Hub, SubscribeError};
 
     use super::messages::{GetPrice, OrderPlaced, OrderPriced};
 
     pub(crate) fn start(hub: &Hub) -> Result<Handler, SubscribeError> {
         // A handler that held the hub itself would keep its own bus open.
         let weak = hub.downgrade();
-        hub.bus::<OrderPlaced>().on(OrderPlaced::TOPIC, move |placed| -> Result<(), Box<dyn std::error::Error>> {
+        hub.on::<OrderPlaced>(move |placed| -> Result<(), Box<dyn std::error::Error>> {
             let hub = weak.upgrade().ok_or("the program ends")?;
             let cents = hub.request(GetPrice(placed.item))?.wait()?;
             hub.publish(OrderPriced { order: placed.order, cents })?;
@@ -75,12 +75,12 @@ mod billing {
 
 /// Tells the customer.
 mod mail {
-    use tramline::{Event, Handler, Hub, SubscribeError};
+    use tramline::{Handler, Hub, SubscribeError};
 
     use super::messages::OrderPriced;
 
     pub(crate) fn start(hub: &Hub) -> Result<Handler, SubscribeError> {
-        hub.bus::<OrderPriced>().on(OrderPriced::TOPIC, |priced| {
+        hub.on::<OrderPriced>(|priced| {
             println!("mail: order {} costs {}.{:02}", priced.order, priced.cents / 100, priced.cents % 100);
         })
     }

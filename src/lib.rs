@@ -83,17 +83,24 @@
 //! knows.
 //!
 //! ```
-//! use tramline::Hub;
+//! use tramline::{Event, Hub};
 //!
 //! #[derive(Clone)]
 //! struct OrderPlaced { order: u32 }
 //!
+//! impl Event for OrderPlaced {
+//!     const TOPIC: &'static str = "order.placed";
+//! }
+//!
 //! let hub = Hub::new();
-//! let orders = hub.bus::<OrderPlaced>().subscribe("orders.>")?;
-//! hub.bus::<OrderPlaced>().publish("orders.de", OrderPlaced { order: 7 })?;
+//! let orders = hub.subscribe::<OrderPlaced>()?;
+//! hub.publish(OrderPlaced { order: 7 })?;
 //! assert_eq!(orders.recv()?.order, 7);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! [`Hub::on`] and [`Hub::serve`] run a closure on each message of a type. [`Hub::bus`] is the bus of a type, for other
+//! topics, patterns and options.
 //!
 //! # Async
 //!
@@ -103,15 +110,16 @@
 //! | a thread | a task |
 //! | --- | --- |
 //! | [`subscriber.recv()`](Subscriber::recv), `recv_many`, iterator | `subscriber.recv_async().await`, `recv_many_async`, `Stream` |
-//! | [`publisher.publish(x)`](Publisher::publish), `retain` | `publisher.publish_async(x).await`, `publish_retained_async` |
+//! | [`publisher.publish(x)`](Publisher::publish), `publish_retained`, `publish_all` | `publisher.publish_async(x).await`, `publish_retained_async`, `publish_all_async` |
 //! | [`bus.request("t", x)?`](Bus::request)[`.wait()?`](PendingReply::wait) | `bus.request_async("t", x).await?.await?` |
 //! | [`bus.gather("t", x)?`](Bus::gather) | `bus.gather_async("t", x).await?`, a `Stream` |
 //! | [`bus.on("t", f)`](Bus::on), [`serve`](Bus::serve) | `bus.on_async("t", spawner, f)`, `serve_async` |
+//! | [`dead_letters.recv()`](DeadLetters::recv), iterator | `dead_letters.recv_async().await`, `Stream` |
 //!
 //! What never waits is the same for both: [`try_publish`](Bus::try_publish), [`fire`](Bus::fire),
 //! [`try_recv`](Subscriber::try_recv), [`reply`](Message::reply). Every future can be dropped before it is ready; what
-//! that means is in its `Cancel safety`. [`Bus::drain`], [`Handler::stop`] and [`DeadLetters::recv`] wait on their thread:
-//! tasks call them from the `spawn_blocking` of their runtime.
+//! that means is in its `Cancel safety`. [`Bus::drain`] and [`Handler::stop`] wait on their thread: tasks call them from the
+//! `spawn_blocking` of their runtime.
 //!
 //! # The end
 //!
@@ -137,7 +145,7 @@
 //! | --- | --- | --- |
 //! | `tramline_published_total` | `bus` | messages published, requests among them, whether anybody took them or not |
 //! | `tramline_delivered_total` | `bus` | messages put into mailboxes, once for each mailbox; without retained values that a new subscription began with |
-//! | `tramline_dropped_total` | `bus`, `reason` | messages lost at mailboxes, once for each mailbox: `full`, `evicted`, `overflowed`, `self_deadlock`; and fired in vain: `closed`, `invalid_topic` |
+//! | `tramline_dropped_total` | `bus`, `reason` | messages lost at mailboxes, once for each mailbox: `full`, `evicted`, `overflowed`, `self_deadlock`, `cancelled`; and fired in vain: `closed`, `invalid_topic` |
 //! | `tramline_unheard_total` | `bus` | messages that no mailbox took |
 //! | `tramline_abandoned_total` | `bus` | messages that were queued when the last reader of their mailbox left |
 //! | `tramline_dead_letters_total` | `bus` | dead letters posted; only while somebody listens for them |
@@ -161,7 +169,7 @@
 //!
 //! | span | level | fields | open |
 //! | --- | --- | --- | --- |
-//! | `publish` | trace | `topic`, `delivered`, `dropped`, `outcome`: `delivered`, `dropped`, `unheard`, `timeout`, `closed` | while a message is published |
+//! | `publish` | trace | `topic`, `delivered`, `dropped`, `outcome`: `delivered`, `dropped`, `unheard`, `timeout`, `closed`, `cancelled` | while a message is published |
 //! | `request` | debug | `topic`, `outcome`: `replied`, `failed`, `unanswered`, `closed`, `cancelled`, `no_responders` | until the caller has the outcome, and every copy of the request is gone |
 //! | `gather` | debug | `topic`, `outcome`: `asked`, `no_responders`, `closed` | until every copy of the request is gone |
 //! | `handle` | debug | `topic`, `pattern`, `group`, `name`, `outcome`: `ok`, `failed`, `panicked`, `attempts` | while a handler has a message in hand, with all attempts |
@@ -238,12 +246,14 @@ pub mod testkit;
 mod topic;
 
 pub use crate::bus::{Bus, BusBuilder, DrainReport, PublishAllError, PublishError, Publisher, WeakBus};
-pub use crate::dead_letter::{DeadLetter, DeadLetterReason, DeadLetters};
+pub use crate::dead_letter::{DeadLetter, DeadLetterIter, DeadLetterReason, DeadLetterTryIter, DeadLetters};
 pub use crate::delivery::Delivery;
 pub use crate::handler::{Handler, Outcome, Retry, StopReport};
 #[cfg(feature = "async")]
 pub use crate::handler::{HandlerTask, Spawner};
-pub use crate::hub::{Event, Hub, HubBusStats, Request, WeakHub};
+#[cfg(feature = "async")]
+pub use crate::hub::AsyncHandlerFn;
+pub use crate::hub::{Event, HandlerFn, Hub, HubBusStats, Request, WeakHub};
 pub use crate::mailbox::Overflow;
 pub use crate::message::{Message, RecvError, RecvTimeoutError, TryRecvError};
 pub use crate::observe::{BusStats, SubscriptionStats};

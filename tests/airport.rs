@@ -37,7 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tramline::testkit::{TestKit, What, wait_until_hub_idle};
+use tramline::testkit::{RecordedKind, TestKit, wait_until_hub_idle};
 use tramline::{DeadLetterReason, Hub, Overflow};
 
 use message::{BadRow, Code, Delayed, Flight, FlightEvent, Kind, Observation, WeatherAt, WeatherBus};
@@ -142,7 +142,8 @@ mod of_alerts {
             publish(&hub, Kind::Departed, 7, 61);
 
             let letters = departed.wait_for_dead_letters(1, LONG);
-            let What::DeadLetter { payload, reason: DeadLetterReason::Failed(why), attempts: 1 } = &letters[0].what
+            let RecordedKind::DeadLetter { payload, reason: DeadLetterReason::Failed(why), attempts: 1, .. } =
+                &letters[0].kind
             else {
                 panic!("{}", letters[0]);
             };
@@ -188,8 +189,8 @@ EWR,2013-01-01T10:00:00Z,fast,1
             let letters = recorder.wait_for_dead_letters(2, NOW); // as nobody subscribes to them
             let faults: Vec<_> = letters
                 .iter()
-                .map(|letter| match &letter.what {
-                    What::DeadLetter { payload: BadRow(fault), reason: DeadLetterReason::Unheard, .. } => {
+                .map(|letter| match &letter.kind {
+                    RecordedKind::DeadLetter { payload: BadRow(fault), reason: DeadLetterReason::Unheard, .. } => {
                         fault.to_string()
                     }
                     _ => panic!("{letter}"),
@@ -272,7 +273,10 @@ year,month,day,dep_time,sched_dep_time,dep_delay,arr_delay,carrier,flight,origin
             assert_eq!(topics(&hub, "audited.csv", &kit), IN_ORDER);
             let letters = audited.wait_for_dead_letters(5, NOW);
             for letter in letters {
-                assert!(matches!(letter.what, What::DeadLetter { reason: DeadLetterReason::Full, .. }), "{letter}");
+                assert!(
+                    matches!(letter.kind, RecordedKind::DeadLetter { reason: DeadLetterReason::Full, .. }),
+                    "{letter}"
+                );
             }
         });
     }

@@ -915,3 +915,30 @@ fn a_worker_that_drains_does_not_keep_another_from_being_refused() {
         assert_eq!(outcome.recv_timeout(LONG), Ok(1));
     });
 }
+
+#[test]
+fn dead_letters_are_waited_for_until_an_instant_and_iterated() {
+    within_limit(|| {
+        let bus = Bus::<u32>::new();
+        let letters = bus.dead_letters();
+        let start = std::time::Instant::now();
+        assert!(letters.recv_deadline(start).unwrap_err().is_timeout());
+        bus.fire("nobody.listens", 1);
+        // Past its deadline it still takes what is there.
+        assert_eq!(letters.recv_deadline(start).unwrap().into_payload(), 1);
+        let other = bus.clone();
+        let losing = thread::spawn(move || {
+            (2..=4).for_each(|n| other.fire("nobody.listens", n));
+            other.close();
+        });
+        assert_eq!(letters.recv_deadline(start + 2 * LONG).unwrap().into_payload(), 2);
+        let mut seen = Vec::new();
+        for letter in &letters {
+            seen.push(letter.into_payload());
+        }
+        assert_eq!(seen, [3, 4]);
+        assert!(letters.recv_deadline(start).unwrap_err().is_closed());
+        assert!((&letters).into_iter().next().is_none() && letters.try_iter().next().is_none());
+        losing.join().unwrap();
+    });
+}

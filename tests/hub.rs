@@ -33,6 +33,10 @@ impl Request for GetPrice {
     const TOPIC: &'static str = "price";
 }
 
+impl Event for Paid {
+    const TOPIC: &'static str = "order.paid";
+}
+
 #[test]
 fn the_same_pair_of_types_is_the_same_bus_for_every_clone() {
     let hub = Hub::new();
@@ -282,4 +286,95 @@ fn hubs_go_from_thread_to_thread() {
     fn assert_handle<H: Clone + Send + Sync + Unpin + 'static>() {}
     assert_handle::<Hub>();
     assert_handle::<WeakHub>();
+}
+
+#[test]
+fn events_and_requests_are_received_by_their_type() {
+    within_limit(|| {
+        let hub = Hub::new();
+        let placed = hub.subscribe::<Placed>().unwrap();
+        let (sender, seen) = channel();
+        let other = sender.clone();
+        let mut sum = 0;
+        let handlers = [
+            hub.on::<Placed>(move |order| {
+                sum += order.0;
+                sender.send(sum).unwrap();
+            })
+            .unwrap(),
+            hub.on::<Placed>(move |order| if order.0 == 13 { Err("bad luck") } else { Ok(()) }).unwrap(),
+            hub.on::<Placed>(move |order| -> Result<(), Box<dyn std::error::Error>> {
+                other.send(1000 * "1".parse::<u32>()? * order.0)?;
+                Ok(())
+            })
+            .unwrap(),
+            hub.serve::<GetPrice>(|request| f64::from(request.0) / 2.0).unwrap(),
+        ];
+        let dead_letters = hub.bus::<Placed>().dead_letters();
+        assert_eq!(hub.publish(Placed(13)).unwrap().delivered(), 4);
+        assert_eq!(placed.recv().unwrap().0, 13);
+        let mut seen = [seen.recv().unwrap(), seen.recv().unwrap()];
+        seen.sort_unstable();
+        assert_eq!(seen, [13, 13_000]);
+        assert_eq!(dead_letters.recv().unwrap().into_payload(), Placed(13));
+        assert_eq!(hub.request(GetPrice(7)).unwrap().wait().unwrap(), 3.5);
+        drop(handlers);
+        assert!(hub.request(GetPrice(7)).unwrap_err().is_no_responders(), "a dropped handler serves no more");
+        hub.close();
+        assert!(hub.subscribe::<Placed>().unwrap_err().is_closed());
+        assert!(hub.on::<Placed>(|_| {}).unwrap_err().is_closed());
+        assert!(hub.serve::<GetPrice>(|_| 0.0).unwrap_err().is_closed());
+    });
+}
+
+#[test]
+fn a_pattern_is_not_a_valid_topic_of_an_event_or_a_request() {
+    #[derive(Clone)]
+    struct Wild;
+
+    impl Event for Wild {
+        const TOPIC: &'static str = "order.*";
+    }
+
+    impl Request for Wild {
+        type Reply = ();
+        const TOPIC: &'static str = "order.>";
+    }
+
+    let hub = Hub::new();
+    assert!(hub.publish(Wild).unwrap_err().is_invalid_topic());
+    assert!(hub.request(Wild).unwrap_err().is_invalid_topic());
+    assert!(hub.subscribe::<Wild>().unwrap_err().is_invalid_topic());
+    assert!(hub.on::<Wild>(|_| {}).unwrap_err().is_invalid_topic());
+    assert!(hub.serve::<Wild>(|_| {}).unwrap_err().is_invalid_topic());
+}
+
+#[test]
+fn a_handler_that_is_busy_during_a_drain_sees_the_hub_closed() {
+    within_limit(|| {
+        let hub = Hub::new();
+        let weak = hub.downgrade();
+        let (entered, inside) = channel();
+        let (sender, seen) = channel();
+        let _handler = hub
+            .on::<Placed>(move |_| {
+                let hub = weak.upgrade().unwrap();
+                sender.send((hub.is_closed(), hub.bus::<Placed>().is_closed())).unwrap();
+                entered.send(()).unwrap();
+                // Refusing is what the drain begins with, and it waits for this handler before it ends.
+                wait_until("the hub refuses new work", || hub.is_closed());
+                sender.send((hub.is_closed(), hub.bus::<Paid>().is_closed())).unwrap();
+                // A handler's own messages are part of the work.
+                assert_eq!(hub.publish(Paid(1)).unwrap().delivered(), 1);
+            })
+            .unwrap();
+        let paid = hub.subscribe::<Paid>().unwrap();
+        hub.publish(Placed(1)).unwrap();
+        inside.recv().unwrap();
+        let reader = thread::spawn(move || paid.iter().count());
+        assert!(hub.drain(LONG).is_complete());
+        assert_eq!(seen.iter().collect::<Vec<_>>(), [(false, false), (true, true)]);
+        assert_eq!((reader.join().unwrap(), hub.is_closed()), (1, true));
+        assert!(hub.stats().iter().all(|bus| bus.stats.handler_panics == 0));
+    });
 }

@@ -192,3 +192,34 @@ fn a_subscription_that_ran_over_is_not_asked_any_more_whether_it_wants_a_message
         assert_eq!((taken(&strict), taken(&all)), (vec![1], vec![1, 2, 3, 4]));
     });
 }
+
+#[test]
+fn a_bus_publishes_a_batch_to_a_topic() {
+    within_limit(|| {
+        let bus = Bus::<u32>::new();
+        let work = bus.subscribe("work").unwrap();
+        assert_eq!(bus.publish_all("work", 0..100).unwrap().delivered(), 100);
+        assert_eq!(taken(&work), (0..100).collect::<Vec<_>>());
+        bus.close();
+        let error = bus.publish_all("work", [1, 2]).unwrap_err();
+        assert!(error.is_closed() && !error.is_invalid_topic());
+        assert_eq!(error.into_inner(), [1, 2]);
+    });
+}
+
+#[test]
+fn an_invalid_topic_hands_the_batch_back() {
+    let bus = Bus::<u32>::new();
+    let all = bus.subscribe(">").unwrap();
+    let error = bus.publish_all("work.*", 1..=3).unwrap_err();
+    assert!(error.is_invalid_topic() && !error.is_closed());
+    let reason = "cannot publish: token 2 of `work.*`, at byte 5, is a wildcard, which only a pattern may contain";
+    assert_eq!(error.to_string(), reason);
+    assert_eq!(error.into_inner(), [1, 2, 3]);
+    // Neither an iterator without an end nor one beyond all memory is run to its end.
+    assert!(bus.publish_all("", from_fn(|| Some(1))).unwrap_err().into_inner().is_empty());
+    let mut many = 0..u64::MAX;
+    let bus_of_many = Bus::<u64>::new();
+    assert!(bus_of_many.publish_all("", many.by_ref()).unwrap_err().into_inner().is_empty());
+    assert_eq!((many.next(), all.len()), (Some(0), 0));
+}

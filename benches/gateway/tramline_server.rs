@@ -26,13 +26,11 @@ struct Flight {
 pub fn serve() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let bus = Bus::<Flight>::new();
-    let limits = Limits {
-        connections_per_address: 10_000,
-        commands_per_second: 1_000_000,
+    let limits = Limits::default()
+        .connections_per_address(10_000)
+        .commands_per_second(1_000_000)
         // As much as nats-server allows, by default, to wait for a client.
-        waiting_bytes: 64 * 1024 * 1024,
-        ..Limits::default()
-    };
+        .waiting_bytes(64 * 1024 * 1024);
     let gateway = Gateway::builder(&bus).allow_publish("flight.>").allow_subscribe("flight.>").limits(limits);
     let gateway = gateway.build().expect("valid");
     runtime.block_on(async {

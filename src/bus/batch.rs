@@ -1,6 +1,8 @@
 //! Publishing many messages at once.
 
 use std::fmt;
+#[cfg(feature = "async")]
+use std::future::Future;
 
 use thiserror::Error;
 
@@ -8,6 +10,7 @@ use super::{Core, PublishError};
 use crate::delivery::{Delivery, Wait};
 use crate::routing::TopicEntry;
 use crate::spans::Publishing;
+use crate::topic::TopicError;
 
 /// The most messages for which the mailboxes are found once.
 const CHUNK: usize = 64;
@@ -47,10 +50,7 @@ pub(crate) fn publish_all<T: Clone, R>(
                     drop(route);
                     let mut left = vec![PublishError::into_inner(error)];
                     left.extend(rest);
-                    // Not those of one that has no end, nor of one whose end no memory could hold: `0..u64::MAX`.
-                    if payloads.size_hint().1.is_some_and(|most| left.try_reserve(most).is_ok()) {
-                        left.extend(payloads);
-                    }
+                    add_the_rest(&mut left, payloads);
                     return Err(PublishAllError::Closed { rest: left, delivery: total });
                 }
             }
@@ -58,7 +58,46 @@ pub(crate) fn publish_all<T: Clone, R>(
     }
 }
 
-/// Why [`Publisher::publish_all`](crate::Publisher::publish_all) stopped.
+/// Takes what is left of the payloads out of their iterator, for the caller. Not those of one that has no end, nor of one
+/// whose end no memory could hold: `0..u64::MAX`.
+fn add_the_rest<T>(rest: &mut Vec<T>, payloads: impl Iterator<Item = T>) {
+    if payloads.size_hint().1.is_some_and(|most| rest.try_reserve(most).is_ok()) {
+        rest.extend(payloads);
+    }
+}
+
+/// None is published, because the topic is not valid.
+pub(super) fn no_topic<T>(error: TopicError, payloads: impl Iterator<Item = T>) -> PublishAllError<T> {
+    let mut rest = Vec::new();
+    add_the_rest(&mut rest, payloads);
+    PublishAllError::Topic { error, rest }
+}
+
+/// The batch of a task: one payload after the other, each as by `publish`.
+#[cfg(feature = "async")]
+pub(super) async fn publish_all_async<T, F>(
+    mut payloads: impl Iterator<Item = T>,
+    publish: impl Fn(T) -> F,
+) -> Result<Delivery, PublishAllError<T>>
+where
+    F: Future<Output = Result<Delivery, PublishError<T>>>,
+{
+    let mut total = Delivery::NONE;
+    while let Some(payload) = payloads.next() {
+        match publish(payload).await {
+            Ok(delivery) => total = total.and(delivery),
+            // Without a time limit there is no other error.
+            Err(error) => {
+                let mut rest = vec![error.into_inner()];
+                add_the_rest(&mut rest, payloads);
+                return Err(PublishAllError::Closed { rest, delivery: total });
+            }
+        }
+    }
+    Ok(total)
+}
+
+/// Why [`Publisher::publish_all`](crate::Publisher::publish_all) or [`Bus::publish_all`](crate::Bus::publish_all) stopped.
 ///
 /// # Examples
 ///
@@ -78,6 +117,15 @@ pub(crate) fn publish_all<T: Clone, R>(
 #[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PublishAllError<T> {
+    /// The topic is not valid, and no payload was published.
+    #[error("cannot publish: {error}")]
+    #[non_exhaustive]
+    Topic {
+        /// What is wrong with the topic.
+        error: TopicError,
+        /// The payloads, in order.
+        rest: Vec<T>,
+    },
     /// The bus is closed.
     #[error("the bus is closed, {} payloads were not published", rest.len())]
     #[non_exhaustive]
@@ -103,8 +151,22 @@ impl<T> PublishAllError<T> {
     /// ```
     pub fn into_inner(self) -> Vec<T> {
         match self {
-            Self::Closed { rest, .. } => rest,
+            Self::Topic { rest, .. } | Self::Closed { rest, .. } => rest,
         }
+    }
+
+    /// Returns `true` if the topic is not valid.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let error = bus.publish_all("orders.*", [1, 2]).unwrap_err(); // a wildcard is for subscriptions
+    /// assert!(error.is_invalid_topic());
+    /// assert_eq!(error.into_inner(), [1, 2]);
+    /// ```
+    pub fn is_invalid_topic(&self) -> bool {
+        matches!(self, Self::Topic { .. })
     }
 
     /// Whether the bus is closed.
@@ -126,6 +188,9 @@ impl<T> PublishAllError<T> {
 impl<T> fmt::Debug for PublishAllError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Topic { error, rest } => {
+                f.debug_struct("Topic").field("error", error).field("rest", &rest.len()).finish_non_exhaustive()
+            }
             Self::Closed { rest, delivery } => {
                 f.debug_struct("Closed").field("rest", &rest.len()).field("delivery", delivery).finish_non_exhaustive()
             }

@@ -23,6 +23,7 @@ mod publisher;
 mod weak;
 
 pub use batch::PublishAllError;
+use batch::no_topic;
 pub use builder::BusBuilder;
 pub(crate) use builder::{DEFAULT_CAPACITY, default_name};
 pub use drain::DrainReport;
@@ -170,6 +171,33 @@ where
         timeout: Duration,
     ) -> Result<Delivery, PublishError<T>> {
         self.send(topic, payload, wait_for(timeout))
+    }
+
+    /// Publishes every payload of `payloads` to a topic, in order, as [`Publisher::publish_all`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Publisher::publish_all`], and [`PublishAllError::Topic`] if the topic is not valid. Then no payload was
+    /// published, and the error holds them all, unless the iterator knows no end or there is not enough memory for them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let audit = bus.subscribe("work")?;
+    /// assert_eq!(bus.publish_all("work", 1..=100)?.delivered(), 100);
+    /// assert_eq!(audit.try_iter().map(|n| *n).sum::<u32>(), 5050);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn publish_all(
+        &self,
+        topic: impl TryInto<Topic, Error: Into<TopicError>>,
+        payloads: impl IntoIterator<Item = T>,
+    ) -> Result<Delivery, PublishAllError<T>> {
+        match self.publisher(topic) {
+            Ok(publisher) => publisher.publish_all(payloads),
+            Err(error) => Err(no_topic(error, payloads.into_iter())),
+        }
     }
 
     /// Publishes without waiting, as [`Publisher::try_publish`] does.

@@ -3,8 +3,10 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
+use super::batch::{no_topic, publish_all_async};
 use super::inner::{outcome, refusal};
-use super::{Bus, Core, PublishError, Publisher};
+use super::{Bus, Core, PublishAllError, PublishError, Publisher};
+use crate::dead_letter::Republisher;
 use crate::delivery::{Delivered, Delivery, PendingDelivery, deliver_at_once, deliver_pending};
 use crate::message::Parcel;
 use crate::request::{EachReply, NoReply, OneReply, PendingReply, Replies, ReplySource, RequestError};
@@ -20,19 +22,21 @@ struct WaitForRoom<'a, T: Clone, R, S: ReplySource<R>> {
     core: &'a Core<T, R>,
     topic: &'a Topic,
     replies: &'a S,
+    republisher: Republisher,
     pending: PendingDelivery<T, R>,
 }
 
 impl<T: Clone, R, S: ReplySource<R>> WaitForRoom<'_, T, R, S> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Delivered<T, R>> {
-        let Self { core, topic, replies, pending } = self;
-        pending.poll(context, topic, *replies, |mailbox| core.unroute(mailbox))
+        let Self { core, topic, replies, republisher, pending } = self;
+        republisher.within(|| pending.poll(context, topic, *replies, |mailbox| core.unroute(mailbox)))
     }
 }
 
 impl<T: Clone, R, S: ReplySource<R>> Drop for WaitForRoom<'_, T, R, S> {
     fn drop(&mut self) {
-        if let Some(delivery) = self.pending.cancel(self.topic, self.replies) {
+        let Self { topic, replies, republisher, pending, .. } = self;
+        if let Some(delivery) = republisher.within(|| pending.cancel(topic, *replies)) {
             self.core.losses.traffic.published(delivery.delivered());
         }
     }
@@ -50,13 +54,17 @@ impl<T: Clone, R> Core<T, R> {
             span.end(0, 0, "closed");
             return Err(PublishError::Closed(payload));
         }
-        let first = span.within(|| self.first_pass(topic, route(), Parcel { payload, reply: None }, &NoReply));
-        let second = self.second_pass(topic, first, &NoReply, |part| span.within(part));
+        let republisher = self.losses.republisher().await;
+        let parcel = Parcel { payload, reply: None };
+        let first = span.within(|| republisher.within(|| self.first_pass(topic, route(), parcel, &NoReply)));
+        let second = self.second_pass(topic, first, &NoReply, republisher, |part| span.within(part));
         let Delivered { delivery, stopped, rest } = second.await;
         self.losses.traffic.published(delivery.delivered());
         let result = match rest {
             None => Ok(delivery),
-            Some(rest) => span.within(|| self.make_of_the_rest(topic, rest.payload, delivery, stopped)),
+            Some(rest) => {
+                span.within(|| republisher.within(|| self.make_of_the_rest(topic, rest.payload, delivery, stopped)))
+            }
         };
         span.end(delivery.delivered(), delivery.dropped(), outcome(&result));
         result
@@ -103,8 +111,9 @@ impl<T: Clone, R> Core<T, R> {
         span: &Requesting,
     ) -> Result<(), RequestError<T>> {
         let parcel = self.may_ask(parcel, replies)?;
-        let first = span.within(|| self.first_pass(topic, route, parcel, replies));
-        let delivered = self.second_pass(topic, first, replies, |part| span.within(part)).await;
+        let republisher = self.losses.republisher().await;
+        let first = span.within(|| republisher.within(|| self.first_pass(topic, route, parcel, replies)));
+        let delivered = self.second_pass(topic, first, replies, republisher, |part| span.within(part)).await;
         self.asked(delivered, replies)
     }
 
@@ -127,12 +136,13 @@ impl<T: Clone, R> Core<T, R> {
         topic: &Topic,
         first: Result<Delivered<T, R>, PendingDelivery<T, R>>,
         replies: &S,
+        republisher: Republisher,
         within: impl Fn(Part<'_, T, R>) -> Poll<Delivered<T, R>>,
     ) -> Delivered<T, R> {
         match first {
             Ok(delivered) => delivered,
             Err(pending) => {
-                let mut waiting = WaitForRoom { core: self, topic, replies, pending };
+                let mut waiting = WaitForRoom { core: self, topic, replies, republisher, pending };
                 poll_fn(|context| within(&mut || waiting.poll(context))).await
             }
         }
@@ -177,6 +187,49 @@ where
     /// ```
     pub async fn publish_async(&self, payload: T) -> Result<Delivery, PublishError<T>> {
         self.core().publish_async(self.topic(), || self.route(), payload).await
+    }
+
+    /// Publishes every payload of `payloads`, in order, as [`publish_async`](Self::publish_async) does, and adds up what
+    /// became of them.
+    ///
+    /// A payload is taken from the iterator when it is about to be published.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish_all`](Self::publish_all).
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before it is ready, the payloads before the one that it was waiting with are published. The
+    /// one that it was waiting with is as with [`publish_async`](Self::publish_async): the mailboxes that had room have it,
+    /// and for the others it is a counted loss. The payloads after it are not published, and are dropped with the iterator.
+    /// Lend the iterator with [`by_ref`](Iterator::by_ref) to keep those. A future that was never polled has done nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::builder().capacity(2).build();
+    /// let orders = bus.subscribe("orders.new")?;
+    /// let publisher = bus.publisher("orders.new")?;
+    /// let reader = async {
+    ///     for order in 1..=5 {
+    ///         assert_eq!(*orders.recv_async().await?, order);
+    ///     }
+    ///     Ok::<(), tramline::RecvError>(())
+    /// };
+    /// let (delivery, read) = futures_lite::future::zip(publisher.publish_all_async(1..=5), reader).await;
+    /// assert_eq!(delivery?.delivered(), 5); // waited for the reader
+    /// read?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn publish_all_async(
+        &self,
+        payloads: impl IntoIterator<Item = T>,
+    ) -> Result<Delivery, PublishAllError<T>> {
+        publish_all_async(payloads.into_iter(), |payload| self.publish_async(payload)).await
     }
 
     /// Publishes the payload and keeps it as the topic's last value, as [`publish_retained`](Self::publish_retained) does, but waits for
@@ -306,6 +359,39 @@ where
         match topic.try_into() {
             Ok(topic) => self.core().publish_async(&topic, || self.route(&topic), payload).await,
             Err(error) => Err(PublishError::Topic(error.into(), payload)),
+        }
+    }
+
+    /// Publishes every payload of `payloads` to a topic, in order, as [`Publisher::publish_all_async`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish_all`](Self::publish_all).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Publisher::publish_all_async`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let orders = bus.subscribe("orders.*")?;
+    /// assert_eq!(bus.publish_all_async("orders.new", [7, 8]).await?.delivered(), 2);
+    /// assert_eq!(orders.len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn publish_all_async(
+        &self,
+        topic: impl TryInto<Topic, Error: Into<TopicError>>,
+        payloads: impl IntoIterator<Item = T>,
+    ) -> Result<Delivery, PublishAllError<T>> {
+        match self.publisher(topic) {
+            Ok(publisher) => publisher.publish_all_async(payloads).await,
+            Err(error) => Err(no_topic(error, payloads.into_iter())),
         }
     }
 

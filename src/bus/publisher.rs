@@ -184,8 +184,8 @@ where
 
     /// Publishes as [`publish`](Self::publish) does, and keeps a clone of the payload as the last value of the topic.
     ///
-    /// Subscriptions made with [`retained`](crate::SubscriptionBuilder::with_retained) get the kept value first. Each either
-    /// gets the kept value or the live message: never both, never neither.
+    /// Subscriptions made with [`with_retained`](crate::SubscriptionBuilder::with_retained) get the kept value first. Each
+    /// either gets the kept value or the live message: never both, never neither.
     ///
     /// # Errors
     ///

@@ -2,6 +2,8 @@
 
 use super::reader::ReaderQueue;
 use super::republishing::is_republishing;
+#[cfg(feature = "async")]
+use super::tasks::InHand;
 #[cfg(feature = "testkit")]
 use super::watch::Watch;
 use super::{DeadLetter, DeadLetterReason};
@@ -42,6 +44,8 @@ pub(crate) struct Losses<T> {
     listeners: Mutex<Option<Vec<Listener<T>>>>,
     /// The length of `listeners`, to be read without the lock on the path of a message.
     listening: AtomicUsize,
+    #[cfg(feature = "async")]
+    pub(super) in_hand: InHand,
     pub(crate) dropped: Dropped,
     pub(crate) abandoned: AtomicU64,
     pub(crate) unheard: Tally,
@@ -58,6 +62,8 @@ impl<T> Losses<T> {
         Self {
             listeners: Mutex::new(Some(Vec::new())),
             listening: AtomicUsize::new(0),
+            #[cfg(feature = "async")]
+            in_hand: InHand::default(),
             dropped: Dropped::default(),
             abandoned: AtomicU64::new(0),
             unheard: Tally::default(),
@@ -84,7 +90,7 @@ impl<T> Losses<T> {
     }
 
     /// A bus is told apart by the address of its losses.
-    fn id(&self) -> usize {
+    pub(super) fn id(&self) -> usize {
         std::ptr::from_ref(self).addr()
     }
 

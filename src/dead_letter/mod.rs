@@ -8,11 +8,15 @@ use crate::topic::Topic;
 mod losses;
 mod reader;
 mod republishing;
+#[cfg(feature = "async")]
+mod tasks;
 #[cfg(feature = "testkit")]
 mod watch;
 
 pub(crate) use losses::Losses;
-pub use reader::DeadLetters;
+pub use reader::{DeadLetterIter, DeadLetterTryIter, DeadLetters};
+#[cfg(feature = "async")]
+pub(crate) use tasks::Republisher;
 #[cfg(feature = "testkit")]
 pub(crate) use watch::Watching;
 
@@ -84,7 +88,7 @@ impl fmt::Display for DeadLetterReason {
             Self::Evicted => f.write_str("it was the oldest in a full mailbox"),
             Self::Overflowed => f.write_str("a mailbox ran over and was disconnected"),
             Self::SelfDeadlock => f.write_str("a handler published it into its own full mailbox"),
-            Self::Cancelled => f.write_str("its publisher did not wait for room"),
+            Self::Cancelled => f.write_str("its publish was cancelled before there was room"),
             Self::Failed(error) => write!(f, "its handler failed: {error}"),
             Self::Panicked(panic) => write!(f, "its handler panicked: {panic}"),
         }

@@ -6,12 +6,16 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::losses::{Listener, Losses};
+#[cfg(feature = "async")]
+use super::tasks::{WaitingTasks, WakesWhenDropped};
 use super::{DeadLetter, republishing};
 use crate::message::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::panic::drop_each;
 use crate::sync::Instant;
 use crate::sync::channel::{self, Receiver, Sender, TrySendError, bounded};
 use crate::sync::counters::{AtomicU64, Ordering};
+#[cfg(feature = "async")]
+use crate::sync::waiters::Place;
 
 /// The letters that a listener can have waiting; when one more comes, the oldest goes.
 const CAPACITY: usize = 1024;
@@ -32,11 +36,19 @@ impl<T> Drop for Letters<T> {
 pub(super) struct ReaderQueue<T> {
     sender: Sender<DeadLetter<T>>,
     letters: Weak<Letters<T>>,
+    /// Declared and so dropped after `sender`: a task that it wakes finds the end.
+    #[cfg(feature = "async")]
+    tasks: WakesWhenDropped,
 }
 
 impl<T> Clone for ReaderQueue<T> {
     fn clone(&self) -> Self {
-        Self { sender: self.sender.clone(), letters: Weak::clone(&self.letters) }
+        Self {
+            sender: self.sender.clone(),
+            letters: Weak::clone(&self.letters),
+            #[cfg(feature = "async")]
+            tasks: self.tasks.clone(),
+        }
     }
 }
 
@@ -68,8 +80,23 @@ impl<T> Losses<T> {
     pub(crate) fn listen(self: &Arc<Self>) -> DeadLetters<T> {
         let (sender, queue) = bounded(CAPACITY);
         let letters = Arc::new(Letters { queue, dropped: AtomicU64::new(0) });
-        self.add(Listener::Reader(ReaderQueue { sender, letters: Arc::downgrade(&letters) }));
-        DeadLetters { letters, losses: Arc::downgrade(self), alive: Arc::new(()) }
+        #[cfg(feature = "async")]
+        let tasks = Arc::<WaitingTasks>::default();
+        self.add(Listener::Reader(ReaderQueue {
+            sender,
+            letters: Arc::downgrade(&letters),
+            #[cfg(feature = "async")]
+            tasks: WakesWhenDropped(Arc::clone(&tasks)),
+        }));
+        DeadLetters {
+            letters,
+            losses: Arc::downgrade(self),
+            alive: Arc::new(()),
+            #[cfg(feature = "async")]
+            tasks,
+            #[cfg(feature = "async")]
+            place: Place::default(),
+        }
     }
 }
 
@@ -78,10 +105,23 @@ impl<T> Losses<T> {
 /// It gets what is lost from its making on, and each reader gets every letter. It can have 1,024 letters waiting; when
 /// one more comes, the oldest is dropped and [counted](Self::dropped). It never delays the bus.
 ///
+/// # Republishing
+///
 /// Dead letters do not feed back: what a thread publishes after it took a letter, and before it asks for the next one
 /// or drops the reader, makes no dead letters itself. The counters of [`BusStats`](crate::BusStats) go on. So a thread
 /// that has taken a letter keeps its reader, or drops it: if it gives the reader away, what it loses from then on makes
 /// no letters.
+///
+/// A task may move to another thread at every `await`, and its thread runs other tasks meanwhile, whose losses must not
+/// be missed. So a task is recognised by its [waker](std::task::Waker) and not by its thread: after `recv_async`, or an item
+/// of the stream, what *this task* publishes with `publish_async`, `publish_all_async`, `request_async` and `gather_async`
+/// makes no dead letters, until it waits for the next one or the reader is dropped. Only a method that is awaited sees the
+/// waker. What a task publishes with `fire`, `try_publish` or `publish` makes letters, so a task that republishes letters
+/// uses `publish_async`; with `fire` a message that nobody hears would come back forever. The same holds for a future
+/// that has a waker of its own, such as one that was spawned, or a member of a `FuturesUnordered`. When several tasks share
+/// a reader, the task that took the last letter is the one that is recognised.
+///
+/// # The end
 ///
 /// When the bus is closed and its handlers have finished, the reader gets what is waiting, then `Closed`. Dropping it
 /// ends the listening.
@@ -104,9 +144,14 @@ impl<T> Losses<T> {
 #[must_use = "dropping the reader ends the listening"]
 pub struct DeadLetters<T> {
     letters: Arc<Letters<T>>,
-    losses: Weak<Losses<T>>,
+    pub(super) losses: Weak<Losses<T>>,
     /// Tells the reader apart in the list of [`republishing`].
     alive: Arc<()>,
+    #[cfg(feature = "async")]
+    pub(super) tasks: Arc<WaitingTasks>,
+    /// Of the task that polls the stream.
+    #[cfg(feature = "async")]
+    pub(super) place: Place,
 }
 
 impl<T> DeadLetters<T> {
@@ -150,10 +195,7 @@ impl<T> DeadLetters<T> {
     /// ```
     pub fn try_recv(&self) -> Result<DeadLetter<T>, TryRecvError> {
         self.asks();
-        self.taken(self.letters.queue.try_recv().map_err(|error| match error {
-            channel::TryRecvError::Empty => TryRecvError::Empty,
-            channel::TryRecvError::Disconnected => TryRecvError::Closed,
-        }))
+        self.taken(self.take())
     }
 
     /// Waits for the next letter, at most this long.
@@ -177,7 +219,35 @@ impl<T> DeadLetters<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn recv_timeout(&self, timeout: Duration) -> Result<DeadLetter<T>, RecvTimeoutError> {
-        let Some(deadline) = Instant::now().checked_add(timeout) else { return Ok(self.recv()?) };
+        match Instant::now().checked_add(timeout) {
+            Some(deadline) => self.recv_deadline(deadline),
+            // A time beyond the end of the clock is no limit.
+            None => Ok(self.recv()?),
+        }
+    }
+
+    /// Waits for the next letter until this instant.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_timeout`](Self::recv_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// (1..=2).for_each(|n| bus.fire("nobody.listens", n));
+    /// let deadline = Instant::now() + Duration::from_millis(1); // for all letters together
+    /// let mut seen = Vec::new();
+    /// while let Ok(letter) = dead_letters.recv_deadline(deadline) {
+    ///     seen.push(letter.into_payload());
+    /// }
+    /// assert_eq!(seen, [1, 2]);
+    /// ```
+    pub fn recv_deadline(&self, deadline: Instant) -> Result<DeadLetter<T>, RecvTimeoutError> {
         self.asks();
         self.taken(self.letters.queue.recv_deadline(deadline).map_err(|error| match error {
             channel::RecvTimeoutError::Timeout => RecvTimeoutError::Timeout,
@@ -199,8 +269,8 @@ impl<T> DeadLetters<T> {
     /// bus.close();
     /// assert_eq!(reader.join().unwrap(), 6);
     /// ```
-    pub fn iter(&self) -> impl Iterator<Item = DeadLetter<T>> + '_ {
-        std::iter::from_fn(|| self.recv().ok())
+    pub fn iter(&self) -> DeadLetterIter<'_, T> {
+        DeadLetterIter { reader: self }
     }
 
     /// Takes the letters that are there.
@@ -215,8 +285,8 @@ impl<T> DeadLetters<T> {
     /// let topics: Vec<_> = dead_letters.try_iter().map(|letter| letter.topic().to_string()).collect();
     /// assert_eq!(topics, ["one", "two"]);
     /// ```
-    pub fn try_iter(&self) -> impl Iterator<Item = DeadLetter<T>> + '_ {
-        std::iter::from_fn(|| self.try_recv().ok())
+    pub fn try_iter(&self) -> DeadLetterTryIter<'_, T> {
+        DeadLetterTryIter { reader: self }
     }
 
     /// The number of letters waiting.
@@ -268,6 +338,14 @@ impl<T> DeadLetters<T> {
         self.letters.dropped.load(Ordering::Relaxed)
     }
 
+    /// Takes a letter out, whatever asks for it.
+    pub(super) fn take(&self) -> Result<DeadLetter<T>, TryRecvError> {
+        self.letters.queue.try_recv().map_err(|error| match error {
+            channel::TryRecvError::Empty => TryRecvError::Empty,
+            channel::TryRecvError::Disconnected => TryRecvError::Closed,
+        })
+    }
+
     fn taken<E>(&self, letter: Result<DeadLetter<T>, E>) -> Result<DeadLetter<T>, E> {
         if letter.is_ok() {
             republishing::begin(self.losses.as_ptr().addr(), &self.alive);
@@ -283,7 +361,11 @@ impl<T> DeadLetters<T> {
 impl<T> Drop for DeadLetters<T> {
     fn drop(&mut self) {
         self.asks();
+        #[cfg(feature = "async")]
+        self.tasks.leave(&mut self.place);
         if let Some(losses) = self.losses.upgrade() {
+            #[cfg(feature = "async")]
+            losses.in_hand.forget(Arc::as_ptr(&self.tasks).addr());
             losses.remove(|listener| match listener {
                 Listener::Reader(queue) => queue.letters.as_ptr() == Arc::as_ptr(&self.letters),
                 #[cfg(feature = "testkit")]
@@ -299,5 +381,71 @@ impl<T> fmt::Debug for DeadLetters<T> {
             .field("len", &self.len())
             .field("dropped", &self.dropped())
             .finish_non_exhaustive()
+    }
+}
+
+/// Waits for dead letters, see [`DeadLetters::iter`].
+///
+/// It ends when the bus is closed, its handlers have finished and all letters were read.
+///
+/// # Examples
+///
+/// ```
+/// let bus = tramline::Bus::<u32>::new();
+/// let dead_letters = bus.dead_letters();
+/// (1..=3).for_each(|n| bus.fire("nobody.listens", n));
+/// bus.close();
+/// let mut sum = 0;
+/// for letter in &dead_letters {
+///     sum += letter.into_payload();
+/// }
+/// assert_eq!(sum, 6);
+/// ```
+#[derive(Debug)]
+pub struct DeadLetterIter<'a, T> {
+    reader: &'a DeadLetters<T>,
+}
+
+impl<T> Iterator for DeadLetterIter<'_, T> {
+    type Item = DeadLetter<T>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.reader.recv().ok()
+    }
+}
+
+/// Takes the dead letters that are there, see [`DeadLetters::try_iter`].
+///
+/// It ends when no letter is waiting, and may go on when more have come.
+///
+/// # Examples
+///
+/// ```
+/// let bus = tramline::Bus::<u32>::new();
+/// let dead_letters = bus.dead_letters();
+/// let mut waiting = dead_letters.try_iter();
+/// assert!(waiting.next().is_none());
+/// bus.fire("nobody.listens", 7);
+/// assert!(waiting.next().is_some_and(|letter| letter.into_payload() == 7));
+/// ```
+#[derive(Debug)]
+pub struct DeadLetterTryIter<'a, T> {
+    reader: &'a DeadLetters<T>,
+}
+
+impl<T> Iterator for DeadLetterTryIter<'_, T> {
+    type Item = DeadLetter<T>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.reader.try_recv().ok()
+    }
+}
+
+impl<'a, T> IntoIterator for &'a DeadLetters<T> {
+    type Item = DeadLetter<T>;
+    type IntoIter = DeadLetterIter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
     }
 }

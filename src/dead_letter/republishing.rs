@@ -33,6 +33,21 @@ pub(super) fn end(reader: &Arc<()>) {
     with_republishing(|list| list.retain(|entry| entry.reader.as_ptr() != Arc::as_ptr(reader)));
 }
 
+/// Runs a part of a task that has a letter of these losses in hand.
+#[cfg(feature = "async")]
+pub(super) fn during<A>(losses: usize, part: impl FnOnce() -> A) -> A {
+    /// Also when the part panics.
+    struct End(Arc<()>);
+    impl Drop for End {
+        fn drop(&mut self) {
+            end(&self.0);
+        }
+    }
+    let this = End(Arc::new(()));
+    begin(losses, &this.0);
+    part()
+}
+
 pub(super) fn is_republishing(losses: usize) -> bool {
     with_republishing(|list| {
         // A reader that was dropped elsewhere counts no more.

@@ -77,3 +77,17 @@
 //! let pending = bus.request("a", 1).unwrap();
 //! let _ = pending.wait();
 //! ```
+//!
+//! The kinds of a subscription can be named, not made:
+//!
+//! ```compile_fail,E0423
+//! let _ = tramline::OneWorker(());
+//! ```
+//!
+//! ```compile_fail,E0423
+//! let _ = tramline::ManyWorkers(());
+//! ```
+//!
+//! ```
+//! let _: Option<(tramline::OneWorker, tramline::ManyWorkers)> = None;
+//! ```

@@ -68,6 +68,7 @@ impl fmt::Display for Action<'_> {
 /// assert_ne!(Decision::Allow, Decision::Deny);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Decision {
     /// It may.
     Allow,

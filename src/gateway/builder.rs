@@ -27,17 +27,45 @@ use crate::topic::{Pattern, TopicError};
 /// use tramline::gateway::Gateway;
 ///
 /// let error = Gateway::builder(&Bus::<String>::new()).allow_origin("example.com").build().unwrap_err();
-/// assert_eq!(error.to_string(), "`example.com` is no origin: it has to be like `https://example.com`");
+/// assert_eq!(error.to_string(), "`example.com` is not a valid origin: expected the form `https://example.com`");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GatewayError {
-    /// A pattern that was to be allowed is invalid.
+    /// A pattern to be allowed is not valid.
     #[error(transparent)]
     Topic(#[from] TopicError),
-    /// An origin that was to be allowed is none.
-    #[error("`{0}` is no origin: it has to be like `https://example.com`")]
+    /// An origin to be allowed is not valid.
+    #[error("`{0}` is not a valid origin: expected the form `https://example.com`")]
     Origin(String),
+}
+
+impl GatewayError {
+    /// Returns `true` if a pattern is not valid.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<String>::new();
+    /// let gateway = tramline::gateway::Gateway::builder(&bus).allow_subscribe("public..news");
+    /// assert!(gateway.build().unwrap_err().is_invalid_topic());
+    /// ```
+    pub fn is_invalid_topic(&self) -> bool {
+        matches!(self, Self::Topic(_))
+    }
+
+    /// Returns `true` if an origin is not valid.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<String>::new();
+    /// let gateway = tramline::gateway::Gateway::builder(&bus).allow_origin("example.com/page");
+    /// assert!(gateway.build().unwrap_err().is_invalid_origin());
+    /// ```
+    pub fn is_invalid_origin(&self) -> bool {
+        matches!(self, Self::Origin(_))
+    }
 }
 
 /// Sets up a [`Gateway`]. It begins with nothing allowed, origins checked, and the default [`Limits`].
@@ -69,7 +97,7 @@ pub enum GatewayError {
 ///         }
 ///         _ => Decision::Allow,
 ///     })
-///     .limits(Limits { connections: 500, ..Limits::default() })
+///     .limits(Limits::default().connections(500))
 ///     .build()?;
 /// # drop(gateway);
 /// # Ok::<(), tramline::gateway::GatewayError>(())

@@ -329,7 +329,7 @@ where
         let MailboxChoice { retained, overflow, capacity } = options;
         let capacity = capacity.unwrap_or(limits.capacity);
         if capacity == 0 || capacity > limits.capacity {
-            let why = format!("a capacity of {capacity}: it must be from 1 to {}", limits.capacity);
+            let why = format!("capacity must be between 1 and {}, got {capacity}", limits.capacity);
             return Err(Failure::new(ErrorCode::BadOption, why));
         }
         self.allow(&Action::Subscribe { pattern, group })?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The limits of a gateway, each with a default that is safe for clients whom nobody knows.
+/// The limits of a gateway, each with a default that is safe for unknown clients.
 ///
 /// # Examples
 ///
@@ -12,47 +12,304 @@ use tokio::time::Instant;
 /// use std::time::Duration;
 /// use tramline::gateway::Limits;
 ///
-/// let limits = Limits { connections: 50, ping_every: Duration::from_secs(10), ..Limits::default() };
-/// assert_eq!((limits.frame, limits.subscriptions), (64 * 1024, 128));
+/// let limits = Limits::default().connections(50).ping_every(Duration::from_secs(10));
+/// # let _ = limits;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// The longest frame, and message of several frames, that a client may send, in bytes. 64 KiB. One that is longer ends
-    /// the connection with close code 1009.
-    pub frame: usize,
-    /// The longest topic or pattern, in bytes. 255. Longer ones get `bad_topic`.
-    pub topic: usize,
-    /// Subscriptions of one connection. 128. One more gets `too_many_subscriptions`.
-    pub subscriptions: usize,
-    /// The largest capacity that a subscription may ask for, in messages, and what it has if it does not ask. 256; the memory
-    /// for so many is taken at once. More gets `bad_option`.
-    pub capacity: usize,
-    /// Subscriptions to the bus that clients share, in all: one for each pattern and choice of options. 1,000. Each is one more
-    /// mailbox for the publishers of its topics. One more gets `too_many_subscriptions`.
-    pub feeds: usize,
-    /// Requests of one connection that have no answer yet, and requests to it that it has not answered. 64. One more of its
-    /// own gets `too_many_requests`; one more to it takes the place of the oldest, which the client cannot answer any more.
-    pub requests: usize,
-    /// Commands a second of one connection, and as many at once. 200. More get `too_many_requests`.
-    pub commands_per_second: u32,
-    /// Connections in all. 10,000. One more gets HTTP status 503.
-    pub connections: usize,
-    /// Connections from one address, where it is known. 100. One more gets HTTP status 429.
-    pub connections_per_address: usize,
-    /// A connection that has not sent its `connect` by then ends with close code 3502. 15 seconds.
-    pub connect_within: Duration,
-    /// How often a ping is sent. 25 seconds.
-    pub ping_every: Duration,
-    /// A client of whom nothing is heard for so long after a ping has died: close code 3012. 20 seconds.
-    pub pong_within: Duration,
-    /// A write that takes longer ends the connection with close code 3009. 10 seconds.
-    pub write_timeout: Duration,
-    /// Bytes that may wait for one client. 1 MiB. With more it is cut, with close code 3008.
-    pub waiting_bytes: usize,
-    /// How long `pub` waits for room in a full mailbox that blocks. 5 seconds. Then it gets `timeout`.
-    pub publish_timeout: Duration,
-    /// The longest time that a request may wait for its reply, and what it waits if it does not say. 30 seconds.
-    pub request_timeout: Duration,
+    pub(super) frame: usize,
+    pub(super) topic: usize,
+    pub(super) subscriptions: usize,
+    pub(super) capacity: usize,
+    pub(super) feeds: usize,
+    pub(super) requests: usize,
+    pub(super) commands_per_second: u32,
+    pub(super) connections: usize,
+    pub(super) connections_per_address: usize,
+    pub(super) connect_within: Duration,
+    pub(super) ping_every: Duration,
+    pub(super) pong_within: Duration,
+    pub(super) write_timeout: Duration,
+    pub(super) waiting_bytes: usize,
+    pub(super) publish_timeout: Duration,
+    pub(super) request_timeout: Duration,
+}
+
+impl Limits {
+    /// Sets the longest frame, and message of several frames, that a client may send, in bytes. The default is 65,536 (64 KiB).
+    ///
+    /// A longer one ends the connection with close code 1009.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let limits = tramline::gateway::Limits::default().frame(16 * 1024);
+    /// # let _ = limits;
+    /// ```
+    #[must_use]
+    pub fn frame(mut self, bytes: usize) -> Self {
+        self.frame = bytes;
+        self
+    }
+
+    /// Sets the longest topic or pattern, in bytes. The default is 255.
+    ///
+    /// A longer one gets `bad_topic`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let limits = tramline::gateway::Limits::default().topic(64);
+    /// # let _ = limits;
+    /// ```
+    #[must_use]
+    pub fn topic(mut self, bytes: usize) -> Self {
+        self.topic = bytes;
+        self
+    }
+
+    /// Sets the most subscriptions of one connection. The default is 128.
+    ///
+    /// One more gets `too_many_subscriptions`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let limits = tramline::gateway::Limits::default().subscriptions(16);
+    /// # let _ = limits;
+    /// ```
+    #[must_use]
+    pub fn subscriptions(mut self, count: usize) -> Self {
+        self.subscriptions = count;
+        self
+    }
+
+    /// Sets the largest capacity that a subscription may ask for, in messages. The default is 256.
+    ///
+    /// A subscription that does not ask has this capacity, and its memory is reserved at once. One that asks for more gets
+    /// `bad_option`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let limits = tramline::gateway::Limits::default().capacity(32);
+    /// # let _ = limits;
+    /// ```
+    #[must_use]
+    pub fn capacity(mut self, messages: usize) -> Self {
+        self.capacity = messages;
+        self
+    }
+
+    /// Sets the most subscriptions to the bus that clients share, in all. The default is 1,000.
+    ///
+    /// There is one for each pattern and choice of options, and each is one more mailbox for the publishers of its topics. One
+    /// more gets `too_many_subscriptions`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let limits = tramline::gateway::Limits::default().feeds(100);
+    /// # let _ = limits;
+    /// ```
+    #[must_use]
+    pub fn feeds(mut self, count: usize) -> Self {
+        self.feeds = count;
+        self
+    }
+
+    /// Sets the most open requests of one connection, in each direction. The default is 64.
+    ///
+    /// One more request of the client gets `too_many_requests`. One more request to the client replaces the oldest, which the
+    /// client can then no longer answer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let limits = tramline::gateway::Limits::default().requests(8);
+    /// # let _ = limits;
+    /// ```
+    #[must_use]
+    pub fn requests(mut self, count: usize) -> Self {
+        self.requests = count;
+        self
+    }
+
+    /// Sets the most commands a second of one connection, and the most at once. The default is 200.
+    ///
+    /// More get `too_many_requests`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let limits = tramline::gateway::Limits::default().commands_per_second(20);
+    /// # let _ = limits;
+    /// ```
+    #[must_use]
+    pub fn commands_per_second(mut self, count: u32) -> Self {
+        self.commands_per_second = count;
+        self
+    }
+
+    /// Sets the most connections in all. The default is 10,000.
+    ///
+    /// One more gets HTTP status 503.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let limits = tramline::gateway::Limits::default().connections(500);
+    /// # let _ = limits;
+    /// ```
+    #[must_use]
+    pub fn connections(mut self, count: usize) -> Self {
+        self.connections = count;
+        self
+    }
+
+    /// Sets the most connections from one address, where the address is known. The default is 100.
+    ///
+    /// One more gets HTTP status 429.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let limits = tramline::gateway::Limits::default().connections_per_address(5);
+    /// # let _ = limits;
+    /// ```
+    #[must_use]
+    pub fn connections_per_address(mut self, count: usize) -> Self {
+        self.connections_per_address = count;
+        self
+    }
+
+    /// Sets the time within which a connection must send its `connect`. The default is 15 seconds.
+    ///
+    /// A connection that does not ends with close code 3502.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::gateway::Limits;
+    ///
+    /// let limits = Limits::default().connect_within(Duration::from_secs(5));
+    /// # let _ = limits;
+    /// ```
+    #[must_use]
+    pub fn connect_within(mut self, time: Duration) -> Self {
+        self.connect_within = time;
+        self
+    }
+
+    /// Sets the time between two pings. The default is 25 seconds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::gateway::Limits;
+    ///
+    /// let limits = Limits::default().ping_every(Duration::from_secs(10));
+    /// # let _ = limits;
+    /// ```
+    #[must_use]
+    pub fn ping_every(mut self, time: Duration) -> Self {
+        self.ping_every = time;
+        self
+    }
+
+    /// Sets the time within which a client must show a sign of life after a ping. The default is 20 seconds.
+    ///
+    /// The connection of a client that does not ends with close code 3012.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::gateway::Limits;
+    ///
+    /// let limits = Limits::default().pong_within(Duration::from_secs(5));
+    /// # let _ = limits;
+    /// ```
+    #[must_use]
+    pub fn pong_within(mut self, time: Duration) -> Self {
+        self.pong_within = time;
+        self
+    }
+
+    /// Sets the longest time that a write may take. The default is 10 seconds.
+    ///
+    /// A write that takes longer ends the connection with close code 3009.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::gateway::Limits;
+    ///
+    /// let limits = Limits::default().write_timeout(Duration::from_secs(2));
+    /// # let _ = limits;
+    /// ```
+    #[must_use]
+    pub fn write_timeout(mut self, time: Duration) -> Self {
+        self.write_timeout = time;
+        self
+    }
+
+    /// Sets the most bytes that may wait for one client. The default is 1,048,576 (1 MiB).
+    ///
+    /// A client with more is disconnected with close code 3008.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let limits = tramline::gateway::Limits::default().waiting_bytes(64 * 1024);
+    /// # let _ = limits;
+    /// ```
+    #[must_use]
+    pub fn waiting_bytes(mut self, bytes: usize) -> Self {
+        self.waiting_bytes = bytes;
+        self
+    }
+
+    /// Sets the longest time that `pub` waits for room in a full mailbox that blocks. The default is 5 seconds.
+    ///
+    /// After that it gets `timeout`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::gateway::Limits;
+    ///
+    /// let limits = Limits::default().publish_timeout(Duration::from_secs(1));
+    /// # let _ = limits;
+    /// ```
+    #[must_use]
+    pub fn publish_timeout(mut self, time: Duration) -> Self {
+        self.publish_timeout = time;
+        self
+    }
+
+    /// Sets the longest time that a request may wait for its reply. The default is 30 seconds.
+    ///
+    /// A request that does not ask for a shorter time waits this long.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::gateway::Limits;
+    ///
+    /// let limits = Limits::default().request_timeout(Duration::from_secs(10));
+    /// # let _ = limits;
+    /// ```
+    #[must_use]
+    pub fn request_timeout(mut self, time: Duration) -> Self {
+        self.request_timeout = time;
+        self
+    }
 }
 
 impl Default for Limits {

@@ -1,5 +1,7 @@
 //! One bus for each type of message, without an enum of them all.
 
+mod closures;
+mod receive;
 #[cfg(feature = "async")]
 mod tasks;
 
@@ -11,18 +13,29 @@ use std::time::Duration;
 
 use crate::bus::{Bus, Core, Drain, DrainReport, PublishError, Queue, Unable, default_name, drain};
 use crate::delivery::Delivery;
-use crate::lifecycle::Family;
+use crate::lifecycle::{Family, Phase};
 use crate::mailbox::Overflow;
 use crate::observe::{BusStats, stats};
 use crate::request::{PendingReply, RequestError};
 use crate::sync::RwLock;
 
+#[cfg(feature = "async")]
+pub use closures::AsyncHandlerFn;
+pub use closures::HandlerFn;
+
 /// A bus for every type of message that a program has, made when it is first asked for. A handle: clone it into every
 /// module.
 ///
 /// A [`Bus`] carries payloads of one type. With a hub, modules share the hub and the types of the messages, and no enum that
-/// has to name them all: [`bus`](Self::bus) is the same bus for whoever asks for the same type. Topics, subscriptions and
-/// everything else are those of that bus.
+/// has to name them all. A message that is an [`Event`] or a [`Request`] brings its topic along:
+///
+/// | send | receive |
+/// | --- | --- |
+/// | [`hub.publish(event)`](Self::publish) | [`hub.subscribe::<E>()`](Self::subscribe), [`hub.on::<E>(f)`](Self::on) |
+/// | [`hub.request(request)`](Self::request) | [`hub.serve::<Q>(f)`](Self::serve) |
+///
+/// For everything else there is the bus itself: [`bus`](Self::bus) returns the same bus to every caller that asks for the
+/// same type, with topics, patterns and subscription options of its own.
 ///
 /// A hub is a handle of all its buses and keeps each that it has made, so they stay open as long as a hub is there. When
 /// the last hub and the last handle of a bus are dropped, that bus closes. A handler whose closure captures a hub keeps it
@@ -32,27 +45,36 @@ use crate::sync::RwLock;
 /// # Examples
 ///
 /// ```
-/// use tramline::Hub;
+/// use tramline::{Event, Handler, Hub, Request, SubscribeError, Subscriber};
 ///
 /// #[derive(Clone)]
 /// struct OrderPlaced { order: u32 }
 ///
+/// impl Event for OrderPlaced {
+///     const TOPIC: &'static str = "order.placed";
+/// }
+///
 /// #[derive(Clone)]
 /// struct GetPrice { order: u32 }
 ///
-/// fn mail(hub: &Hub) -> Result<tramline::Subscriber<OrderPlaced>, tramline::SubscribeError> {
-///     hub.bus::<OrderPlaced>().subscribe("orders.>")
+/// impl Request for GetPrice {
+///     type Reply = f64;
+///     const TOPIC: &'static str = "price.of";
 /// }
 ///
-/// fn prices(hub: &Hub) -> Result<tramline::Handler, tramline::SubscribeError> {
-///     hub.bus_with_reply::<GetPrice, f64>().serve("price", |request| f64::from(request.order) / 2.0)
+/// fn mail(hub: &Hub) -> Result<Subscriber<OrderPlaced>, SubscribeError> {
+///     hub.subscribe::<OrderPlaced>()
+/// }
+///
+/// fn prices(hub: &Hub) -> Result<Handler, SubscribeError> {
+///     hub.serve::<GetPrice>(|request| f64::from(request.order) / 2.0)
 /// }
 ///
 /// let hub = Hub::new();
 /// let (mail, _prices) = (mail(&hub)?, prices(&hub)?);
-/// hub.bus::<OrderPlaced>().publish("orders.de", OrderPlaced { order: 7 })?;
+/// hub.publish(OrderPlaced { order: 7 })?;
 /// assert_eq!(mail.recv()?.order, 7);
-/// assert_eq!(hub.bus_with_reply::<GetPrice, f64>().request("price", GetPrice { order: 7 })?.wait()?, 3.5);
+/// assert_eq!(hub.request(GetPrice { order: 7 })?.wait()?, 3.5);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
@@ -72,14 +94,6 @@ struct Shared {
 struct Buses {
     by_type: HashMap<TypeId, Entry>,
     phase: Phase,
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Phase {
-    #[default]
-    Open,
-    Draining,
-    Closed,
 }
 
 /// One bus, as itself and as a member.
@@ -219,7 +233,7 @@ impl Hub {
     /// }
     ///
     /// let hub = Hub::new();
-    /// let orders = hub.bus::<OrderPlaced>().subscribe(OrderPlaced::TOPIC)?;
+    /// let orders = hub.subscribe::<OrderPlaced>()?;
     /// hub.publish(OrderPlaced { order: 7 })?;
     /// assert_eq!(orders.recv()?.order, 7);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -248,8 +262,7 @@ impl Hub {
     /// }
     ///
     /// let hub = Hub::new();
-    /// let prices = hub.bus_with_reply::<GetPrice, f64>();
-    /// let _server = prices.serve(GetPrice::TOPIC, |request| f64::from(request.order) / 2.0)?;
+    /// let _server = hub.serve::<GetPrice>(|request| f64::from(request.order) / 2.0)?;
     /// assert_eq!(hub.request(GetPrice { order: 7 })?.wait()?, 3.5);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -314,7 +327,9 @@ impl Hub {
         Drain::close(&*self.shared);
     }
 
-    /// Whether [`close`](Self::close) was called, or a [`drain`](Self::drain) has ended.
+    /// Returns `true` from the moment that the hub refuses new work: it is being [drained](Self::drain), or is closed.
+    ///
+    /// [`Bus::is_closed`] of its buses agrees with it.
     ///
     /// # Examples
     ///
@@ -325,7 +340,7 @@ impl Hub {
     /// assert!(hub.is_closed());
     /// ```
     pub fn is_closed(&self) -> bool {
-        self.shared.buses.read().phase == Phase::Closed
+        self.shared.buses.read().phase != Phase::Open
     }
 
     /// Drains all buses as one, see [`Bus::drain`]: refuses new work, waits until the queues are empty and the handlers idle,
@@ -401,12 +416,10 @@ impl Shared {
         self.buses.read().by_type.values().map(|entry| Arc::clone(&entry.member)).collect()
     }
 
-    /// What is made from now on begins in this phase.
+    /// Moves on to `phase`, in which a bus that is made later begins. The life of a hub never goes back.
     fn advance(&self, phase: Phase) {
         let mut buses = self.buses.write();
-        if buses.phase != Phase::Closed {
-            buses.phase = phase;
-        }
+        buses.phase = buses.phase.max(phase);
     }
 }
 
@@ -502,7 +515,7 @@ impl fmt::Debug for WeakHub {
     }
 }
 
-/// A message with one topic of its own, for [`Hub::publish`].
+/// A message with one topic of its own, for [`Hub::publish`], [`Hub::subscribe`] and [`Hub::on`].
 ///
 /// # Examples
 ///
@@ -517,17 +530,18 @@ impl fmt::Debug for WeakHub {
 /// }
 ///
 /// let hub = Hub::new();
-/// let log = hub.bus::<DoorOpened>().subscribe("door.*")?;
+/// let log = hub.subscribe::<DoorOpened>()?;
 /// hub.publish(DoorOpened { door: 1 })?;
 /// assert_eq!(log.recv()?.door, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Event: Clone + Send + 'static {
-    /// Where it is published. An invalid topic is an error of every [`Hub::publish`].
+    /// The topic on which the event is published and received. It must be a [`Topic`](crate::Topic): a pattern with
+    /// wildcards is not valid. An invalid topic is an error of every [`Hub::publish`], [`Hub::subscribe`] and [`Hub::on`].
     const TOPIC: &'static str;
 }
 
-/// A message that asks for an answer, with one topic of its own, for [`Hub::request`].
+/// A message that asks for an answer, with one topic of its own, for [`Hub::request`] and [`Hub::serve`].
 ///
 /// # Examples
 ///
@@ -543,14 +557,15 @@ pub trait Event: Clone + Send + 'static {
 /// }
 ///
 /// let hub = Hub::new();
-/// let _doors = hub.bus_with_reply::<IsOpen, bool>().serve(IsOpen::TOPIC, |request| request.door == 1)?;
+/// let _doors = hub.serve::<IsOpen>(|request| request.door == 1)?;
 /// assert!(hub.request(IsOpen { door: 1 })?.wait()?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Request: Clone + Send + 'static {
-    /// What it is answered with.
+    /// The type of the answer.
     type Reply: Send + 'static;
-    /// Where it is sent. An invalid topic is an error of every [`Hub::request`].
+    /// The topic on which the request is sent and served. It must be a [`Topic`](crate::Topic): a pattern with wildcards is
+    /// not valid. An invalid topic is an error of every [`Hub::request`] and [`Hub::serve`].
     const TOPIC: &'static str;
 }
 

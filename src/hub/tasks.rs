@@ -1,9 +1,14 @@
 //! A hub's calls, for tasks.
 
-use super::{Event, Hub, Request};
+use std::future::Future;
+
+use super::receive::topic_of;
+use super::{AsyncHandlerFn, Event, Hub, Request};
 use crate::bus::PublishError;
 use crate::delivery::Delivery;
+use crate::handler::{Handler, Outcome, Spawner};
 use crate::request::{PendingReply, RequestError};
+use crate::routing::SubscribeError;
 
 /// On an async runtime, with the feature `async`.
 impl Hub {
@@ -31,7 +36,7 @@ impl Hub {
     ///
     /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
     /// let hub = Hub::new();
-    /// let orders = hub.bus::<OrderPlaced>().subscribe("order.*")?;
+    /// let orders = hub.subscribe::<OrderPlaced>()?;
     /// hub.publish_async(OrderPlaced { order: 7 }).await?;
     /// assert_eq!(orders.recv_async().await?.order, 7);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -69,7 +74,7 @@ impl Hub {
     /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
     /// let hub = Hub::new();
     /// let on_tokio = |task| { tokio::spawn(task); };
-    /// let _catalogue = hub.bus_with_reply::<GetPrice, u32>().serve_async(GetPrice::TOPIC, on_tokio, |request| {
+    /// let _catalogue = hub.serve_async::<GetPrice>(on_tokio, |request| {
     ///     let item = request.0;
     ///     async move { if item == "tea" { 350 } else { 620 } }
     /// })?;
@@ -80,5 +85,91 @@ impl Hub {
     /// ```
     pub async fn request_async<Q: Request>(&self, request: Q) -> Result<PendingReply<Q::Reply>, RequestError<Q>> {
         self.bus_with_reply::<Q, Q::Reply>().request_async(Q::TOPIC, request).await
+    }
+
+    /// Runs a closure that returns a future on every event of this type, on a task of your async runtime: as
+    /// [`on`](Self::on), without a thread.
+    ///
+    /// It is the [`Bus::on_async`](crate::Bus::on_async) of [`bus::<E>()`](Self::bus) with the pattern `E::TOPIC`. The
+    /// future comes to `()` or a `Result<(), E>`. What happens when the [`Handler`] is dropped, the bus closes or the
+    /// mailbox is full is described at [`Handler`].
+    ///
+    /// # Errors
+    ///
+    /// As [`subscribe`](Self::subscribe).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Event, Hub};
+    ///
+    /// #[derive(Clone)]
+    /// struct OrderPlaced { order: u32 }
+    ///
+    /// impl Event for OrderPlaced {
+    ///     const TOPIC: &'static str = "order.placed";
+    /// }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let hub = Hub::new();
+    /// let (seen, mut saw) = tokio::sync::mpsc::unbounded_channel();
+    /// let _mail = hub.on_async::<OrderPlaced>(|task| { tokio::spawn(task); }, move |placed| {
+    ///     let (order, seen) = (placed.order, seen.clone());
+    ///     async move { seen.send(order) }
+    /// })?;
+    /// hub.publish_async(OrderPlaced { order: 7 }).await?;
+    /// assert_eq!(saw.recv().await, Some(7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_async<E: Event>(
+        &self,
+        spawner: impl Spawner,
+        f: impl AsyncHandlerFn<E, E, Returned: Future<Output: Outcome>>,
+    ) -> Result<Handler, SubscribeError> {
+        self.bus::<E>().on_async(topic_of(E::TOPIC)?, spawner, f)
+    }
+
+    /// Answers every request of this type with what a future comes to, on a task of your async runtime: as
+    /// [`serve`](Self::serve), without a thread.
+    ///
+    /// It is the [`Bus::serve_async`](crate::Bus::serve_async) of
+    /// [`bus_with_reply::<Q, Q::Reply>()`](Self::bus_with_reply) with the pattern `Q::TOPIC`.
+    ///
+    /// # Errors
+    ///
+    /// As [`subscribe`](Self::subscribe), for `Q::TOPIC`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Hub, Request};
+    ///
+    /// #[derive(Clone)]
+    /// struct Double(u32);
+    ///
+    /// impl Request for Double {
+    ///     type Reply = u32;
+    ///     const TOPIC: &'static str = "double";
+    /// }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let hub = Hub::new();
+    /// let _server = hub.serve_async::<Double>(|task| { tokio::spawn(task); }, |request| {
+    ///     let n = request.0;
+    ///     async move { 2 * n }
+    /// })?;
+    /// assert_eq!(hub.request_async(Double(21)).await?.await?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn serve_async<Q: Request>(
+        &self,
+        spawner: impl Spawner,
+        f: impl AsyncHandlerFn<Q, Q::Reply, Returned: Future<Output = Q::Reply>>,
+    ) -> Result<Handler, SubscribeError> {
+        self.bus_with_reply::<Q, Q::Reply>().serve_async(topic_of(Q::TOPIC)?, spawner, f)
     }
 }

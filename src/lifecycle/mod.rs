@@ -21,8 +21,9 @@ use serving::serving;
 pub(crate) use serving::{Serving, this_thread_runs, this_thread_serves};
 use workers::Workers;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
+    #[default]
     Open = 0,
     /// New messages are refused, except from the handlers of this bus: theirs belong to the work to be finished.
     Draining = 1,

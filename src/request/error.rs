@@ -353,7 +353,7 @@ impl<R> fmt::Debug for RespondError<R> {
     }
 }
 
-/// There is no reply from the next responder, see [`Replies::next_timeout`].
+/// There is no reply from the next responder, see [`Replies::next_timeout`](crate::Replies::next_timeout).
 ///
 /// # Examples
 ///
@@ -403,6 +403,38 @@ impl GatherError {
     /// ```
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout)
+    }
+
+    /// Returns `true` if one responder dropped the request without an answer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let silent = bus.subscribe("bid")?;
+    /// let bids = bus.gather("bid", 1)?;
+    /// drop(silent); // and the request in its mailbox
+    /// assert!(bids.next_timeout(std::time::Duration::ZERO).unwrap_err().is_unanswered());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_unanswered(&self) -> bool {
+        matches!(self, Self::Unanswered)
+    }
+
+    /// Returns `true` if one responder failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let poor = bus.subscribe("bid")?;
+    /// let bids = bus.gather("bid", 1)?;
+    /// poor.recv()?.fail("no money")?;
+    /// assert!(bids.next_timeout(std::time::Duration::ZERO).unwrap_err().is_failed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_failed(&self) -> bool {
+        matches!(self, Self::Failed(_))
     }
 
     /// Whether this was the outcome of one responder, so that more may come.

@@ -23,14 +23,14 @@ use crate::topic::TopicError;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SubscribeError {
-    /// The text is no pattern.
+    /// The string is not a valid pattern.
     #[error("cannot subscribe: {0}")]
     Topic(TopicError),
     /// The bus is closed.
     #[error("cannot subscribe: the bus is closed")]
     Closed,
     /// The capacity is zero or beyond the largest mailbox.
-    #[error("cannot subscribe with a capacity of {capacity}: it must be from 1 to {limit}")]
+    #[error("capacity must be between 1 and {limit}, got {capacity}")]
     Capacity {
         /// The capacity that was asked for, in messages.
         capacity: usize,
@@ -38,7 +38,7 @@ pub enum SubscribeError {
         limit: usize,
     },
     /// The number of workers is zero or beyond what one handler may have.
-    #[error("cannot run a handler on {workers} threads: it must be from 1 to {limit}")]
+    #[error("workers must be between 1 and {limit}, got {workers}")]
     Workers {
         /// The number of workers that was asked for.
         workers: usize,
@@ -57,8 +57,8 @@ pub enum SubscribeError {
         /// What the new member asked for.
         requested: String,
     },
-    /// The operating system did not give the handler a thread.
-    #[error("cannot start a thread for the handler")]
+    /// A thread for the handler cannot be spawned.
+    #[error("cannot spawn a thread for the handler")]
     Thread(#[source] std::io::Error),
 }
 
@@ -130,5 +130,19 @@ impl SubscribeError {
     /// ```
     pub fn is_invalid_topic(&self) -> bool {
         matches!(self, Self::Topic(_))
+    }
+
+    /// Returns `true` if a thread for the handler cannot be spawned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::SubscribeError;
+    ///
+    /// let error = SubscribeError::Thread(std::io::Error::other("too many threads"));
+    /// assert!(error.is_thread_failure());
+    /// ```
+    pub fn is_thread_failure(&self) -> bool {
+        matches!(self, Self::Thread(_))
     }
 }

@@ -31,7 +31,7 @@ use crate::topic::{Pattern, TopicError};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy)]
-pub struct OneWorker;
+pub struct OneWorker(());
 
 /// A handler with several threads, which share its closure. See [`SubscriptionBuilder::workers`].
 ///
@@ -50,7 +50,7 @@ pub struct OneWorker;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy)]
-pub struct ManyWorkers;
+pub struct ManyWorkers(());
 
 /// A subscription with options of its own.
 ///
@@ -125,7 +125,7 @@ where
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
     /// let error = bus.subscription("orders.new").capacity(0).open().unwrap_err();
-    /// assert_eq!(error.to_string(), "cannot subscribe with a capacity of 0: it must be from 1 to 16777216");
+    /// assert_eq!(error.to_string(), "capacity must be between 1 and 16777216, got 0");
     /// ```
     pub fn open(self) -> Result<Subscriber<T, R>, SubscribeError> {
         let core = Arc::downgrade(&self.core);
@@ -170,7 +170,7 @@ where
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open), and [`SubscribeError::Thread`] if there is no thread to be had.
+    /// As [`open`](Self::open), and [`SubscribeError::Thread`] if the thread cannot be spawned.
     ///
     /// # Examples
     ///
@@ -293,7 +293,7 @@ where
     /// assert!(handler.stop(Duration::from_secs(5)).is_complete());
     ///
     /// let none = bus.subscription("work").workers(0).handle(|_| {});
-    /// assert_eq!(none.unwrap_err().to_string(), "cannot run a handler on 0 threads: it must be from 1 to 1024");
+    /// assert_eq!(none.unwrap_err().to_string(), "workers must be between 1 and 1024, got 0");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn handle<F, O>(self, f: F) -> Result<Handler, SubscribeError>

@@ -60,7 +60,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`SubscribeError`] if the pattern is invalid, the bus is closed, or there is no thread to be had.
+    /// [`SubscribeError`] if the pattern is invalid, the bus is closed, or the thread cannot be spawned.
     ///
     /// # Examples
     ///

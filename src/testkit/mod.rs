@@ -37,7 +37,7 @@
 //!
 //! # // What a program has as `#[test]`.
 //! use std::time::Duration;
-//! use tramline::testkit::{TestKit, What};
+//! use tramline::testkit::{TestKit, RecordedKind};
 //! use tramline::{Bus, DeadLetterReason};
 //!
 //! use billing::Shop;
@@ -72,8 +72,10 @@
 //!     bus.publish("order.de.placed", Shop::Placed { item: "tea" })?;
 //!
 //!     let letters = recorder.wait_for_dead_letters(1, SOON);
-//!     let reason = DeadLetterReason::Failed("the request failed: out of stock".to_owned());
-//!     assert_eq!(letters[0].what, What::DeadLetter { payload: Shop::Placed { item: "tea" }, reason, attempts: 1 });
+//!     let RecordedKind::DeadLetter { payload: Shop::Placed { item: "tea" }, reason, attempts: 1, .. } = &letters[0].kind else {
+//!         panic!("{}", letters[0])
+//!     };
+//!     assert_eq!(*reason, DeadLetterReason::Failed("the request failed: out of stock".to_owned()));
 //!     recorder.wait_for(1, SOON);
 //!     recorder.assert_nothing_more(Duration::ZERO);
 //!     Ok(())
@@ -123,7 +125,7 @@ mod recorded;
 mod recorder;
 mod script;
 
-pub use recorded::{Recorded, What};
+pub use recorded::{Recorded, RecordedKind};
 pub use recorder::Recorder;
 pub use script::Script;
 
@@ -228,21 +230,21 @@ where
     ///
     /// # Errors
     ///
-    /// [`SubscribeError`] if the pattern is invalid, the bus is closed, or there is no thread to be had.
+    /// [`SubscribeError`] if the pattern is invalid, the bus is closed, or the thread cannot be spawned.
     ///
     /// # Examples
     ///
     /// ```
     /// use tramline::Bus;
-    /// use tramline::testkit::{TestKit, What};
+    /// use tramline::testkit::{TestKit, RecordedKind};
     ///
     /// let bus = Bus::<&str, u32>::builder().build();
     /// let kit = TestKit::new(&bus);
     /// let recorder = kit.record("price.*")?;
     /// kit.reply_to("price.*")?.with(350).then_fail("out of stock");
     /// assert_eq!(bus.request("price.tea", "a pound")?.wait()?, 350);
-    /// let what: Vec<_> = recorder.recorded().into_iter().map(|recorded| recorded.what).collect();
-    /// assert_eq!(what, [What::Requested("a pound"), What::Replied("350".to_owned())]);
+    /// let what: Vec<_> = recorder.recorded().into_iter().map(|recorded| recorded.kind).collect();
+    /// assert_eq!(what, [RecordedKind::Requested("a pound"), RecordedKind::Replied("350".to_owned())]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reply_to(
@@ -265,7 +267,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`SubscribeError`] if the pattern is invalid, the bus is closed, or there is no thread to be had.
+    /// [`SubscribeError`] if the pattern is invalid, the bus is closed, or the thread cannot be spawned.
     ///
     /// # Examples
     ///

@@ -14,7 +14,7 @@ use crate::topic::Topic;
 ///
 /// ```
 /// use tramline::Bus;
-/// use tramline::testkit::{TestKit, What};
+/// use tramline::testkit::{TestKit, RecordedKind};
 ///
 /// let bus = Bus::<u32>::new();
 /// let recorder = TestKit::new(&bus).record("orders.*")?;
@@ -22,7 +22,7 @@ use crate::topic::Topic;
 ///
 /// let recorded = recorder.recorded();
 /// assert_eq!(recorded[0].topic, "orders.new");
-/// assert_eq!(recorded[0].what, What::Published(7));
+/// assert_eq!(recorded[0].kind, RecordedKind::Published(7));
 /// assert!(recorded[0].to_string().ends_with("ms  published    orders.new  7"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -33,29 +33,30 @@ pub struct Recorded<T> {
     pub at: Duration,
     /// On which topic.
     pub topic: Topic,
-    /// What happened there.
-    pub what: What<T>,
+    /// The kind of the event.
+    pub kind: RecordedKind<T>,
 }
 
-/// What happened on a topic.
+/// The kind of an event that a [`Recorder`](super::Recorder) has recorded.
 ///
 /// # Examples
 ///
 /// ```
-/// use tramline::testkit::{TestKit, What};
+/// use tramline::testkit::{TestKit, RecordedKind};
 /// use tramline::{Bus, DeadLetterReason};
 ///
 /// let bus = Bus::<u32>::new();
 /// let recorder = TestKit::new(&bus).record(">")?;
 /// bus.fire("nobody.listens", 7);
-/// let what: Vec<_> = recorder.recorded().into_iter().map(|recorded| recorded.what).collect();
-/// let reason = DeadLetterReason::Unheard;
-/// assert_eq!(what, [What::Published(7), What::DeadLetter { payload: 7, reason, attempts: 0 }]);
+/// let recorded = recorder.recorded();
+/// assert_eq!(recorded[0].kind, RecordedKind::Published(7));
+/// let unheard = DeadLetterReason::Unheard;
+/// assert!(matches!(&recorded[1].kind, RecordedKind::DeadLetter { payload: 7, reason, .. } if *reason == unheard));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum What<T> {
+pub enum RecordedKind<T> {
     /// A message was published.
     Published(T),
     /// A request was sent.
@@ -68,6 +69,7 @@ pub enum What<T> {
     /// A scripted responder dropped the request without an answer.
     Ignored,
     /// A message was lost, or a handler gave up on it.
+    #[non_exhaustive]
     DeadLetter {
         /// The payload of the message.
         payload: T,
@@ -95,8 +97,8 @@ impl<T> Recorded<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn message(&self) -> Option<&T> {
-        match &self.what {
-            What::Published(payload) | What::Requested(payload) => Some(payload),
+        match &self.kind {
+            RecordedKind::Published(payload) | RecordedKind::Requested(payload) => Some(payload),
             _ => None,
         }
     }
@@ -106,28 +108,28 @@ impl<T> Recorded<T> {
     }
 
     pub(super) fn is_dead_letter(&self) -> bool {
-        matches!(self.what, What::DeadLetter { .. })
+        matches!(self.kind, RecordedKind::DeadLetter { .. })
     }
 }
 
 impl<T: fmt::Debug> fmt::Display for Recorded<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { at, topic, what } = self;
-        let word = match what {
-            What::Published(_) => "published",
-            What::Requested(_) => "requested",
-            What::Replied(_) => "replied",
-            What::Refused(_) => "refused",
-            What::Ignored => "ignored",
-            What::DeadLetter { .. } => "dead letter",
+        let Self { at, topic, kind } = self;
+        let word = match kind {
+            RecordedKind::Published(_) => "published",
+            RecordedKind::Requested(_) => "requested",
+            RecordedKind::Replied(_) => "replied",
+            RecordedKind::Refused(_) => "refused",
+            RecordedKind::Ignored => "ignored",
+            RecordedKind::DeadLetter { .. } => "dead letter",
         };
         write!(f, "{:8.1} ms  {word:<11}  {topic}", at.as_secs_f64() * 1000.0)?;
-        match what {
-            What::Published(payload) | What::Requested(payload) => write!(f, "  {payload:?}"),
-            What::Replied(text) | What::Refused(text) => write!(f, "  {text}"),
-            What::Ignored => Ok(()),
-            What::DeadLetter { payload, reason, attempts: 0 | 1 } => write!(f, "  {payload:?}: {reason}"),
-            What::DeadLetter { payload, reason, attempts } => {
+        match kind {
+            RecordedKind::Published(payload) | RecordedKind::Requested(payload) => write!(f, "  {payload:?}"),
+            RecordedKind::Replied(text) | RecordedKind::Refused(text) => write!(f, "  {text}"),
+            RecordedKind::Ignored => Ok(()),
+            RecordedKind::DeadLetter { payload, reason, attempts: 0 | 1 } => write!(f, "  {payload:?}: {reason}"),
+            RecordedKind::DeadLetter { payload, reason, attempts } => {
                 write!(f, "  {payload:?}: {reason}, {attempts} attempts")
             }
         }

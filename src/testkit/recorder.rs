@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::recorded::{Recorded, What};
+use super::recorded::{Recorded, RecordedKind};
 use crate::bus::Bus;
 use crate::dead_letter::Watching;
 use crate::routing::SubscribeError;
@@ -30,11 +30,11 @@ struct Written<T> {
 }
 
 impl<T> Tape<T> {
-    fn write(&self, topic: &Topic, what: What<T>) {
+    fn write(&self, topic: &Topic, kind: RecordedKind<T>) {
         let topic = topic.clone();
         let mut written = self.written.lock();
         // Under the lock, so that times never go back.
-        written.new.push(Recorded { at: self.start.elapsed(), topic, what });
+        written.new.push(Recorded { at: self.start.elapsed(), topic, kind });
         written.total += 1;
         drop(written);
         self.more.notify_all();
@@ -68,10 +68,10 @@ impl<T> Tapes<T> {
     }
 
     /// Writes to all tapes for this topic.
-    pub(super) fn write(&self, topic: &Topic, what: impl Fn() -> What<T>) {
+    pub(super) fn write(&self, topic: &Topic, kind: impl Fn() -> RecordedKind<T>) {
         let tapes: Vec<_> = self.list.lock().iter().filter_map(Weak::upgrade).collect();
         for tape in tapes.iter().filter(|tape| tape.pattern.matches(topic)) {
-            tape.write(topic, what());
+            tape.write(topic, kind());
         }
     }
 
@@ -163,7 +163,7 @@ impl<T: Clone + Send + 'static> Recorder<T> {
         let dead_letters = bus.core().losses.watch(move |letter| {
             if letters.pattern.matches(letter.topic()) {
                 let (topic, reason, attempts) = (letter.topic().clone(), letter.reason().clone(), letter.attempts());
-                letters.write(&topic, What::DeadLetter { payload: letter.into_payload(), reason, attempts });
+                letters.write(&topic, RecordedKind::DeadLetter { payload: letter.into_payload(), reason, attempts });
             }
         });
         let messages = Arc::clone(&tape);
@@ -171,7 +171,10 @@ impl<T: Clone + Send + 'static> Recorder<T> {
         let builder = bus.subscription(pattern).name("recorder").capacity(1);
         let subscription = builder.watch(move |topic, payload, is_request| {
             let payload = payload.clone();
-            messages.write(topic, if is_request { What::Requested(payload) } else { What::Published(payload) });
+            messages.write(
+                topic,
+                if is_request { RecordedKind::Requested(payload) } else { RecordedKind::Published(payload) },
+            );
         })?;
         Ok(Self {
             tape,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::recorded::What;
+use super::recorded::RecordedKind;
 use super::recorder::Tapes;
 use crate::lifecycle::EndSignal;
 use crate::message::Message;
@@ -207,18 +207,18 @@ impl<T, R> Shared<T, R> {
         match &mut step.answer {
             Answer::Reply(make) => {
                 let (reply, text) = make(message.payload());
-                self.tapes.write(message.topic(), || What::Replied(text.clone()));
+                self.tapes.write(message.topic(), || RecordedKind::Replied(text.clone()));
                 // The caller may have gone, or another responder been first.
                 let _ = message.reply(reply);
             }
             Answer::Fail(why) => self.fail(message, why),
-            Answer::Ignore => self.tapes.write(message.topic(), || What::Ignored),
+            Answer::Ignore => self.tapes.write(message.topic(), || RecordedKind::Ignored),
         }
         self.steps.lock().list[index] = step;
     }
 
     fn fail(&self, message: &Message<T, R>, why: &str) {
-        self.tapes.write(message.topic(), || What::Refused(why.to_owned()));
+        self.tapes.write(message.topic(), || RecordedKind::Refused(why.to_owned()));
         // The caller may have gone, or another responder been first.
         let _ = message.fail(why);
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-/// A text is no topic or no pattern.
+/// The string is not a valid topic or pattern.
 ///
 /// # Examples
 ///
@@ -23,23 +23,23 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TopicError {
-    /// The text is empty.
-    #[error("a topic needs at least one token, the text is empty")]
+    /// The string is empty.
+    #[error("a topic or pattern must have at least one token, got an empty string")]
     Empty,
-    /// The text is longer than a topic may be.
-    #[error("the topic has {length} bytes, at most {limit} are allowed")]
+    /// The string is longer than a topic or pattern may be.
+    #[error("a topic or pattern must have at most {limit} bytes, got {length}")]
     TooLong {
-        /// The length of the text in bytes.
+        /// The length of the string in bytes.
         length: usize,
-        /// The most bytes a topic may have.
+        /// The most bytes that a topic or pattern may have.
         limit: usize,
     },
-    /// The text has more tokens than a topic may have.
-    #[error("the topic has {tokens} tokens, at most {limit} are allowed")]
+    /// The string has more tokens than a topic or pattern may have.
+    #[error("a topic or pattern must have at most {limit} tokens, got {tokens}")]
     TooManyTokens {
-        /// The number of tokens in the text.
+        /// The number of tokens in the string.
         tokens: usize,
-        /// The most tokens a topic may have.
+        /// The most tokens that a topic or pattern may have.
         limit: usize,
     },
     /// One token is wrong.
@@ -57,7 +57,7 @@ pub enum TopicError {
 }
 
 impl TopicError {
-    /// Whether the text was empty.
+    /// Returns `true` if the string is empty.
     ///
     /// # Examples
     ///
@@ -68,18 +68,33 @@ impl TopicError {
         matches!(self, Self::Empty)
     }
 
-    /// Whether the text was too long, in bytes or in tokens.
+    /// Returns `true` if the string has too many bytes.
     ///
     /// # Examples
     ///
     /// ```
-    /// assert!(tramline::Topic::new("a.".repeat(300) + "a").unwrap_err().is_too_long());
+    /// let error = tramline::Topic::new("x".repeat(5000)).unwrap_err();
+    /// assert!(error.is_too_long());
+    /// assert_eq!(error.to_string(), "a topic or pattern must have at most 4096 bytes, got 5000");
     /// ```
     pub fn is_too_long(&self) -> bool {
-        matches!(self, Self::TooLong { .. } | Self::TooManyTokens { .. })
+        matches!(self, Self::TooLong { .. })
     }
 
-    /// Whether one token was wrong.
+    /// Returns `true` if the string has too many tokens.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let error = tramline::Pattern::new("a.".repeat(300) + "a").unwrap_err();
+    /// assert!(error.is_too_many_tokens());
+    /// assert_eq!(error.to_string(), "a topic or pattern must have at most 256 tokens, got 301");
+    /// ```
+    pub fn is_too_many_tokens(&self) -> bool {
+        matches!(self, Self::TooManyTokens { .. })
+    }
+
+    /// Returns `true` if one token is not valid. The [`InvalidToken`] in the error has the reason.
     ///
     /// # Examples
     ///
@@ -111,7 +126,7 @@ impl TopicError {
 pub enum InvalidToken {
     /// It has no characters.
     Empty,
-    /// It holds this white space or control character.
+    /// It contains this whitespace or control character.
     Character(char),
     /// It is `*` or `>` where a topic is wanted: only patterns have wildcards.
     Wildcard,
@@ -119,15 +134,73 @@ pub enum InvalidToken {
     RestNotLast,
 }
 
+impl InvalidToken {
+    /// Returns `true` if the token has no characters.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Topic, TopicError};
+    ///
+    /// let error = Topic::new("orders..new").unwrap_err();
+    /// assert!(matches!(error, TopicError::Token { reason, .. } if reason.is_empty()));
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+
+    /// Returns `true` if the token contains whitespace or a control character.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Topic, TopicError};
+    ///
+    /// let error = Topic::new("orders.n ew").unwrap_err();
+    /// assert!(matches!(error, TopicError::Token { reason, .. } if reason.is_invalid_character()));
+    /// ```
+    pub fn is_invalid_character(&self) -> bool {
+        matches!(self, Self::Character(_))
+    }
+
+    /// Returns `true` if the token is a wildcard in a topic.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Topic, TopicError};
+    ///
+    /// let error = Topic::new("orders.*").unwrap_err();
+    /// assert!(matches!(error, TopicError::Token { reason, .. } if reason.is_wildcard()));
+    /// ```
+    pub fn is_wildcard(&self) -> bool {
+        matches!(self, Self::Wildcard)
+    }
+
+    /// Returns `true` if the token is a `>` that is not the last token.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Pattern, TopicError};
+    ///
+    /// let error = Pattern::new("orders.>.new").unwrap_err();
+    /// assert!(matches!(error, TopicError::Token { reason, .. } if reason.is_rest_not_last()));
+    /// ```
+    pub fn is_rest_not_last(&self) -> bool {
+        matches!(self, Self::RestNotLast)
+    }
+}
+
 impl fmt::Display for InvalidToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("is empty"),
             Self::Character(character) => {
-                write!(f, "holds {character:?}: white space and control characters are not allowed")
+                write!(f, "contains {character:?}: whitespace and control characters are not allowed")
             }
-            Self::Wildcard => f.write_str("is a wildcard, which only a pattern may have"),
-            Self::RestNotLast => f.write_str("is `>`, which may only stand last"),
+            Self::Wildcard => f.write_str("is a wildcard, which only a pattern may contain"),
+            Self::RestNotLast => f.write_str("is `>`, which is only valid as the last token"),
         }
     }
 }

@@ -51,7 +51,7 @@ impl Pattern {
     ///
     /// ```
     /// let error = tramline::Pattern::new("orders.>.new").unwrap_err();
-    /// assert_eq!(error.to_string(), "token 2 of `orders.>.new`, at byte 7, is `>`, which may only stand last");
+    /// assert_eq!(error.to_string(), "token 2 of `orders.>.new`, at byte 7, is `>`, which is only valid as the last token");
     /// ```
     pub fn new(pattern: impl AsRef<str>) -> Result<Self, TopicError> {
         let text = pattern.as_ref();

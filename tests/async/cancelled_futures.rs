@@ -333,3 +333,36 @@ fn a02_a_dropped_future_is_not_woken() {
     assert_eq!(watch.wakes(), 1);
     assert_eq!(*subscriber.recv().unwrap(), 2);
 }
+
+/// What is in the mailbox, what is lost, and what the caller still has: together all.
+#[test]
+fn a_batch_that_is_cancelled_has_published_those_before_the_one_it_waited_with() {
+    let bus = Bus::<u32>::builder().capacity(2).build();
+    let (slow, roomy) = (bus.subscribe("work").unwrap(), bus.subscription("work").capacity(9).open().unwrap());
+    let letters = bus.dead_letters();
+    let work = bus.publisher("work").unwrap();
+    let mut payloads = 1..=5;
+    let batch = ByHand::waiting(work.publish_all_async(payloads.by_ref()));
+    drop(batch);
+    let taken = |subscriber: &Subscriber<u32>| subscriber.try_iter().map(|n| *n).collect::<Vec<_>>();
+    assert_eq!((taken(&slow), taken(&roomy)), (vec![1, 2], vec![1, 2, 3]));
+    let letter = letters.try_recv().unwrap();
+    assert_eq!((*letter.payload(), letter.reason()), (3, &tramline::DeadLetterReason::Cancelled));
+    assert_eq!(letter.reason().to_string(), "its publish was cancelled before there was room");
+    assert!(letters.try_recv().unwrap_err().is_empty());
+    assert!(payloads.eq([4, 5]));
+}
+
+#[test]
+fn a_batch_hands_back_what_a_closed_bus_and_an_invalid_topic_did_not_take() {
+    let bus = Bus::<u32>::builder().capacity(2).build();
+    let slow = bus.subscribe("work").unwrap();
+    let batch = ByHand::waiting(bus.publish_all_async("work", 1..=5));
+    bus.close();
+    let error = batch.woken().unwrap_err();
+    assert!(error.is_closed());
+    assert_eq!((error.into_inner(), slow.len()), (vec![3, 4, 5], 2));
+    let error = ByHand::new(bus.publish_all_async("wo rk", 1..=5)).ready().unwrap_err();
+    assert!(error.is_invalid_topic());
+    assert_eq!(error.into_inner(), [1, 2, 3, 4, 5]);
+}

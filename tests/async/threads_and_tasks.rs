@@ -218,3 +218,69 @@ fn a05_room_goes_to_a_thread_or_a_task_that_waits() {
         }
     });
 }
+
+on_every_runtime![
+    a_task_that_republishes_unheard_letters_does_not_get_them_again,
+    a_task_with_a_letter_in_hand_hides_nothing_of_other_tasks,
+];
+
+async fn a_task_that_republishes_unheard_letters_does_not_get_them_again(runtime: impl Runtime) {
+    const LETTERS: u32 = 200;
+
+    let bus = Bus::<u32>::builder().capacity(1).build();
+    let _full = bus.subscription("full").capacity(1).overflow(tramline::Overflow::DropNewest).open().unwrap();
+    bus.fire("full", 0);
+    let letters = bus.dead_letters();
+    let own = bus.clone();
+    let republishing = runtime.spawn(async move {
+        let mut taken = Vec::new();
+        while let Ok(letter) = letters.recv_async().await {
+            // It may go on on another thread.
+            yield_now().await;
+            taken.push(*letter.payload());
+            let again = own.publish_async(letter.topic().clone(), *letter.payload()).await.unwrap();
+            assert!(again.is_unheard());
+            yield_now().await;
+            assert!(own.publish_all_async("nobody.either", [1, 2]).await.unwrap().is_unheard());
+            assert!(own.publish_async("full", 3).await.unwrap().is_unheard());
+            if *letter.payload() == LETTERS {
+                break;
+            }
+        }
+        assert!(letters.is_empty(), "what it published has come back");
+        taken
+    });
+    for n in 1..=LETTERS {
+        bus.publish_async("nobody.listens", n).await.unwrap();
+        yield_now().await;
+    }
+    assert!(republishing.await.into_iter().eq(1..=LETTERS));
+    assert_eq!(bus.stats().dead_letters, u64::from(LETTERS));
+}
+
+async fn a_task_with_a_letter_in_hand_hides_nothing_of_other_tasks(runtime: impl Runtime) {
+    let bus = Bus::<u32>::new();
+    let letters = bus.dead_letters();
+    bus.fire("nobody.listens", 1);
+    assert_eq!(letters.recv_async().await.unwrap().into_payload(), 1);
+    // On one thread this is the thread of the task that has the letter.
+    let others = bus.clone();
+    let losing = runtime.spawn(async move {
+        others.fire("nobody.listens", 2);
+        others.publish_async("nobody.listens", 3).await.unwrap();
+    });
+    losing.await;
+    assert_eq!(letters.len(), 2);
+    // Asking ends it, also if there is nothing to take.
+    let mut payloads: Vec<_> = letters.try_iter().map(|letter| letter.into_payload()).collect();
+    payloads.sort_unstable();
+    assert_eq!(payloads, [2, 3]);
+    assert!(futures_lite::future::poll_once(letters.recv_async()).await.is_none());
+    bus.publish_async("nobody.listens", 4).await.unwrap();
+    assert_eq!(letters.recv_async().await.unwrap().into_payload(), 4);
+    // And so does the end of the reader.
+    let more = bus.dead_letters();
+    drop(letters);
+    bus.publish_async("nobody.listens", 5).await.unwrap();
+    assert_eq!(more.recv_async().await.unwrap().into_payload(), 5);
+}

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures_lite::StreamExt;
 use tramline::{Bus, Message, Overflow, Subscriber, WeakBus};
 
-use crate::support::{ByHand, LONG, block_on_counting, gate, wait_until, within_limit};
+use crate::support::{block_on, ByHand, LONG, block_on_counting, gate, wait_until, within_limit};
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -638,4 +638,95 @@ fn tasks_that_wait_do_not_wake_each_other() {
     assert!(publishing.each_ref().map(ByHand::wakes).iter().sum::<usize>() <= 2);
     assert!(publishing[1..].iter_mut().all(|task| task.poll().is_pending()));
     assert!(publishing.each_ref().map(ByHand::wakes).iter().sum::<usize>() <= 2);
+}
+
+#[test]
+fn a_task_that_waits_for_a_dead_letter_is_woken_by_one_and_by_the_end() {
+    let bus = Bus::<u32>::new();
+    let letters = bus.dead_letters();
+    let (first, second) = (ByHand::waiting(letters.recv_async()), ByHand::waiting(letters.recv_async()));
+    bus.fire("nobody.listens", 1);
+    // Both: the first might never be polled again.
+    assert_eq!(first.woken().unwrap().into_payload(), 1);
+    assert_eq!(second.wakes(), 1);
+    let mut second = second;
+    assert!(second.poll().is_pending());
+    bus.close();
+    assert_eq!(second.wakes(), 2);
+    assert!(second.woken().unwrap_err().is_closed());
+
+    let mut letters = letters;
+    assert!(ByHand::new(letters.next()).ready().is_none());
+}
+
+#[test]
+fn a_wait_for_a_dead_letter_that_is_dropped_or_forgotten_keeps_no_letter() {
+    let bus = Bus::<u32>::new();
+    let letters = bus.dead_letters();
+    let (forgotten, dropped) = (ByHand::waiting(letters.recv_async()), ByHand::waiting(letters.recv_async()));
+    let other = ByHand::waiting(letters.recv_async());
+    bus.fire("nobody.listens", 1);
+    // Woken, and not polled again.
+    forgotten.forget();
+    drop(dropped);
+    assert_eq!(other.woken().unwrap().into_payload(), 1);
+    assert!(letters.is_empty());
+    // A wait that has gone is not woken.
+    let gone = ByHand::waiting(letters.recv_async());
+    let watch = gone.watch();
+    drop(gone);
+    bus.fire("nobody.listens", 2);
+    assert_eq!((watch.wakes(), letters.try_recv().unwrap().into_payload()), (0, 2));
+}
+
+#[test]
+fn wakers_of_those_who_wait_for_dead_letters_may_use_the_bus() {
+    within_limit(|| {
+        let bus = Bus::<u32>::new();
+        let letters = Arc::new(bus.dead_letters());
+        let (own, reader) = (bus.downgrade(), Arc::downgrade(&letters));
+        let (waker, wakes) = meddler(move || {
+            if let Some(bus) = own.upgrade() {
+                drop((bus.dead_letters(), bus.subscribe("other")));
+            }
+            if let Some(letters) = reader.upgrade() {
+                let _ = (letters.len(), ByHand::new(letters.recv_async()).poll());
+            }
+        });
+        {
+            let mut waiting = pin!(letters.recv_async());
+            assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            bus.fire("nobody.listens", 1);
+            assert_eq!(wakes.load(Ordering::SeqCst), 1);
+            // The waker took the letter.
+            assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            bus.close();
+            assert_eq!(wakes.load(Ordering::SeqCst), 2);
+        }
+        drop(waker);
+    });
+}
+
+/// The task is woken from another thread again and again, each time for one letter.
+#[test]
+fn no_wake_up_of_a_dead_letter_is_lost() {
+    within_limit(|| {
+        let bus = Bus::<u32>::new();
+        let letters = bus.dead_letters();
+        let (sender, taken) = channel();
+        let publisher = bus.clone();
+        let publishing = std::thread::spawn(move || {
+            for n in 0..20_000 {
+                publisher.fire("nobody.listens", n);
+                assert_eq!(taken.recv().unwrap(), n);
+            }
+        });
+        block_on(async {
+            for _ in 0..20_000 {
+                sender.send(letters.recv_async().await.unwrap().into_payload()).unwrap();
+            }
+        });
+        publishing.join().unwrap();
+        assert_eq!(letters.dropped(), 0);
+    });
 }

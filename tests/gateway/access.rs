@@ -215,8 +215,9 @@ fn b07_the_subscriptions_of_a_connection_are_limited() {
 #[test]
 fn b14_the_number_of_connections_is_limited() {
     run(|| async {
-        let limits =
-            |connections, connections_per_address| Limits { connections, connections_per_address, ..Limits::default() };
+        let limits = |connections, connections_per_address| {
+            Limits::default().connections(connections).connections_per_address(connections_per_address)
+        };
         let full = Server::<Value>::start(|builder| builder.limits(limits(2, 100))).await;
         let (one, _two) = (full.client().await, full.client().await);
         assert_eq!(full.status(&[]).await, 503);

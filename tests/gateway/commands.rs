@@ -242,7 +242,7 @@ fn b22_subscription_options_are_limited() {
 #[test]
 fn b23_too_many_commands_a_second_are_refused() {
     run(|| async {
-        let limits = Limits { commands_per_second: 5, ..Limits::default() };
+        let limits = Limits::default().commands_per_second(5);
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let mut client = server.client().await;
         let mut codes = Vec::new();
@@ -276,7 +276,7 @@ fn b24_a_publish_waits_for_room() {
 #[test]
 fn b24_a_publish_does_not_wait_forever() {
     run(|| async {
-        let limits = Limits { publish_timeout: SHORT, ..Limits::default() };
+        let limits = Limits::default().publish_timeout(SHORT);
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let stuck = server.bus.subscription("a").capacity(1).open().expect("it is open");
         let mut client = server.client().await;

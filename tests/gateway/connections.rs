@@ -13,7 +13,7 @@ use crate::support::{LONG, SHORT};
 #[test]
 fn b13_a_client_that_sends_no_connect_in_time_is_closed_with_3502() {
     run(|| async {
-        let limits = Limits { connect_within: SHORT, ..Limits::default() };
+        let limits = Limits::default().connect_within(SHORT);
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let mut silent = server.stranger().await;
         let mut wrong = server.stranger().await;
@@ -25,7 +25,7 @@ fn b13_a_client_that_sends_no_connect_in_time_is_closed_with_3502() {
 #[test]
 fn b13_a_client_that_answers_no_ping_is_disconnected() {
     run(|| async {
-        let limits = Limits { ping_every: SHORT, pong_within: SHORT, ..Limits::default() };
+        let limits = Limits::default().ping_every(SHORT).pong_within(SHORT);
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let mut dead = server.client().await;
         dead.subscribe("a").await;
@@ -38,7 +38,7 @@ fn b13_a_client_that_answers_no_ping_is_disconnected() {
 #[test]
 fn b13_pings_keep_a_connection_alive() {
     run(|| async {
-        let limits = Limits { ping_every: SHORT, pong_within: SHORT * 20, ..Limits::default() };
+        let limits = Limits::default().ping_every(SHORT).pong_within(SHORT * 20);
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let mut client = server.client().await;
         let (mut frames, mut events) = (0, 0);
@@ -115,7 +115,7 @@ fn b18_a_client_that_reconnects_gets_its_subscriptions_and_the_last_values() {
 fn b19_a_shutdown_closes_every_connection_with_3001() {
     run(|| async {
         let server = Server::<Value>::start(|builder| {
-            let limits = Limits { connections_per_address: 1000, ..Limits::default() };
+            let limits = Limits::default().connections_per_address(1000);
             all(builder).limits(limits)
         })
         .await;
@@ -218,15 +218,13 @@ fn b17_clients_learn_that_a_feed_ended_with_its_runtime_and_can_resubscribe() {
 #[test]
 fn b19_the_longest_durations_are_accepted() {
     run(|| async {
-        let limits = Limits {
-            connect_within: Duration::MAX,
-            ping_every: Duration::MAX,
-            pong_within: Duration::MAX,
-            write_timeout: Duration::MAX,
-            publish_timeout: Duration::MAX,
-            request_timeout: Duration::MAX,
-            ..Limits::default()
-        };
+        let limits = Limits::default()
+            .connect_within(Duration::MAX)
+            .ping_every(Duration::MAX)
+            .pong_within(Duration::MAX)
+            .write_timeout(Duration::MAX)
+            .publish_timeout(Duration::MAX)
+            .request_timeout(Duration::MAX);
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let _double = server.bus.serve("ask", |_| json!("an answer")).expect("it is open");
         let mut client = server.client().await;

@@ -16,8 +16,7 @@ use crate::support::{LONG, SHORT};
 
 /// Allows everything, to many clients of one address.
 fn crowd<T, R>(builder: GatewayBuilder<T, R>) -> GatewayBuilder<T, R> {
-    let limits = Limits { connections_per_address: 10_000, capacity: 1024, ..Limits::default() };
-    all(builder).limits(limits)
+    all(builder).limits(Limits::default().connections_per_address(10_000).capacity(1024))
 }
 
 #[test]
@@ -378,12 +377,8 @@ fn b15_a_client_that_does_not_read_is_cut_off_and_delays_no_other() {
 fn b29_a_write_that_takes_too_long_ends_the_connection() {
     run(|| async {
         let server = Server::<Value>::start(|builder| {
-            let limits = Limits {
-                write_timeout: SHORT,
-                // Never too much.
-                waiting_bytes: usize::MAX / 2,
-                ..Limits::default()
-            };
+            // Never too much waits.
+            let limits = Limits::default().write_timeout(SHORT).waiting_bytes(usize::MAX / 2);
             all(builder).limits(limits)
         })
         .await;
@@ -441,10 +436,8 @@ fn b16_a_thousand_clients_get_a_thousand_messages_in_order() {
 #[test]
 fn b20_retained_values_beyond_the_waiting_limit_are_refused() {
     run(|| async {
-        let server = Server::<Value>::start(|builder| {
-            all(builder).limits(Limits { waiting_bytes: 10_000, ..Limits::default() })
-        })
-        .await;
+        let server =
+            Server::<Value>::start(|builder| all(builder).limits(Limits::default().waiting_bytes(10_000))).await;
         for topic in 0..1000 {
             server.bus.publish_retained(format!("kept.{topic}"), json!("x".repeat(100))).expect("it is open");
         }

@@ -186,7 +186,7 @@ fn b34_serve_ends_although_a_handshake_does_not() {
 #[test]
 fn b35_a_handshake_times_out() {
     run(|| async {
-        let limits = Limits { connect_within: SHORT, connections: 2, connections_per_address: 2, ..Limits::default() };
+        let limits = Limits::default().connect_within(SHORT).connections(2).connections_per_address(2);
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let mut streams = Vec::new();
         for _ in 0..50 {
@@ -301,7 +301,7 @@ fn b38_a_payload_whose_drop_panics_does_not_end_the_feed() {
 #[test]
 fn b40_pings_come_at_the_configured_interval() {
     run(|| async {
-        let limits = Limits { ping_every: SHORT, pong_within: SOON, ..Limits::default() };
+        let limits = Limits::default().ping_every(SHORT).pong_within(SOON);
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let mut client = server.client().await;
         let (begin, mut pings) = (Instant::now(), 0);
@@ -371,7 +371,7 @@ fn b42_no_command_is_executed_after_the_end() {
 #[test]
 fn b44_a_slow_group_member_takes_no_messages() {
     run(|| async {
-        let limits = Limits { waiting_bytes: 64 << 20, ..Limits::default() };
+        let limits = Limits::default().waiting_bytes(64 << 20);
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let mut slow = server.client().await;
         slow.subscribe("big").await;
@@ -414,7 +414,7 @@ fn b45_failing_a_request_that_is_over_reports_it() {
 #[test]
 fn b46_a_shutdown_times_out() {
     run(|| async {
-        let limits = Limits { connections_per_address: 1000, ..Limits::default() };
+        let limits = Limits::default().connections_per_address(1000);
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let mut clients = Vec::new();
         for _ in 0..450 {

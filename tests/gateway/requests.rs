@@ -39,7 +39,7 @@ fn b11_a_request_gets_its_answer_or_its_failure() {
 #[test]
 fn b11_a_request_waits_as_long_as_the_server_allows() {
     run(|| async {
-        let limits = Limits { request_timeout: SHORT, ..Limits::default() };
+        let limits = Limits::default().request_timeout(SHORT);
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let _silent = server.bus.subscribe("silent").expect("it is open");
         let mut client = server.client().await;
@@ -74,7 +74,7 @@ fn b11_other_commands_are_answered_before_a_slow_request() {
 #[test]
 fn b28_the_requests_in_flight_of_a_connection_are_limited() {
     run(|| async {
-        let limits = Limits { requests: 3, ..Limits::default() };
+        let limits = Limits::default().requests(3);
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let service = server.bus.subscribe("slow").expect("it is open");
         let mut client = server.client().await;
@@ -189,7 +189,7 @@ fn b12_a_request_is_unanswered_when_the_last_client_disconnects() {
 #[test]
 fn b28_the_requests_that_a_client_leaves_unanswered_are_limited() {
     run(|| async {
-        let limits = Limits { requests: 2, ..Limits::default() };
+        let limits = Limits::default().requests(2);
         let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
         let mut client = server.client().await;
         client.subscribe("ask").await;

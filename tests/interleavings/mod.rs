@@ -96,6 +96,8 @@ macro_rules! every_case {
                 waiting_task_against_reply,
                 waiting_task_against_a_dropped_request,
                 waiting_task_against_close,
+                waiting_task_against_a_dead_letter,
+                waiting_task_against_the_end_of_dead_letters,
                 forgotten_task_beside_one_that_receives,
                 forgotten_task_beside_one_that_publishes,
                 request_against_unsubscribe_from_a_mailbox_that_stays,

@@ -182,3 +182,22 @@ pub fn request_against_unsubscribe_from_a_mailbox_that_stays() {
     asking.join().unwrap();
     drop(holds);
 }
+
+pub fn waiting_task_against_a_dead_letter() {
+    let bus = bus(1);
+    let letters = bus.dead_letters();
+    let losing = meanwhile({
+        let bus = bus.clone();
+        move || bus.fire("nobody.listens", 1)
+    });
+    assert_eq!(block_on(letters.recv_async()).unwrap().into_payload(), 1);
+    losing.join().unwrap();
+}
+
+pub fn waiting_task_against_the_end_of_dead_letters() {
+    let bus = bus(1);
+    let letters = bus.dead_letters();
+    let closing = meanwhile(move || bus.close());
+    assert!(block_on(letters.recv_async()).unwrap_err().is_closed());
+    closing.join().unwrap();
+}
