@@ -7,7 +7,7 @@ use super::{Drain, PublishError, Queue, Unable};
 use crate::counters::Loss;
 use crate::dead_letter::{DeadLetterReason, Losses};
 use crate::delivery::{Delivered, Delivery, Stopped, Undelivered, Wait, deliver, deliver_at_once, deliver_rest};
-use crate::lifecycle::{Family, Lifecycle, Phase};
+use crate::lifecycle::{BusId, Family, Lifecycle, Phase};
 use crate::mailbox::{Filter, Mailbox, MailboxOptions, Overflow};
 use crate::message::Parcel;
 use crate::request::{EachReply, NoReply, OneReply, PendingReply, Replies, ReplySource, RequestError};
@@ -36,11 +36,12 @@ pub(crate) struct Core<T, R> {
 
 impl<T, R> Core<T, R> {
     pub(crate) fn new(name: Arc<str>, capacity: usize, overflow: Overflow, family: Family) -> Self {
-        let losses = Arc::new(Losses::new());
+        let id = BusId::new();
+        let losses = Arc::new(Losses::new(id));
         Self {
             name,
             map: RwLock::new(TopicMap::new(Arc::clone(&losses))),
-            lifecycle: Arc::new(Lifecycle::new(family)),
+            lifecycle: Arc::new(Lifecycle::new(id, family)),
             losses,
             capacity,
             overflow,

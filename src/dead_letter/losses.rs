@@ -8,6 +8,7 @@ use super::tasks::InHand;
 use super::watch::Watch;
 use super::{DeadLetter, DeadLetterReason};
 use crate::counters::{Dropped, Tally, Traffic};
+use crate::lifecycle::BusId;
 use crate::sync::Mutex;
 use crate::sync::counters::{AtomicU64, AtomicUsize, Ordering};
 use crate::topic::Topic;
@@ -40,6 +41,7 @@ impl<T> Listener<T> {
 
 /// Where the losses of a bus are counted and turned into dead letters.
 pub(crate) struct Losses<T> {
+    pub(super) bus: BusId,
     /// `None` once the bus is closed and its handlers have ended.
     listeners: Mutex<Option<Vec<Listener<T>>>>,
     /// The length of `listeners`, to be read without the lock on the path of a message.
@@ -58,8 +60,9 @@ pub(crate) struct Losses<T> {
 }
 
 impl<T> Losses<T> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(bus: BusId) -> Self {
         Self {
+            bus,
             listeners: Mutex::new(Some(Vec::new())),
             listening: AtomicUsize::new(0),
             #[cfg(feature = "async")]
@@ -78,7 +81,7 @@ impl<T> Losses<T> {
     /// Whether a dead letter would be read by anybody, so that it is worth a clone of the payload.
     pub(crate) fn is_listening(&self) -> bool {
         // Relaxed: the lock in `post` decides; a listener that comes right now may miss this letter.
-        self.listening.load(Ordering::Relaxed) > 0 && !is_republishing(self.id())
+        self.listening.load(Ordering::Relaxed) > 0 && !is_republishing(self.bus)
     }
 
     pub(super) fn add(&self, listener: Listener<T>) {
@@ -87,11 +90,6 @@ impl<T> Losses<T> {
         let Some(listeners) = listeners.as_mut() else { return };
         listeners.push(listener);
         self.listening.store(listeners.len(), Ordering::Relaxed);
-    }
-
-    /// A bus is told apart by the address of its losses.
-    pub(super) fn id(&self) -> usize {
-        std::ptr::from_ref(self).addr()
     }
 
     pub(super) fn remove(&self, is_it: impl Fn(&Listener<T>) -> bool) {
@@ -118,7 +116,7 @@ impl<T> Losses<T> {
 impl<T: Clone> Losses<T> {
     /// Gives the letter to every listener. Callers make sure first that somebody [listens](Self::is_listening).
     pub(crate) fn post(&self, topic: &Topic, payload: T, reason: DeadLetterReason, attempts: u32) {
-        if is_republishing(self.id()) {
+        if is_republishing(self.bus) {
             return;
         }
         // A copy of the list, because payloads are cloned and dropped below.

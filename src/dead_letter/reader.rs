@@ -9,6 +9,7 @@ use super::losses::{Listener, Losses};
 #[cfg(feature = "async")]
 use super::tasks::{WaitingTasks, WakesWhenDropped};
 use super::{DeadLetter, republishing};
+use crate::lifecycle::BusId;
 use crate::message::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::panic::drop_each;
 use crate::sync::Instant;
@@ -89,6 +90,7 @@ impl<T> Losses<T> {
             tasks: WakesWhenDropped(Arc::clone(&tasks)),
         }));
         DeadLetters {
+            bus: self.bus,
             letters,
             losses: Arc::downgrade(self),
             alive: Arc::new(()),
@@ -143,6 +145,7 @@ impl<T> Losses<T> {
 /// ```
 #[must_use = "dropping the reader ends the listening"]
 pub struct DeadLetters<T> {
+    bus: BusId,
     letters: Arc<Letters<T>>,
     pub(super) losses: Weak<Losses<T>>,
     /// Tells the reader apart in the list of [`republishing`].
@@ -348,7 +351,7 @@ impl<T> DeadLetters<T> {
 
     fn taken<E>(&self, letter: Result<DeadLetter<T>, E>) -> Result<DeadLetter<T>, E> {
         if letter.is_ok() {
-            republishing::begin(self.losses.as_ptr().addr(), &self.alive);
+            republishing::begin(self.bus, &self.alive);
         }
         letter
     }

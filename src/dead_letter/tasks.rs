@@ -10,6 +10,7 @@ use futures_core::Stream;
 use super::losses::Losses;
 use super::reader::DeadLetters;
 use super::{DeadLetter, republishing};
+use crate::lifecycle::BusId;
 use crate::message::{RecvError, TryRecvError};
 use crate::sync::Mutex;
 use crate::sync::atomic::AtomicU8;
@@ -107,13 +108,13 @@ impl InHand {
 
 /// Whether what a task publishes makes no dead letters, because it has one in hand.
 #[derive(Clone, Copy)]
-pub(crate) struct Republisher(Option<usize>);
+pub(crate) struct Republisher(Option<BusId>);
 
 impl Republisher {
     /// Runs a part of a publish on this thread.
     pub(crate) fn within<A>(self, part: impl FnOnce() -> A) -> A {
         match self.0 {
-            Some(losses) => republishing::during(losses, part),
+            Some(bus) => republishing::during(bus, part),
             None => part(),
         }
     }
@@ -122,7 +123,7 @@ impl Republisher {
 impl<T> Losses<T> {
     /// Looks whether the task that is being polled has a letter of this bus in hand. Does not wait.
     pub(crate) async fn republisher(&self) -> Republisher {
-        poll_fn(|context| Poll::Ready(Republisher(self.in_hand.has(context.waker()).then(|| self.id())))).await
+        poll_fn(|context| Poll::Ready(Republisher(self.in_hand.has(context.waker()).then_some(self.bus)))).await
     }
 }
 

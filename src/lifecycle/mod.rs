@@ -30,6 +30,17 @@ pub(crate) enum Phase {
     Closed = 2,
 }
 
+/// The number of a bus, never used again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BusId(u64);
+
+impl BusId {
+    pub(crate) fn new() -> Self {
+        static NEXT: counters::AtomicU64 = counters::AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// Buses that are drained as one: each takes what a handler of any of them publishes meanwhile.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Family(u64);
@@ -42,6 +53,7 @@ impl Family {
 }
 
 pub(crate) struct Lifecycle {
+    id: BusId,
     family: Family,
     /// Read for every message, so that its line must not be one that is written: beside it lie the workers, and in front
     /// of it the count of the `Arc`, which changes with every request.
@@ -54,9 +66,10 @@ pub(crate) struct Lifecycle {
 }
 
 impl Lifecycle {
-    pub(crate) fn new(family: Family) -> Self {
+    pub(crate) fn new(id: BusId, family: Family) -> Self {
         let (closer, closed) = EndTrigger::new();
         Self {
+            id,
             family,
             phase: CachePadded::new(AtomicU8::new(Phase::Open as u8)),
             closed,
@@ -101,11 +114,6 @@ impl Lifecycle {
     /// Ends when the bus is closed.
     pub(crate) fn closed(&self) -> &EndSignal {
         &self.closed
-    }
-
-    /// The bus is told apart by the address of its lifecycle, which the thread keeps alive while it serves it.
-    fn id(&self) -> usize {
-        std::ptr::from_ref(self).addr()
     }
 
     pub(crate) fn is_served_by_this_thread(&self) -> bool {

@@ -60,7 +60,7 @@ impl Lifecycle {
     /// Counts this thread as a worker that drains the bus, until the guard is dropped; `None` if it is no worker of this
     /// bus. Also returns the mailbox that it serves.
     pub(crate) fn drains(self: &Arc<Self>) -> Option<(u64, Counted<Self>)> {
-        let serving = serving().filter(|serving| serving.bus == self.id())?;
+        let serving = serving().filter(|serving| serving.bus == self.id)?;
         Some((serving.mailbox, Counted::one(self, |lifecycle| &lifecycle.workers.draining)))
     }
 

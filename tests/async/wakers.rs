@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures_lite::StreamExt;
 use tramline::{Bus, Message, Overflow, Subscriber, WeakBus};
 
-use crate::support::{block_on, ByHand, LONG, block_on_counting, gate, wait_until, within_limit};
+use crate::support::{ByHand, LONG, block_on, block_on_counting, gate, wait_until, within_limit};
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
