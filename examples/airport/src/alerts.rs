@@ -13,19 +13,23 @@ const LATE: i32 = 60;
 
 /// The alerts, and what the weather module had to say about them.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Tally {
-    pub(crate) alerts: u64,
-    pub(crate) answered: u64,
-    pub(crate) missing: u64,
-    /// Requests that came to nothing.
-    pub(crate) failed: u64,
-    pub(crate) wind: Mean,
-    pub(crate) visibility: Mean,
+pub struct Tally {
+    pub alerts: u64,
+    /// Requests for the weather.
+    pub asked: u64,
+    /// Those that brought an observation.
+    pub answered: u64,
+    /// Those whose answer was that there is no observation.
+    pub missing: u64,
+    /// Those that ended without an answer.
+    pub failed: u64,
+    pub wind: Mean,
+    pub visibility: Mean,
 }
 
 /// The mean of what was measured.
 #[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Mean {
+pub struct Mean {
     sum: f64,
     count: u32,
 }
@@ -39,17 +43,17 @@ impl Mean {
     }
 
     /// None if nothing was measured.
-    pub(crate) fn value(self) -> Option<f64> {
+    pub fn value(self) -> Option<f64> {
         (self.count > 0).then(|| self.sum / f64::from(self.count))
     }
 }
 
-pub(crate) struct Alerts {
+pub struct Alerts {
     tally: Arc<Mutex<Tally>>,
     _handler: Handler,
 }
 
-pub(crate) fn start(hub: &Hub) -> Result<Alerts, SubscribeError> {
+pub fn start(hub: &Hub) -> Result<Alerts, SubscribeError> {
     let tally = Arc::new(Mutex::new(Tally::default()));
     let shared = Arc::clone(&tally);
     // The closure may hold these, as it belongs to another bus; a handle of its own bus would keep that open for ever.
@@ -74,8 +78,12 @@ fn alert(
 ) -> Result<(), Box<dyn Error>> {
     let origin = flight.origin;
     let _ = delays.publish(format!("alert.delay.{origin}"), Delayed(Arc::clone(flight)))?;
-    tally.lock().alerts += 1;
-    let pending = weather.request(format!("weather.{origin}"), WeatherAt(flight.hour))?;
+    let count = |add: fn(&mut Tally)| add(&mut tally.lock());
+    count(|tally| tally.alerts += 1);
+    count(|tally| tally.asked += 1);
+    let pending = weather
+        .request(format!("weather.{origin}"), WeatherAt(flight.hour))
+        .inspect_err(|_| count(|tally| tally.failed += 1))?;
     let tally = Arc::clone(tally);
     // Nobody waits here: the next alert goes out while this answer is on its way.
     pending.on_reply(move |reply| {
@@ -95,7 +103,7 @@ fn alert(
 
 impl Alerts {
     /// What was counted; all of it once the bus is drained.
-    pub(crate) fn finish(&self) -> Tally {
+    pub fn finish(&self) -> Tally {
         self.tally.lock().clone()
     }
 }

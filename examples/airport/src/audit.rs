@@ -12,11 +12,11 @@ use tramline::{Handler, Hub, Overflow};
 use crate::message::FlightEvent;
 
 /// The name of the subscription, and the first token of its topics.
-pub(crate) const NAME: &str = "audit";
+pub const NAME: &str = "audit";
 /// Room for a burst of more than a month of flights.
 const CAPACITY: usize = 65_536;
 
-pub(crate) struct Audit {
+pub struct Audit {
     log: Arc<Mutex<Log>>,
     _handler: Handler,
 }
@@ -29,15 +29,15 @@ struct Log {
 
 /// What the audit has done.
 #[derive(Default)]
-pub(crate) struct Audited {
-    pub(crate) lines: u64,
+pub struct Audited {
+    pub lines: u64,
     /// Events that came after the file could not be written to any more.
-    pub(crate) unwritten: u64,
-    pub(crate) error: Option<String>,
+    pub unwritten: u64,
+    pub error: Option<String>,
 }
 
 /// Writes to the file, or nowhere.
-pub(crate) fn start(hub: &Hub, path: Option<&Path>) -> Result<Audit, Box<dyn Error>> {
+pub fn start(hub: &Hub, path: Option<&Path>) -> Result<Audit, Box<dyn Error>> {
     let file = path.map_or_else(String::new, |path| path.display().to_string());
     let output: Box<dyn Write + Send> = match path {
         Some(path) => Box::new(BufWriter::new(File::create(path).map_err(|error| format!("{file}: {error}"))?)),
@@ -89,7 +89,7 @@ impl Log {
 
 impl Audit {
     /// Writes what is still buffered; the bus must be drained.
-    pub(crate) fn finish(&self) -> Audited {
+    pub fn finish(&self) -> Audited {
         let mut log = self.log.lock();
         if let Err(error) = log.output.flush() {
             log.fail(&error);

@@ -6,23 +6,23 @@ use crate::message::BadRow;
 use crate::table::Fault;
 
 /// The bad rows of one file.
-pub(crate) struct BadRows {
+pub struct BadRows {
     publisher: Publisher<BadRow>,
     count: u64,
 }
 
 impl BadRows {
-    pub(crate) fn of(hub: &Hub, file: &str) -> Result<Self, TopicError> {
+    pub fn of(hub: &Hub, file: &str) -> Result<Self, TopicError> {
         Ok(Self { publisher: hub.bus::<BadRow>().publisher(format!("bad_row.{file}"))?, count: 0 })
     }
 
-    pub(crate) fn publish(&mut self, fault: Fault) -> Result<(), PublishError<BadRow>> {
+    pub fn publish(&mut self, fault: Fault) -> Result<(), PublishError<BadRow>> {
         self.count += 1;
         let _ = self.publisher.publish(BadRow(fault))?;
         Ok(())
     }
 
-    pub(crate) fn count(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.count
     }
 }

@@ -15,7 +15,7 @@ use crate::screen::Screen;
 /// The departures that are shown.
 const ROWS: usize = 10;
 
-pub(crate) struct Board {
+pub struct Board {
     panel: Arc<Mutex<Panel>>,
     canvas: ProgressBar,
     _handler: Handler,
@@ -28,7 +28,7 @@ struct Panel {
 }
 
 /// Shows the departures of this airport while it runs.
-pub(crate) fn start(hub: &Hub, airport: &str, names: &Names, screen: &Screen) -> Result<Board, Box<dyn Error>> {
+pub fn start(hub: &Hub, airport: &str, names: &Names, screen: &Screen) -> Result<Board, Box<dyn Error>> {
     let name = names.airport(airport).ok_or_else(|| format!("--board: there is no airport `{airport}`"))?;
     let code = Code::new(airport).map_err(|error| format!("--board: {error}"))?;
     let panel = Panel {
@@ -75,7 +75,7 @@ impl Panel {
 
 impl Board {
     /// Shows the end; where there was no terminal to draw on, for the first time.
-    pub(crate) fn finish(&self, screen: &Screen) {
+    pub fn finish(&self, screen: &Screen) {
         if screen.is_hidden() {
             // Not in one line: the screen must not be waited for with the panel locked.
             let text = self.panel.lock().text();

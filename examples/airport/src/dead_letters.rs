@@ -14,12 +14,12 @@ use crate::screen::Screen;
 /// How many are told of one by one.
 const TOLD: u64 = 20;
 
-pub(crate) struct Reader {
+pub struct Reader {
     threads: [JoinHandle<u64>; 2],
 }
 
 /// Starts to read. It goes on until the buses are closed.
-pub(crate) fn read(hub: &Hub, screen: &Screen) -> io::Result<Reader> {
+pub fn read(hub: &Hub, screen: &Screen) -> io::Result<Reader> {
     let rows = hub.bus::<BadRow>().dead_letters();
     let flights = hub.bus::<FlightEvent>().dead_letters();
     Ok(Reader {
@@ -59,7 +59,7 @@ fn of_flight(letter: &DeadLetter<FlightEvent>) -> Option<String> {
 impl Reader {
     /// Waits until the last letter was read, and tells how many of all there were no words about; the buses must be
     /// closed.
-    pub(crate) fn finish(self, all: u64, screen: &Screen) {
+    pub fn finish(self, all: u64, screen: &Screen) {
         // The threads do not panic; if one did, it would have said so.
         let told: u64 = self.threads.into_iter().map(|thread| thread.join().unwrap_or_default()).sum();
         let untold = all.saturating_sub(told);

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::path::Path;
-use std::thread;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::civil::DateTime;
+use indicatif::ProgressBar;
+use jiff::civil::{Date, DateTime};
+use parking_lot::Mutex;
 use tramline::{Bus, Hub, Publisher, TopicError};
 
 use crate::bad_rows::BadRows;
@@ -14,76 +16,119 @@ use crate::flights;
 use crate::message::{Code, FlightEvent, Kind};
 use crate::options::Speed;
 use crate::screen::Screen;
-use crate::table::Table;
+use crate::stop::Stop;
+use crate::table::{self, Table};
 use crate::timeline::Timeline;
 
 /// The routes whose publishers are kept. New York has some hundreds; a file of nonsense must not fill the memory.
 const ROUTES: usize = 4096;
-/// The rows between two looks at the progress.
-const STEP: u64 = 256;
 
 /// What the feed has done.
-pub(crate) struct Fed {
-    pub(crate) flights: u64,
-    pub(crate) bad_rows: u64,
+#[derive(Debug, Default)]
+pub struct Fed {
+    /// Flights that have departed or were cancelled: all in the file, unless it was stopped.
+    pub flights: u64,
+    /// Flights that have departed and not come to their end: 0, unless it was stopped.
+    pub in_the_air: u64,
+    pub bad_rows: u64,
+    /// The first and the last day of which a flight was published.
+    pub days: Option<(Date, Date)>,
+    pub is_stopped: bool,
 }
 
-/// Publishes the whole file, its first event now.
-pub(crate) fn run(hub: &Hub, path: &Path, speed: Speed, screen: &Screen) -> Result<Fed, Box<dyn Error>> {
-    let mut clock = Clock { speed, start: None };
+/// Publishes the whole file, its first event now. It ends early if `stop` is requested.
+pub fn run(hub: &Hub, path: &Path, speed: Speed, stop: &Stop, screen: &Screen) -> Result<Fed, Box<dyn Error>> {
+    let mut clock = Clock { speed, stop, start: None };
     play(hub, path, screen, |at| clock.wait_until(at))
 }
 
-/// Publishes the whole file, each event when the wait for its time is over. The order of the file's days is that of time; see
-/// [`Timeline`] for the rest.
-pub(crate) fn play(
+/// Publishes the whole file, each event when `wait_until` returns from the wait for its time, or ends early if it returns
+/// `false`. The file has its days in the order of time; see [`Timeline`] for the order within a day.
+pub fn play(
     hub: &Hub,
     path: &Path,
     screen: &Screen,
-    mut wait_until: impl FnMut(DateTime),
+    mut wait_until: impl FnMut(DateTime) -> bool,
 ) -> Result<Fed, Box<dyn Error>> {
+    // Counting reads the file once more, which is only worth it if the bar is seen.
+    let total = if screen.is_hidden() { None } else { table::count_rows(path) };
     let mut table = Table::open(path, flights::COLUMNS)?;
     let mut bad_rows = BadRows::of(hub, "flights")?;
     let mut timeline = Timeline::default();
-    let mut stage = Stage::new(hub.bus())?;
-    let mut flights = 0;
-    let bar = screen.bar(table.size());
+    let mut stage = Stage::new(hub.bus(), total, screen)?;
+    let mut goes_on = true;
     while let Some(row) = table.next_row()? {
         match row.and_then(|row| flights::parse(&row)) {
             Ok(journey) => {
-                flights += 1;
-                for event in timeline.release(journey.day) {
-                    wait_until(event.at);
-                    stage.publish(event)?;
+                goes_on = stage.play(timeline.release(journey.day), &mut wait_until)?;
+                if !goes_on {
+                    break;
                 }
                 timeline.add(journey);
             }
             Err(fault) => bad_rows.publish(fault)?,
         }
-        if (flights + bad_rows.count()) % STEP == 0 {
-            bar.set_position(table.bytes());
-        }
     }
-    for event in timeline.finish() {
-        wait_until(event.at);
-        stage.publish(event)?;
+    if goes_on {
+        goes_on = stage.play(timeline.finish(), &mut wait_until)?;
     }
-    bar.finish_and_clear();
-    Ok(Fed { flights, bad_rows: bad_rows.count() })
+    stage.bar.finish_and_clear();
+    Ok(Fed { bad_rows: bad_rows.count(), is_stopped: !goes_on, ..stage.fed })
 }
 
 /// Where the events are published.
 struct Stage {
     bus: Bus<FlightEvent>,
-    /// One publisher per route and kind: finding a mailbox through it costs no look-up in the bus.
+    /// One publisher per route and kind: finding a mailbox through it costs no lookup in the bus.
     routes: HashMap<[Code; 3], [Publisher<FlightEvent>; 4]>,
     audit: [Publisher<FlightEvent>; 4],
+    bar: ProgressBar,
+    /// The time of the last event, for the bar.
+    time: Arc<Mutex<Option<DateTime>>>,
+    fed: Fed,
 }
 
 impl Stage {
-    fn new(bus: Bus<FlightEvent>) -> Result<Self, TopicError> {
+    fn new(bus: Bus<FlightEvent>, total: Option<u64>, screen: &Screen) -> Result<Self, TopicError> {
         let audit = publishers(&bus, "audit")?;
-        Ok(Self { bus, routes: HashMap::new(), audit })
+        let time = Arc::new(Mutex::new(None::<DateTime>));
+        let shown = Arc::clone(&time);
+        let bar = screen.bar(total, move || shown.lock().map(|time| time.strftime("%b %d %H:%M").to_string()));
+        Ok(Self { bus, routes: HashMap::new(), audit, bar, time, fed: Fed::default() })
+    }
+
+    /// Publishes the events, each at its time. Returns `false` if a wait has ended that.
+    fn play(
+        &mut self,
+        events: impl Iterator<Item = FlightEvent>,
+        wait_until: &mut impl FnMut(DateTime) -> bool,
+    ) -> Result<bool, Box<dyn Error>> {
+        for event in events {
+            if !wait_until(event.at) {
+                return Ok(false);
+            }
+            self.count(&event);
+            self.publish(event)?;
+        }
+        Ok(true)
+    }
+
+    fn count(&mut self, event: &FlightEvent) {
+        *self.time.lock() = Some(event.at);
+        match event.kind {
+            Kind::Departed => self.fed.in_the_air += 1,
+            Kind::Cancelled => {}
+            Kind::Landed | Kind::Diverted => {
+                // Cannot underflow: the timeline releases a departure before its end.
+                self.fed.in_the_air -= 1;
+                return;
+            }
+        }
+        self.fed.flights += 1;
+        self.bar.inc(1);
+        let day = event.flight.scheduled.date();
+        let (first, last) = self.fed.days.unwrap_or((day, day));
+        self.fed.days = Some((first.min(day), last.max(day)));
     }
 
     fn publish(&mut self, event: FlightEvent) -> Result<(), Box<dyn Error>> {
@@ -105,7 +150,7 @@ impl Stage {
     }
 }
 
-/// A publisher for each kind, in the order of the kinds.
+/// Returns a publisher for each kind, in the order of the kinds.
 fn publishers(bus: &Bus<FlightEvent>, prefix: &str) -> Result<[Publisher<FlightEvent>; 4], TopicError> {
     let [departed, cancelled, landed, diverted] =
         Kind::ALL.map(|kind| bus.publisher(format!("{prefix}.{}", kind.token())));
@@ -113,18 +158,20 @@ fn publishers(bus: &Bus<FlightEvent>, prefix: &str) -> Result<[Publisher<FlightE
 }
 
 /// Lets time go by: the first event is now, the others as much later as they were then, divided by the speed.
-struct Clock {
+struct Clock<'a> {
     speed: Speed,
+    stop: &'a Stop,
     start: Option<(Instant, DateTime)>,
 }
 
-impl Clock {
-    fn wait_until(&mut self, at: DateTime) {
-        let Speed::Times(times) = self.speed else { return };
+impl Clock<'_> {
+    /// Returns `false` once the stop is requested.
+    fn wait_until(&mut self, at: DateTime) -> bool {
+        let Speed::Times(times) = self.speed else { return !self.stop.is_requested() };
         let (start, first) = *self.start.get_or_insert((Instant::now(), at));
         let seconds = at.duration_since(first).as_secs_f64() / times;
-        // What lies before the first event, in a file out of order, is due at once.
+        // An event before the first, in a file out of order, is due at once.
         let due = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
-        thread::sleep(due.saturating_sub(start.elapsed()));
+        !self.stop.wait_for(due.saturating_sub(start.elapsed()))
     }
 }

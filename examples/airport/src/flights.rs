@@ -6,7 +6,7 @@ use jiff::civil::{Date, DateTime};
 use crate::message::{Code, Flight, Kind};
 use crate::table::{Fault, Field, Row};
 
-pub(crate) const COLUMNS: [&str; 13] = [
+pub const COLUMNS: [&str; 13] = [
     "year",
     "month",
     "day",
@@ -27,17 +27,17 @@ const WIDTH: usize = COLUMNS.len();
 const UNKNOWN_TIME: i64 = 120;
 
 /// What one row tells.
-pub(crate) struct Journey {
+pub struct Journey {
     /// The day of its schedule, by which the file is sorted.
-    pub(crate) day: Date,
-    pub(crate) flight: Flight,
+    pub day: Date,
+    pub flight: Flight,
     /// Its departure or cancellation.
-    pub(crate) start: (Kind, DateTime),
+    pub start: (Kind, DateTime),
     /// Its landing or diversion.
-    pub(crate) end: Option<(Kind, DateTime)>,
+    pub end: Option<(Kind, DateTime)>,
 }
 
-pub(crate) fn parse(row: &Row<'_, WIDTH>) -> Result<Journey, Fault> {
+pub fn parse(row: &Row<'_, WIDTH>) -> Result<Journey, Fault> {
     let [
         year,
         month,

@@ -11,14 +11,14 @@ use crate::bad_rows::BadRows;
 use crate::table::Table;
 
 #[derive(Clone)]
-pub(crate) struct Names {
+pub struct Names {
     airlines: Arc<HashMap<String, String>>,
     airports: Arc<HashMap<String, String>>,
-    pub(crate) bad_rows: u64,
+    pub bad_rows: u64,
 }
 
 impl Names {
-    pub(crate) fn load(hub: &Hub, airlines: &Path, airports: &Path) -> Result<Self, Box<dyn Error>> {
+    pub fn load(hub: &Hub, airlines: &Path, airports: &Path) -> Result<Self, Box<dyn Error>> {
         let mut bad_airlines = BadRows::of(hub, "airlines")?;
         let airlines = load(Table::open(airlines, ["carrier", "name"])?, &mut bad_airlines)?;
         let mut bad_airports = BadRows::of(hub, "airports")?;
@@ -31,12 +31,12 @@ impl Names {
     }
 
     /// The name of an airline, or its code.
-    pub(crate) fn airline<'a>(&'a self, code: &'a str) -> &'a str {
+    pub fn airline<'a>(&'a self, code: &'a str) -> &'a str {
         self.airlines.get(code).map_or(code, String::as_str)
     }
 
     /// The name of an airport; some that are flown to are in no list.
-    pub(crate) fn airport(&self, code: &str) -> Option<&str> {
+    pub fn airport(&self, code: &str) -> Option<&str> {
         self.airports.get(code).map(String::as_str)
     }
 }

@@ -7,49 +7,71 @@ use clap::{Parser, ValueEnum};
 
 macro_rules! data {
     ($file:literal) => {
-        concat!(env!("CARGO_MANIFEST_DIR"), "/examples/airport/data/", $file)
+        concat!(env!("CARGO_MANIFEST_DIR"), "/data/", $file)
     };
 }
 
-/// Plays flights out of New York over a message bus, and reports what became of them.
+/// The committed data: the first week of January 2013, and the names of its airlines and airports.
+pub const FLIGHTS: &str = data!("flights.csv");
+pub const WEATHER: &str = data!("weather.csv");
+pub const AIRLINES: &str = data!("airlines.csv");
+pub const AIRPORTS: &str = data!("airports.csv");
+
+/// With a board: Kennedy has about three departures a second, and a day takes 2 min 24 s.
+const WATCHABLE: Speed = Speed::Times(600.0);
+
+/// Replays the flights that left New York over tramline, a message bus within one process, and reports what the bus did.
+///
+/// The report goes to standard output; the progress bar, the board and messages go to standard error.
+///
+/// Ctrl-C ends the flights, prints the report of what happened so far, and exits with status 130. A second Ctrl-C exits at
+/// once.
 #[derive(Debug, Parser)]
 #[command(name = "airport")]
-pub(crate) struct Options {
+pub struct Options {
     /// The flights [default: the first week of January 2013]
-    #[arg(long, value_name = "FILE", default_value = data!("flights.csv"), hide_default_value = true)]
-    pub(crate) flights: PathBuf,
+    #[arg(long, value_name = "FILE", default_value = FLIGHTS, hide_default_value = true)]
+    pub flights: PathBuf,
 
     /// The weather at their origins [default: of the same week]
-    #[arg(long, value_name = "FILE", default_value = data!("weather.csv"), hide_default_value = true)]
-    pub(crate) weather: PathBuf,
+    #[arg(long, value_name = "FILE", default_value = WEATHER, hide_default_value = true)]
+    pub weather: PathBuf,
 
     /// The names of the airlines [default: those of 2013]
-    #[arg(long, value_name = "FILE", default_value = data!("airlines.csv"), hide_default_value = true)]
-    pub(crate) airlines: PathBuf,
+    #[arg(long, value_name = "FILE", default_value = AIRLINES, hide_default_value = true)]
+    pub airlines: PathBuf,
 
     /// The names of the airports [default: those of 2013]
-    #[arg(long, value_name = "FILE", default_value = data!("airports.csv"), hide_default_value = true)]
-    pub(crate) airports: PathBuf,
+    #[arg(long, value_name = "FILE", default_value = AIRPORTS, hide_default_value = true)]
+    pub airports: PathBuf,
 
-    /// `max`, or how many times as fast as in real time
-    #[arg(long, value_name = "max|N", default_value = "max")]
-    pub(crate) speed: Speed,
+    /// How many times as fast as in real time, or `max` for no waiting [default: max; 600 with --board, so that a day takes
+    /// 2 min 24 s]
+    #[arg(long, value_name = "N|max")]
+    speed: Option<Speed>,
 
-    /// Draws the last departures of this airport while it runs
+    /// Draws the last departures of this airport while it runs: EWR, JFK or LGA
     #[arg(long, value_name = "AIRPORT")]
-    pub(crate) board: Option<String>,
+    pub board: Option<String>,
 
-    /// Writes one line per event to this file [default: to nowhere]
+    /// Writes one line per event to this file [default: none]
     #[arg(long, value_name = "FILE")]
-    pub(crate) audit: Option<PathBuf>,
+    pub audit: Option<PathBuf>,
 
     /// The form of the report on standard output
     #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub(crate) report: Format,
+    pub report: Format,
+}
+
+impl Options {
+    /// Returns the speed that was asked for, or one that suits: nobody can watch a board at full speed.
+    pub fn speed(&self) -> Speed {
+        self.speed.unwrap_or(if self.board.is_some() { WATCHABLE } else { Speed::Max })
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Format {
+pub enum Format {
     /// For people
     Text,
     /// One object on one line
@@ -57,8 +79,8 @@ pub(crate) enum Format {
 }
 
 /// How fast the time of the flights goes by.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Speed {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Speed {
     Max,
     Times(f64),
 }

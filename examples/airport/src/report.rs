@@ -1,164 +1,188 @@
 //! What the run came to, for people and for programs.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
-use serde::Serialize;
-use tramline::{BusStats, HubBusStats, SubscriptionStats};
+use comfy_table::{CellAlignment, Table, presets};
+use jiff::civil::Date;
+use serde_json::{Map, Value, json};
+use tramline::{BusStats, HubBusStats, Overflow, SubscriptionStats};
 
+use crate::feed::Fed;
 use crate::message::Code;
 use crate::names::Names;
 use crate::{alerts, audit, statistics};
 
 /// The accounts of all modules.
-pub(crate) struct Report {
-    pub(crate) flights: u64,
-    pub(crate) bad_rows: u64,
-    pub(crate) seconds: f64,
-    pub(crate) tally: statistics::Tally,
-    pub(crate) alerts: alerts::Tally,
-    pub(crate) audited: u64,
-    pub(crate) unwritten: u64,
-    pub(crate) buses: Vec<HubBusStats>,
-}
-
-#[derive(Serialize)]
-struct Json<'a> {
-    flights: u64,
-    departed: u64,
-    landed: u64,
-    cancelled: u64,
-    diverted: u64,
-    alerts: u64,
-    weather_answered: u64,
-    weather_missing: u64,
-    departed_by_origin: &'a BTreeMap<Code, u64>,
-    departed_by_carrier: &'a BTreeMap<Code, u64>,
-    audited: u64,
-    audit_lost: u64,
-    dropped: u64,
-    dead_letters: u64,
-    bad_rows: u64,
-    events: u64,
-    seconds: f64,
-    events_per_second: f64,
+pub struct Report {
+    pub fed: Fed,
+    /// Of all files.
+    pub bad_rows: u64,
+    pub seconds: f64,
+    pub tally: statistics::Tally,
+    pub alerts: alerts::Tally,
+    pub audited: u64,
+    pub unwritten: u64,
+    pub buses: Vec<HubBusStats>,
 }
 
 impl Report {
-    pub(crate) fn json(&self) -> serde_json::Result<String> {
+    /// Returns one object on one line.
+    pub fn json(&self) -> String {
         let (tally, alerts) = (&self.tally, &self.alerts);
-        serde_json::to_string(&Json {
-            flights: self.flights,
-            departed: tally.departed,
-            landed: tally.landed,
-            cancelled: tally.cancelled,
-            diverted: tally.diverted,
-            alerts: alerts.alerts,
-            weather_answered: alerts.answered,
-            weather_missing: alerts.missing,
-            departed_by_origin: &tally.departed_by_origin,
-            departed_by_carrier: &tally.departed_by_carrier,
-            audited: self.audited,
-            audit_lost: self.audit_lost(),
-            dropped: self.dropped(),
-            dead_letters: self.dead_letters(),
-            bad_rows: self.bad_rows,
-            events: tally.events(),
-            seconds: self.seconds,
-            events_per_second: self.events_per_second(),
+        json!({
+            "complete": !self.fed.is_stopped,
+            "flights": self.fed.flights,
+            "departed": tally.departed,
+            "landed": tally.landed,
+            "cancelled": tally.cancelled,
+            "diverted": tally.diverted,
+            "alerts": alerts.alerts,
+            "weather_answered": alerts.answered,
+            "weather_missing": alerts.missing,
+            "departed_by_origin": by_code(&tally.departed_by_origin),
+            "departed_by_carrier": by_code(&tally.departed_by_carrier),
+            "audited": self.audited,
+            "audit_lost": self.audit_lost(),
+            "dropped": self.dropped(),
+            "dead_letters": self.dead_letters(),
+            "bad_rows": self.bad_rows,
+            "events": tally.events(),
+            "seconds": self.seconds,
+            "events_per_second": self.events_per_second(),
         })
+        .to_string()
     }
 
-    pub(crate) fn text(&self, names: &Names) -> String {
+    pub fn text(&self, names: &Names) -> String {
         let mut out = String::new();
-        // Writing to a text cannot fail.
+        // Writing to a string cannot fail.
         let _ = self.write_text(&mut out, names);
         out
     }
 
-    fn write_text(&self, out: &mut String, names: &Names) -> std::fmt::Result {
-        let (tally, alerts) = (&self.tally, &self.alerts);
-        section(out, "flights", &[("in the file", self.flights), ("bad rows", self.bad_rows)])?;
-        section(
-            out,
-            "events",
-            &[
-                ("departed", tally.departed),
-                ("cancelled", tally.cancelled),
-                ("landed", tally.landed),
-                ("diverted", tally.diverted),
-            ],
-        )?;
-
-        writeln!(out, "\ndepartures by origin")?;
-        for (origin, count) in &tally.departed_by_origin {
-            let name = names.airport(origin.as_str()).unwrap_or_default();
-            writeln!(out, "  {origin:<4}{name:<28}{count:>9}")?;
-        }
-        writeln!(out, "\ndepartures by airline")?;
-        for (carrier, count) in &tally.departed_by_carrier {
-            let name = names.airline(carrier.as_str());
-            writeln!(out, "  {carrier:<4}{name:<28}{count:>9}")?;
-        }
-
-        section(
-            out,
-            "\nlate by more than an hour",
-            &[("alerts", alerts.alerts), ("weather observed", alerts.answered), ("not observed", alerts.missing)],
-        )?;
-        if let Some(flight) = &tally.longest_delay {
-            let label = format!("longest, {}{} to {}", flight.carrier, flight.number, flight.dest);
-            writeln!(out, "  {label:<32}{:>9} min", flight.dep_delay)?;
-        }
-        if let (Some(wind), Some(visibility)) = (alerts.wind.value(), alerts.visibility.value()) {
-            writeln!(out, "  {:<32}{wind:>9.1} mph", "mean wind")?;
-            writeln!(out, "  {:<32}{visibility:>9.1} miles", "mean visibility")?;
-        }
-        section(
-            out,
-            "\nlosses",
-            &[
-                ("audited", self.audited),
-                ("audit lost", self.audit_lost()),
-                ("dropped elsewhere", self.dropped()),
-                ("dead letters", self.dead_letters()),
-            ],
-        )?;
-
-        self.write_mailboxes(out)?;
-        let (events, seconds, rate) = (tally.events(), self.seconds, self.events_per_second());
+    fn write_text(&self, out: &mut String, names: &Names) -> fmt::Result {
+        self.write_flights(out, names)?;
+        self.write_late(out)?;
+        self.write_subscriptions(out)?;
+        self.write_requests(out)?;
+        self.write_losses(out)?;
+        let (events, seconds, rate) = (self.tally.events(), self.seconds, self.events_per_second());
         write!(out, "\n{events} events in {seconds:.3} s: {rate:.0} events/s")
     }
 
-    fn write_mailboxes(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(
-            out,
-            "\n{:<36}{:>8}{:>11}{:>9}{:>13}{:>10}",
-            "mailbox", "members", "delivered", "dropped", "most waiting", "capacity"
-        )?;
-        for mailbox in self.mailboxes() {
-            let patterns: Vec<_> = mailbox.patterns.iter().map(ToString::to_string).collect();
-            let name = mailbox.name.as_deref().unwrap_or("-");
-            let SubscriptionStats { members, delivered, dropped, high_water, capacity, .. } = mailbox;
+    fn write_flights(&self, out: &mut String, names: &Names) -> fmt::Result {
+        let (tally, fed) = (&self.tally, &self.fed);
+        let days = fed.days.map_or_else(|| "no day".to_owned(), |(first, last)| period(first, last));
+        writeln!(out, "Flights out of New York, {days}, replayed on tramline, a message bus within one process")?;
+        if fed.is_stopped {
+            writeln!(out, "Stopped early: the rest of the file was not played.")?;
+        }
+        let mut rows = vec![
+            ("flights", fed.flights),
+            ("  cancelled", tally.cancelled),
+            ("  departed", tally.departed),
+            ("    landed", tally.landed),
+            ("    diverted", tally.diverted),
+        ];
+        if fed.is_stopped {
+            rows.push(("    in the air", fed.in_the_air));
+        }
+        rows.extend([("bad rows", self.bad_rows), ("audited events", self.audited), ("  lost", self.audit_lost())]);
+        writeln!(out, "\n{}", table(None, rows.into_iter().map(|(name, count)| [name.to_owned(), count.to_string()])))?;
+
+        let airport = |code: &Code| names.airport(code.as_str()).unwrap_or_default().to_owned();
+        writeln!(out, "\nDepartures by origin and by airline\n")?;
+        writeln!(out, "{}", by_name(&tally.departed_by_origin, airport))?;
+        let airline = |code: &Code| names.airline(code.as_str()).to_owned();
+        writeln!(out, "\n{}", by_name(&tally.departed_by_carrier, airline))
+    }
+
+    fn write_late(&self, out: &mut String) -> fmt::Result {
+        let (tally, alerts) = (&self.tally, &self.alerts);
+        writeln!(out, "\nLate by more than an hour: {} departures", alerts.alerts)?;
+        if let Some(flight) = &tally.longest_delay {
             writeln!(
                 out,
-                "  {name:<12}{:<22}{members:>8}{delivered:>11}{dropped:>9}{high_water:>13}{capacity:>10}",
-                patterns.join(" ")
+                "  longest: {} min, {}{} to {}",
+                flight.dep_delay, flight.carrier, flight.number, flight.dest
             )?;
+        }
+        if let (Some(wind), Some(visibility)) = (alerts.wind.value(), alerts.visibility.value()) {
+            let (answered, missing) = (alerts.answered, alerts.missing);
+            writeln!(out, "  weather: mean wind {wind:.1} mph, mean visibility {visibility:.1} miles")?;
+            writeln!(out, "           ({answered} observed, {missing} without an observation)")?;
         }
         Ok(())
     }
 
-    /// Whether the accounts agree; if not, where they do not.
-    pub(crate) fn verify(&self) -> Result<(), String> {
+    fn write_subscriptions(&self, out: &mut String) -> fmt::Result {
+        writeln!(
+            out,
+            "\nSubscriptions: what each module receives. In a pattern, * is one word of a topic and > the rest.\n"
+        )?;
+        let header = ["module", "messages", "pattern", "group", "workers", "when full", "delivered", "peak", "dropped"];
+        let rows = self.mailboxes().map(|(bus, mailbox)| {
+            let patterns: Vec<_> = mailbox.patterns.iter().map(ToString::to_string).collect();
+            [
+                mailbox.name.clone().unwrap_or_default(),
+                kind(bus).to_owned(),
+                patterns.join(" "),
+                mailbox.group.clone().unwrap_or_else(|| "-".to_owned()),
+                mailbox.members.to_string(),
+                when_full(mailbox.overflow),
+                mailbox.delivered.to_string(),
+                format!("{}/{}", mailbox.high_water, mailbox.capacity),
+                mailbox.dropped.to_string(),
+            ]
+        });
+        writeln!(out, "{}", table(Some(header), rows))?;
+        writeln!(out, "\n  peak: the most messages that waited in the mailbox, and how many it holds")
+    }
+
+    fn write_requests(&self, out: &mut String) -> fmt::Result {
+        let alerts::Tally { asked, answered, missing, failed, .. } = self.alerts;
+        writeln!(out, "\nRequests: messages that bring an answer back.\n")?;
+        let header = ["from", "topic", "to", "asked", "answered", "failed", "no answer yet"];
+        let (answered, ended) = (answered + missing, answered + missing + failed);
+        let [from, topic, to] = ["alerts", "weather.<origin>", "weather"].map(str::to_owned);
+        let [asked, answered, failed, open] =
+            [asked, answered, failed, asked.saturating_sub(ended)].map(|count| count.to_string());
+        writeln!(out, "{}", table(Some(header), [[from, topic, to, asked, answered, failed, open]]))
+    }
+
+    fn write_losses(&self, out: &mut String) -> fmt::Result {
+        writeln!(out, "\nLosses: messages that did not reach everybody.\n")?;
+        let header = ["messages", "dropped", "unheard", "abandoned", "dead letters"];
+        let rows = self.buses.iter().map(|bus| {
+            let BusStats { dropped, unheard, abandoned, dead_letters, .. } = bus.stats;
+            let counts = [dropped, unheard, abandoned, dead_letters].map(|count| count.to_string());
+            let [dropped, unheard, abandoned, dead_letters] = counts;
+            [kind(bus).to_owned(), dropped, unheard, abandoned, dead_letters]
+        });
+        writeln!(out, "{}", table(Some(header), rows))?;
+        out.write_str(
+            "
+  dropped:      a full mailbox did not take them; only the audit chooses that
+  unheard:      no module subscribes to them, as with bad rows
+  abandoned:    still waiting when their subscriber left
+  dead letters: losses that dead_letters reports with a reason
+",
+        )
+    }
+
+    /// Checks that the accounts agree, and returns which do not.
+    pub fn verify(&self) -> Result<(), String> {
         let (tally, alerts) = (&self.tally, &self.alerts);
+        let ended = tally.landed + tally.diverted;
         let sums = [
-            ("departed + cancelled = flights", tally.departed + tally.cancelled, self.flights),
-            ("landed + diverted = departed", tally.landed + tally.diverted, tally.departed),
+            ("departed + cancelled = flights", tally.departed + tally.cancelled, self.fed.flights),
+            ("landed + diverted + in the air = departed", ended + self.fed.in_the_air, tally.departed),
             ("sum by origin = departed", tally.departed_by_origin.values().sum(), tally.departed),
             ("sum by carrier = departed", tally.departed_by_carrier.values().sum(), tally.departed),
             ("alerts heard = alerts", tally.delays, alerts.alerts),
-            ("weather answered + missing = alerts", alerts.answered + alerts.missing, alerts.alerts),
+            ("weather asked = alerts", alerts.asked, alerts.alerts),
+            ("weather answered + missing = asked", alerts.answered + alerts.missing, alerts.asked),
             ("failed weather requests = 0", alerts.failed, 0),
             ("audited + audit lost = events", self.audited + self.audit_lost(), tally.events()),
             ("dropped = 0", self.dropped(), 0),
@@ -181,17 +205,17 @@ impl Report {
     }
 
     /// The dead letters but for those of the audit, which are counted as its losses.
-    pub(crate) fn dead_letters(&self) -> u64 {
+    pub fn dead_letters(&self) -> u64 {
         self.sum(|bus| bus.dead_letters).saturating_sub(self.dropped_by_audit())
     }
 
     fn dropped_by_audit(&self) -> u64 {
-        let is_audit = |mailbox: &&SubscriptionStats| mailbox.name.as_deref() == Some(audit::NAME);
-        self.mailboxes().filter(is_audit).map(|mailbox| mailbox.dropped).sum()
+        let of_audit = self.mailboxes().filter(|(_, mailbox)| mailbox.name.as_deref() == Some(audit::NAME));
+        of_audit.map(|(_, mailbox)| mailbox.dropped).sum()
     }
 
-    fn mailboxes(&self) -> impl Iterator<Item = &SubscriptionStats> {
-        self.buses.iter().flat_map(|bus| &bus.stats.subscriptions)
+    fn mailboxes(&self) -> impl Iterator<Item = (&HubBusStats, &SubscriptionStats)> {
+        self.buses.iter().flat_map(|bus| bus.stats.subscriptions.iter().map(move |mailbox| (bus, mailbox)))
     }
 
     /// The sum of one number of all buses.
@@ -204,7 +228,55 @@ impl Report {
     }
 }
 
-fn section(out: &mut String, title: &str, rows: &[(&str, u64)]) -> std::fmt::Result {
-    writeln!(out, "{title}")?;
-    rows.iter().try_for_each(|(name, value)| writeln!(out, "  {name:<32}{value:>9}"))
+fn by_code(counts: &BTreeMap<Code, u64>) -> Map<String, Value> {
+    counts.iter().map(|(code, count)| (code.to_string(), (*count).into())).collect()
+}
+
+fn by_name(counts: &BTreeMap<Code, u64>, name: impl Fn(&Code) -> String) -> Table {
+    table(None, counts.iter().map(|(code, count)| [code.to_string(), name(code), count.to_string()]))
+}
+
+/// Lines up the columns of a table; those of numbers at their right.
+fn table<const N: usize>(header: Option<[&str; N]>, rows: impl IntoIterator<Item = [String; N]>) -> Table {
+    let rows: Vec<_> = rows.into_iter().collect();
+    let is_number = |cell: &String| cell.starts_with(|c: char| c.is_ascii_digit());
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    if let Some(header) = header {
+        table.set_header(header);
+    }
+    table.add_rows(&rows);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        if rows.iter().all(|row| is_number(&row[index])) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// Returns the kind of message of a bus: the name of its type without its module.
+fn kind(bus: &HubBusStats) -> &str {
+    bus.payload.rsplit("::").next().unwrap_or(bus.payload)
+}
+
+fn when_full(overflow: Overflow) -> String {
+    match overflow {
+        Overflow::Block => "publisher waits".to_owned(),
+        Overflow::DropNewest => "drops the newest".to_owned(),
+        Overflow::DropOldest => "drops the oldest".to_owned(),
+        // Later policies have no words here yet.
+        other => format!("{other:?}"),
+    }
+}
+
+/// Returns both days in words, without what they have in common.
+fn period(first: Date, last: Date) -> String {
+    let end = last.strftime("%-d %B %Y");
+    let start = match (first.year() == last.year(), first.month() == last.month()) {
+        (true, true) if first.day() == last.day() => return end.to_string(),
+        (true, true) => "%-d",
+        (true, false) => "%-d %B",
+        _ => "%-d %B %Y",
+    };
+    format!("{} to {end}", first.strftime(start))
 }

@@ -11,20 +11,20 @@ use crate::message::{Code, Delayed, Flight, FlightEvent, Kind};
 const WORKERS: usize = 3;
 
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Tally {
-    pub(crate) departed: u64,
-    pub(crate) cancelled: u64,
-    pub(crate) landed: u64,
-    pub(crate) diverted: u64,
-    pub(crate) departed_by_origin: BTreeMap<Code, u64>,
-    pub(crate) departed_by_carrier: BTreeMap<Code, u64>,
+pub struct Tally {
+    pub departed: u64,
+    pub cancelled: u64,
+    pub landed: u64,
+    pub diverted: u64,
+    pub departed_by_origin: BTreeMap<Code, u64>,
+    pub departed_by_carrier: BTreeMap<Code, u64>,
     /// The alerts that were heard.
-    pub(crate) delays: u64,
-    pub(crate) longest_delay: Option<Arc<Flight>>,
+    pub delays: u64,
+    pub longest_delay: Option<Arc<Flight>>,
 }
 
 impl Tally {
-    pub(crate) fn events(&self) -> u64 {
+    pub fn events(&self) -> u64 {
         self.departed + self.cancelled + self.landed + self.diverted
     }
 
@@ -49,13 +49,13 @@ impl Tally {
     }
 }
 
-pub(crate) struct Statistics {
+pub struct Statistics {
     tally: Arc<Mutex<Tally>>,
     /// Kept, because dropping them would unsubscribe.
     _handlers: [Handler; 2],
 }
 
-pub(crate) fn start(hub: &Hub) -> Result<Statistics, SubscribeError> {
+pub fn start(hub: &Hub) -> Result<Statistics, SubscribeError> {
     let tally = Arc::new(Mutex::new(Tally::default()));
     let shared = Arc::clone(&tally);
     let flights = hub
@@ -77,7 +77,7 @@ pub(crate) fn start(hub: &Hub) -> Result<Statistics, SubscribeError> {
 
 impl Statistics {
     /// What was counted; all of it once the bus is drained.
-    pub(crate) fn finish(&self) -> Tally {
+    pub fn finish(&self) -> Tally {
         self.tally.lock().clone()
     }
 }

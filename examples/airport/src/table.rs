@@ -19,7 +19,7 @@ const MAX_LINE: u64 = 64 * 1024;
 
 /// What is wrong with a file, and where. Shown as `file:line:column: what`.
 #[derive(Debug, Clone)]
-pub(crate) struct Fault {
+pub struct Fault {
     file: Arc<str>,
     /// Line and column, if it is about one place.
     place: Option<(u64, usize)>,
@@ -38,7 +38,7 @@ impl fmt::Display for Fault {
 impl Error for Fault {}
 
 /// A table of which `N` columns are wanted; others may be there, in any order.
-pub(crate) struct Table<const N: usize> {
+pub struct Table<const N: usize> {
     input: BufReader<File>,
     file: Arc<str>,
     names: [&'static str; N],
@@ -46,14 +46,26 @@ pub(crate) struct Table<const N: usize> {
     columns: [usize; N],
     width: usize,
     line: u64,
-    bytes: u64,
     buffer: Vec<u8>,
     fields: Fields,
 }
 
+/// Counts the rows below the header, good or bad. Returns `None` for what can be read only once, such as a pipe.
+pub fn count_rows(path: &Path) -> Option<u64> {
+    if !path.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut table = Table::open(path, []).ok()?;
+    let mut rows = 0;
+    while table.read_line().ok()? {
+        rows += 1;
+    }
+    Some(rows)
+}
+
 impl<const N: usize> Table<N> {
     /// Opens the file and finds the columns in its header.
-    pub(crate) fn open(path: &Path, names: [&'static str; N]) -> Result<Self, Fault> {
+    pub fn open(path: &Path, names: [&'static str; N]) -> Result<Self, Fault> {
         let file: Arc<str> = path.display().to_string().into();
         let open = File::open(path).map_err(|error| Fault {
             file: Arc::clone(&file),
@@ -67,7 +79,6 @@ impl<const N: usize> Table<N> {
             columns: [0; N],
             width: 0,
             line: 0,
-            bytes: 0,
             buffer: Vec::new(),
             fields: Fields::new(),
         };
@@ -96,7 +107,7 @@ impl<const N: usize> Table<N> {
     /// The next row, or what is wrong with it; none at the end of the file.
     ///
     /// The outer error is one of the file: there is no going on after it.
-    pub(crate) fn next_row(&mut self) -> Result<Option<Result<Row<'_, N>, Fault>>, Fault> {
+    pub fn next_row(&mut self) -> Result<Option<Result<Row<'_, N>, Fault>>, Fault> {
         if !self.read_line()? {
             return Ok(None);
         }
@@ -109,16 +120,6 @@ impl<const N: usize> Table<N> {
             return Ok(Some(Err(self.fault(self.line, found.min(wanted) + 1, what))));
         }
         Ok(Some(Ok(Row { table: self })))
-    }
-
-    /// How many bytes of the file were read.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// The size of the file in bytes, 0 if it has none.
-    pub(crate) fn size(&self) -> u64 {
-        self.input.get_ref().metadata().map_or(0, |metadata| metadata.len())
     }
 
     /// Reads the next line that is not empty, without its end; `false` at the end of the file.
@@ -137,11 +138,10 @@ impl<const N: usize> Table<N> {
                 return Ok(false);
             }
             self.line += 1;
-            self.bytes += read as u64;
             if self.buffer.last() == Some(&b'\n') {
                 self.buffer.pop();
             } else if self.buffer.len() as u64 > MAX_LINE {
-                self.bytes += self.input.skip_until(b'\n')? as u64;
+                self.input.skip_until(b'\n')?;
             }
             if self.buffer.last() == Some(&b'\r') {
                 self.buffer.pop();
@@ -224,48 +224,48 @@ impl Fields {
 }
 
 /// A row with as many fields as the header.
-pub(crate) struct Row<'a, const N: usize> {
+pub struct Row<'a, const N: usize> {
     table: &'a Table<N>,
 }
 
 impl<'a, const N: usize> Row<'a, N> {
     /// The wanted fields, in the order in which they were named.
-    pub(crate) fn fields(&self) -> [Field<'a, N>; N] {
+    pub fn fields(&self) -> [Field<'a, N>; N] {
         std::array::from_fn(|wanted| Field { table: self.table, wanted })
     }
 }
 
 /// One field of a row.
 #[derive(Clone, Copy)]
-pub(crate) struct Field<'a, const N: usize> {
+pub struct Field<'a, const N: usize> {
     table: &'a Table<N>,
     wanted: usize,
 }
 
 impl<'a, const N: usize> Field<'a, N> {
-    pub(crate) fn text(self) -> &'a str {
+    pub fn text(self) -> &'a str {
         self.table.fields.get(self.table.columns[self.wanted])
     }
 
     /// Whether it says that the value is not known.
-    pub(crate) fn is_na(self) -> bool {
+    pub fn is_na(self) -> bool {
         self.text() == "NA"
     }
 
-    pub(crate) fn parse<V: FromStr<Err: fmt::Display>>(self) -> Result<V, Fault> {
+    pub fn parse<V: FromStr<Err: fmt::Display>>(self) -> Result<V, Fault> {
         self.parse_with(|text| text.parse::<V>().map_err(|error| error.to_string()))
     }
 
-    pub(crate) fn parse_unless_na<V: FromStr<Err: fmt::Display>>(self) -> Result<Option<V>, Fault> {
+    pub fn parse_unless_na<V: FromStr<Err: fmt::Display>>(self) -> Result<Option<V>, Fault> {
         if self.is_na() { Ok(None) } else { self.parse().map(Some) }
     }
 
-    pub(crate) fn parse_with<V>(self, parse: impl FnOnce(&'a str) -> Result<V, String>) -> Result<V, Fault> {
+    pub fn parse_with<V>(self, parse: impl FnOnce(&'a str) -> Result<V, String>) -> Result<V, Fault> {
         parse(self.text()).map_err(|why| self.fault(&why))
     }
 
     /// What is wrong with this field.
-    pub(crate) fn fault(self, why: &str) -> Fault {
+    pub fn fault(self, why: &str) -> Fault {
         let name = self.table.names[self.wanted];
         // The start of a long text is enough, and what it holds must not disturb the terminal.
         let text: String = self.text().chars().take(40).collect();

@@ -20,7 +20,7 @@ const LIMIT: usize = 16_384;
 /// The file has its days in order, but within a day only roughly: rows are sorted by the clock, on which a flight that
 /// leaves after midnight comes first. So a day is complete when the next one begins, and that is when it is released.
 #[derive(Default)]
-pub(crate) struct Timeline {
+pub struct Timeline {
     day: Option<Date>,
     pending: BinaryHeap<Reverse<Pending>>,
     sequence: u64,
@@ -28,7 +28,7 @@ pub(crate) struct Timeline {
 
 impl Timeline {
     /// Takes the events out that can be told, now that a row of this day has come.
-    pub(crate) fn release(&mut self, day: Date) -> impl Iterator<Item = FlightEvent> {
+    pub fn release(&mut self, day: Date) -> impl Iterator<Item = FlightEvent> {
         let horizon = match self.day.replace(day) {
             Some(current) if current == day => DateTime::MIN,
             // The file starts over.
@@ -43,11 +43,11 @@ impl Timeline {
     }
 
     /// Takes all events out.
-    pub(crate) fn finish(&mut self) -> impl Iterator<Item = FlightEvent> {
+    pub fn finish(&mut self) -> impl Iterator<Item = FlightEvent> {
         std::iter::from_fn(|| self.pop())
     }
 
-    pub(crate) fn add(&mut self, journey: Journey) {
+    pub fn add(&mut self, journey: Journey) {
         let flight = Arc::new(journey.flight);
         let (kind, at) = journey.start;
         self.push(kind, at, Arc::clone(&flight));

@@ -15,13 +15,13 @@ const COLUMNS: [&str; 4] = ["origin", "time_hour", "wind_speed", "visib"];
 
 type Observations = HashMap<(Code, Timestamp), Observation>;
 
-pub(crate) struct Weather {
-    pub(crate) bad_rows: u64,
+pub struct Weather {
+    pub bad_rows: u64,
     _handler: Handler,
 }
 
 /// Loads the observations and answers requests on `weather.<origin>`.
-pub(crate) fn serve(hub: &Hub, path: &Path) -> Result<Weather, Box<dyn Error>> {
+pub fn serve(hub: &Hub, path: &Path) -> Result<Weather, Box<dyn Error>> {
     let mut bad_rows = BadRows::of(hub, "weather")?;
     let observations = load(path, &mut bad_rows)?;
     let bus: WeatherBus = hub.bus_with_reply();

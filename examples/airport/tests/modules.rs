@@ -1,48 +1,23 @@
-//! The modules of the example `airport`, each by itself: what it is given comes from the test kit, and so does what it asks for.
-//!
-//! They are the files of the example; only its `main` is not here.
+//! The modules, each by itself: the test kit stands in for the other modules.
 #![allow(clippy::unwrap_used, reason = "tests")]
-#![allow(dead_code, reason = "the example uses all of its modules, its tests only a part")]
 
+#[path = "../../../tests/support/mod.rs"]
 mod support;
-
-#[path = "../examples/airport/alerts.rs"]
-mod alerts;
-#[path = "../examples/airport/audit.rs"]
-mod audit;
-#[path = "../examples/airport/bad_rows.rs"]
-mod bad_rows;
-#[path = "../examples/airport/feed.rs"]
-mod feed;
-#[path = "../examples/airport/flights.rs"]
-mod flights;
-#[path = "../examples/airport/message.rs"]
-mod message;
-#[path = "../examples/airport/options.rs"]
-mod options;
-#[path = "../examples/airport/screen.rs"]
-mod screen;
-#[path = "../examples/airport/statistics.rs"]
-mod statistics;
-#[path = "../examples/airport/table.rs"]
-mod table;
-#[path = "../examples/airport/timeline.rs"]
-mod timeline;
-#[path = "../examples/airport/weather.rs"]
-mod weather;
 
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use airport::message::{BadRow, Code, Delayed, Flight, FlightEvent, Kind, Observation, WeatherAt, WeatherBus};
+use airport::options::Speed;
+use airport::screen::Screen;
+use airport::stop::Stop;
+use airport::{alerts, audit, feed, statistics, weather};
 use jiff::Timestamp;
 use tramline::testkit::{TestKit, What, wait_until_hub_idle};
 use tramline::{DeadLetterReason, Hub, Overflow};
 
-use message::{BadRow, Code, Delayed, Flight, FlightEvent, Kind, Observation, WeatherAt, WeatherBus};
-use options::Speed;
-use screen::Screen;
 use support::{LONG, within_limit};
 
 const NOW: Duration = Duration::ZERO;
@@ -240,7 +215,7 @@ year,month,day,dep_time,sched_dep_time,dep_delay,arr_delay,carrier,flight,origin
 
     fn topics(hub: &Hub, name: &str, watched: &TestKit<FlightEvent>) -> Vec<String> {
         let recorder = watched.record("flight.>").unwrap();
-        let fed = feed::run(hub, &file(name, TABLE), Speed::Max, &Screen::new()).unwrap();
+        let fed = feed::run(hub, &file(name, TABLE), Speed::Max, &Stop::default(), &Screen::new()).unwrap();
         assert_eq!((fed.flights, fed.bad_rows), (3, 1));
         recorder.wait_for(5, NOW).iter().map(|recorded| recorded.topic.to_string()).collect()
     }

@@ -15,11 +15,11 @@ impl Speed {
     const FASTEST: f64 = 3600.0;
 
     /// None if the clock cannot go so fast, or so slowly.
-    pub(super) fn new(times: f64) -> Option<Self> {
+    pub(crate) fn new(times: f64) -> Option<Self> {
         (times == 0.0 || (1.0..=Self::FASTEST).contains(&times)).then_some(Self(times))
     }
 
-    pub(super) fn times(self) -> f64 {
+    pub(crate) fn times(self) -> f64 {
         self.0
     }
 
@@ -36,18 +36,18 @@ impl FromStr for Speed {
     }
 }
 
-pub(super) struct Clock {
+pub(crate) struct Clock {
     state: Mutex<State>,
     changed: Condvar,
 }
 
 /// What the clock shows at a moment.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reading {
+pub(crate) struct Reading {
     /// Another for each time that the flights are played.
-    pub(super) round: u64,
-    pub(super) time: DateTime,
-    pub(super) speed: Speed,
+    pub(crate) round: u64,
+    pub(crate) time: DateTime,
+    pub(crate) speed: Speed,
 }
 
 struct State {
@@ -57,17 +57,17 @@ struct State {
 }
 
 impl Clock {
-    pub(super) fn new(time: DateTime, speed: Speed) -> Self {
+    pub(crate) fn new(time: DateTime, speed: Speed) -> Self {
         let state = State { reading: Reading { round: 0, time, speed }, since: Instant::now() };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    pub(super) fn read(&self) -> Reading {
+    pub(crate) fn read(&self) -> Reading {
         self.state.lock().now()
     }
 
     /// Goes on at this speed.
-    pub(super) fn set_speed(&self, speed: Speed) {
+    pub(crate) fn set_speed(&self, speed: Speed) {
         let mut state = self.state.lock();
         let reading = state.now();
         *state = State { reading: Reading { speed, ..reading }, since: Instant::now() };
@@ -75,7 +75,7 @@ impl Clock {
     }
 
     /// Begins a new round at this time.
-    pub(super) fn restart(&self, time: DateTime) {
+    pub(crate) fn restart(&self, time: DateTime) {
         let mut state = self.state.lock();
         let Reading { round, speed, .. } = state.reading;
         *state = State { reading: Reading { round: round + 1, time, speed }, since: Instant::now() };
@@ -84,14 +84,14 @@ impl Clock {
 
     /// Goes on from so much later.
     #[cfg(test)]
-    pub(super) fn jump(&self, ahead: SignedDuration) {
+    pub(crate) fn jump(&self, ahead: SignedDuration) {
         let mut state = self.state.lock();
         state.reading.time = state.reading.time.saturating_add(ahead);
         self.changed.notify_all();
     }
 
     /// Waits until it shows this time, through all changes of its speed.
-    pub(super) fn wait_until(&self, at: DateTime) {
+    pub(crate) fn wait_until(&self, at: DateTime) {
         let mut state = self.state.lock();
         loop {
             let Reading { time, speed, .. } = state.now();

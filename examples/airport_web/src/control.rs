@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use tramline::{Handler, SubscribeError};
 
-use super::WebBus;
-use super::clock::{Clock, Speed};
-use super::message::BoardMessage;
+use crate::WebBus;
+use crate::clock::{Clock, Speed};
+use crate::message::BoardMessage;
 
-pub(super) fn start(bus: &WebBus, clock: &Arc<Clock>) -> Result<Handler, SubscribeError> {
+pub(crate) fn start(bus: &WebBus, clock: &Arc<Clock>) -> Result<Handler, SubscribeError> {
     let clock = Arc::clone(clock);
     bus.subscription("control.speed").name("control").handle(move |message| match **message {
         BoardMessage::Speed { times } => {

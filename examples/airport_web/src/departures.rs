@@ -14,11 +14,11 @@ use jiff::SignedDuration;
 use jiff::civil::DateTime;
 use tramline::{Hub, PublishError, RecvTimeoutError, Subscriber, Topic};
 
-use super::WebBus;
-use super::clock::{Clock, Reading};
-use super::message::{BoardMessage, Row, Status};
-use super::schedule::{self, Planned, Schedule};
-use crate::message::{FlightEvent, Kind};
+use crate::WebBus;
+use crate::clock::{Clock, Reading};
+use crate::message::{BoardMessage, Row, Status};
+use crate::schedule::{self, Planned, Schedule};
+use airport::message::{FlightEvent, Kind};
 
 /// How often the clock is looked at and told.
 const TICK: Duration = Duration::from_millis(250);
@@ -31,9 +31,9 @@ const DEPARTED: SignedDuration = SignedDuration::from_mins(15);
 /// How long a row stays after the time for which its cancelled flight was scheduled.
 const CANCELLED: SignedDuration = SignedDuration::from_mins(45);
 
-pub(super) type Published = Result<(), PublishError<BoardMessage>>;
+pub(crate) type Published = Result<(), PublishError<BoardMessage>>;
 
-pub(super) struct Departures {
+pub(crate) struct Departures {
     bus: WebBus,
     clock: Arc<Clock>,
     schedule: Schedule,
@@ -55,7 +55,7 @@ struct Shown {
 
 impl Departures {
     /// Starts the thread. It ends when one of the buses is closed.
-    pub(super) fn start(hub: &Hub, bus: &WebBus, clock: &Arc<Clock>, schedule: Schedule) -> Result<(), Box<dyn Error>> {
+    pub(crate) fn start(hub: &Hub, bus: &WebBus, clock: &Arc<Clock>, schedule: Schedule) -> Result<(), Box<dyn Error>> {
         let events = hub
             .bus::<FlightEvent>()
             .subscription("flight.*.*.*.departed")
@@ -68,7 +68,7 @@ impl Departures {
         Ok(())
     }
 
-    pub(super) fn new(bus: &WebBus, clock: &Arc<Clock>, schedule: Schedule) -> Self {
+    pub(crate) fn new(bus: &WebBus, clock: &Arc<Clock>, schedule: Schedule) -> Self {
         let begun = vec![0; schedule.airports().count()];
         Self { bus: bus.clone(), clock: Arc::clone(clock), schedule, round: 0, begun, rows: HashMap::new() }
     }
@@ -88,7 +88,7 @@ impl Departures {
     }
 
     /// Brings the boards up to the time of the clock.
-    pub(super) fn tick(&mut self) -> Published {
+    pub(crate) fn tick(&mut self) -> Published {
         let Reading { round, time, speed } = self.clock.read();
         if round != self.round {
             self.round = round;
@@ -144,7 +144,7 @@ impl Departures {
     }
 
     /// Takes what has happened to a flight. What is not on the board has left it already, in a round that is over.
-    pub(super) fn hear(&mut self, event: &FlightEvent) -> Published {
+    pub(crate) fn hear(&mut self, event: &FlightEvent) -> Published {
         let flight = &event.flight;
         let Ok(topic) = schedule::topic(flight) else { return Ok(()) };
         let Some(shown) = self.rows.get_mut(&topic) else { return Ok(()) };

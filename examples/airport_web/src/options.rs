@@ -2,7 +2,7 @@
 
 use clap::Parser;
 
-use super::clock::Speed;
+use crate::clock::Speed;
 
 /// Serves a departures board: flights out of New York, live over WebSockets.
 #[derive(Debug, Parser)]

@@ -31,7 +31,7 @@ const HEADERS: [(HeaderName, &str); 4] = [
 ];
 
 /// The page shows this airport first, unless it is told otherwise.
-pub(super) fn routes(airport: &str) -> Router {
+pub(crate) fn routes(airport: &str) -> Router {
     let html = HTML.replace(FIRST, &format!("data-first=\"{airport}\""));
     let file = |kind: &'static str, text: &'static str| get(move || async move { (HEADERS, typed(kind), text) });
     let page = Router::new()

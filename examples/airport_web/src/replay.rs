@@ -7,19 +7,24 @@ use std::thread::Builder;
 use tokio::sync::oneshot;
 use tramline::Hub;
 
-use super::clock::Clock;
-use super::schedule::Schedule;
-use super::{Failed, data};
-use crate::feed;
-use crate::screen::Screen;
+use crate::Failed;
+use crate::clock::Clock;
+use crate::schedule::Schedule;
+use airport::feed;
+use airport::screen::Screen;
 
-pub(super) fn start(hub: &Hub, screen: &Screen, clock: &Arc<Clock>, schedule: &Schedule) -> io::Result<Failed> {
+pub(crate) fn start(hub: &Hub, screen: &Screen, clock: &Arc<Clock>, schedule: &Schedule) -> io::Result<Failed> {
     let (fail, failed) = oneshot::channel();
     let (hub, screen, clock) = (hub.clone(), screen.clone(), Arc::clone(clock));
     let (begin, end) = (schedule.begin(), schedule.end());
     Builder::new().name("replay".to_owned()).spawn(move || {
         // What comes after the end is published at once, so that the modules have had all of the file.
-        let play = || feed::play(&hub, data::FLIGHTS.as_ref(), &screen, |at| clock.wait_until(at.min(end)));
+        let play = || {
+            feed::play(&hub, airport::options::FLIGHTS.as_ref(), &screen, |at| {
+                clock.wait_until(at.min(end));
+                true
+            })
+        };
         let why = loop {
             match play() {
                 Ok(_) => clock.restart(begin),

@@ -8,12 +8,14 @@ use jiff::SignedDuration;
 use jiff::civil::DateTime;
 use tramline::Topic;
 
-use super::data;
-use super::message::{Row, Status};
-use crate::flights;
-use crate::message::{Code, Flight};
-use crate::names::Names;
-use crate::table::Table;
+use crate::message::{Row, Status};
+use airport::flights;
+use airport::message::{Code, Flight};
+use airport::names::Names;
+use airport::table::Table;
+
+/// The cities of the airports.
+const CITIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cities.csv");
 
 /// The clock begins so long before the first departure.
 const BEFORE: SignedDuration = SignedDuration::from_mins(10);
@@ -21,24 +23,24 @@ const BEFORE: SignedDuration = SignedDuration::from_mins(10);
 const AFTER: SignedDuration = SignedDuration::from_hours(2);
 
 #[derive(Clone)]
-pub(super) struct Schedule {
+pub(crate) struct Schedule {
     airports: Arc<BTreeMap<Code, Vec<Planned>>>,
     first: DateTime,
     last: DateTime,
 }
 
 /// A flight that is to leave.
-pub(super) struct Planned {
-    pub(super) topic: Topic,
-    pub(super) scheduled: DateTime,
+pub(crate) struct Planned {
+    pub(crate) topic: Topic,
+    pub(crate) scheduled: DateTime,
     /// As it is on the board while nothing has happened.
-    pub(super) row: Row,
+    pub(crate) row: Row,
 }
 
 impl Schedule {
-    pub(super) fn load(names: &Names) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn load(names: &Names) -> Result<Self, Box<dyn Error>> {
         let cities = cities()?;
-        let mut table = Table::open(data::FLIGHTS.as_ref(), flights::COLUMNS)?;
+        let mut table = Table::open(airport::options::FLIGHTS.as_ref(), flights::COLUMNS)?;
         let mut airports = BTreeMap::<Code, Vec<Planned>>::new();
         while let Some(row) = table.next_row()? {
             // The feed tells of rows that cannot be used.
@@ -59,32 +61,32 @@ impl Schedule {
     }
 
     /// The flights of each airport, in the order of time.
-    pub(super) fn airports(&self) -> impl Iterator<Item = &[Planned]> {
+    pub(crate) fn airports(&self) -> impl Iterator<Item = &[Planned]> {
         self.airports.values().map(Vec::as_slice)
     }
 
-    pub(super) fn has(&self, airport: &str) -> bool {
+    pub(crate) fn has(&self, airport: &str) -> bool {
         self.airports.keys().any(|code| code.as_str() == airport)
     }
 
     /// When the clock begins.
-    pub(super) fn begin(&self) -> DateTime {
+    pub(crate) fn begin(&self) -> DateTime {
         self.first.saturating_sub(BEFORE)
     }
 
     /// When it starts over.
-    pub(super) fn end(&self) -> DateTime {
+    pub(crate) fn end(&self) -> DateTime {
         self.last.saturating_sub(AFTER).max(self.first)
     }
 }
 
 /// The topic of the row of a flight.
-pub(super) fn topic(flight: &Flight) -> Result<Topic, tramline::TopicError> {
+pub(crate) fn topic(flight: &Flight) -> Result<Topic, tramline::TopicError> {
     Topic::new(format!("departures.{}.{}.{}", flight.origin, flight.carrier, flight.number))
 }
 
 /// A time as the page gets it.
-pub(super) fn text(time: DateTime) -> String {
+pub(crate) fn text(time: DateTime) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S").to_string()
 }
 
@@ -113,7 +115,7 @@ fn short(name: &str) -> &str {
 
 /// The cities by the codes of their airports, which the names of airports do not always tell.
 fn cities() -> Result<HashMap<String, String>, Box<dyn Error>> {
-    let mut table = Table::open(data::CITIES.as_ref(), ["faa", "city"])?;
+    let mut table = Table::open(CITIES.as_ref(), ["faa", "city"])?;
     let mut cities = HashMap::new();
     while let Some(row) = table.next_row()? {
         let [code, city] = row?.fields().map(|field| field.text().to_owned());

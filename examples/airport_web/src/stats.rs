@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use tramline::gateway::Gateway;
 use tramline::{BusStats, Hub, SubscriptionStats};
 
-use super::WebBus;
-use super::message::{BoardMessage, Connections, Mailbox, Stats, WeatherReport};
-use crate::statistics::Statistics;
+use crate::WebBus;
+use crate::message::{BoardMessage, Connections, Mailbox, Stats, WeatherReport};
+use airport::statistics::Statistics;
 
 const EVERY: Duration = Duration::from_millis(500);
 /// A minute of rates.
@@ -21,7 +21,7 @@ const SMOOTH: usize = 4;
 type WebGateway = Gateway<BoardMessage, WeatherReport>;
 
 /// Starts a thread that ends when the page's bus is closed.
-pub(super) fn start(hub: &Hub, bus: &WebBus, gateway: &WebGateway, statistics: Statistics) -> io::Result<()> {
+pub(crate) fn start(hub: &Hub, bus: &WebBus, gateway: &WebGateway, statistics: Statistics) -> io::Result<()> {
     let (hub, bus, gateway) = (hub.clone(), bus.clone(), gateway.clone());
     Builder::new().name("stats".to_owned()).spawn(move || {
         let mut rates = Rates::default();

@@ -1,4 +1,4 @@
-//! The modules behind the page, without a page. `cargo test --features gateway --example airport_web` runs them.
+//! The modules behind the page, without a page. `cargo test -p airport_web` runs them.
 
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -8,14 +8,14 @@ use jiff::SignedDuration;
 use jiff::civil::DateTime;
 use tramline::{Hub, Topic};
 
-use super::WebBus;
-use super::clock::{Clock, Speed};
-use super::departures::Departures;
-use super::message::{BoardMessage, Row, Status};
-use super::schedule::Schedule;
-use super::{control, data, weather};
-use crate::message::{Code, Flight, FlightEvent, Kind};
-use crate::names::Names;
+use crate::WebBus;
+use crate::clock::{Clock, Speed};
+use crate::departures::Departures;
+use crate::message::{BoardMessage, Row, Status};
+use crate::schedule::Schedule;
+use crate::{control, weather};
+use airport::message::{Code, Flight, FlightEvent, Kind};
+use airport::names::Names;
 
 /// Only what is wrong takes this long.
 const LONG: Duration = Duration::from_secs(60);
@@ -27,7 +27,8 @@ fn speed(times: f64) -> Speed {
 
 fn schedule() -> Schedule {
     let hub = Hub::new();
-    let names = Names::load(&hub, data::AIRLINES.as_ref(), data::AIRPORTS.as_ref()).expect("the files are there");
+    let names = Names::load(&hub, airport::options::AIRLINES.as_ref(), airport::options::AIRPORTS.as_ref())
+        .expect("the files are there");
     Schedule::load(&names).expect("the files are there")
 }
 
@@ -190,7 +191,7 @@ fn the_page_sets_the_speed_within_bounds() {
 #[test]
 fn the_weather_comes_from_the_hub() {
     let (hub, bus) = (Hub::new(), WebBus::builder().build());
-    let _airport = crate::weather::serve(&hub, data::WEATHER.as_ref()).expect("the file is there");
+    let _airport = airport::weather::serve(&hub, airport::options::WEATHER.as_ref()).expect("the file is there");
     let _web = weather::start(&bus, &hub).expect("the bus is open");
     let ask = |airport: &str, hour: &str| {
         let question = BoardMessage::WeatherAt { hour: hour.to_owned() };

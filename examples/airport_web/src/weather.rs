@@ -6,15 +6,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tramline::{Handler, Hub, Message, SubscribeError};
 
-use super::WebBus;
-use super::message::{BoardMessage, WeatherReport};
-use crate::message::{WeatherAt, WeatherBus};
+use crate::WebBus;
+use crate::message::{BoardMessage, WeatherReport};
+use airport::message::{WeatherAt, WeatherBus};
 
 /// Far more than a look into a table needs.
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// An error of the handler reaches the page as the failure of its request.
-pub(super) fn start(bus: &WebBus, hub: &Hub) -> Result<Handler, SubscribeError> {
+pub(crate) fn start(bus: &WebBus, hub: &Hub) -> Result<Handler, SubscribeError> {
     let weather: WeatherBus = hub.bus_with_reply();
     bus.subscription("weather.*").name("weather").workers(2).handle(move |request| answer(request, &weather))
 }
