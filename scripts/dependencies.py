@@ -9,8 +9,8 @@ import subprocess
 import sys
 
 PERMISSIVE = {"MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Unicode-3.0", "Unlicense", "Zlib"}
-# Of builds that nobody but `scripts/models` makes.
-MODELS = {"cfg(loom)", "cfg(shuttle)"}
+# The model checkers are only in the builds of `scripts/models`.
+MODELS = ["loom", "shuttle"]
 RUNTIMES = {"tokio", "smol", "async-std", "async-executor", "async-io"}
 
 
@@ -24,35 +24,31 @@ def allows(licence):
     return all(any(term.strip() in PERMISSIVE for term in choice.split(" OR ")) for choice in choices)
 
 
-def is_needed(kind):
-    return kind["kind"] is None and kind["target"] not in MODELS
+def output(*command):
+    return subprocess.run(["cargo", *command], check=True, capture_output=True, text=True).stdout
 
 
 def dependencies(*flags):
-    """The packages that the library needs when it is built with these flags, and what it promises itself."""
-    command = ["cargo", "metadata", "--locked", "--format-version", "1", *flags]
-    metadata = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    packages = {package["id"]: package for package in metadata["packages"]}
-    nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
-    root = metadata["resolve"]["root"]
-    needed, todo = set(), [root]
-    while todo:
-        node = todo.pop()
-        if node not in needed:
-            needed.add(node)
-            normal = [d for d in nodes[node]["deps"] if any(is_needed(kind) for kind in d["dep_kinds"])]
-            todo += [dependency["pkg"] for dependency in normal]
-    return packages[root], {node: packages[node] for node in needed - {root}}
+    """Returns the packages that the library needs when it is built with these flags, on any platform.
+
+    `cargo tree` and not `cargo metadata`, whose features are those of the whole workspace.
+    """
+    prune = [argument for name in MODELS for argument in ("--prune", name)]
+    tree = ["tree", "--locked", "--package", "tramline", "--edges", "normal", "--target", "all", *prune]
+    lines = output(*tree, "--prefix", "none", "--format", "{p}", *flags).splitlines()
+    names = {tuple(line.split()[:2]) for line in lines if line}
+    return {packages[name, version.removeprefix("v")]["id"] for name, version in names if name != "tramline"}
 
 
-ours, default_build = dependencies()
-features = [feature for feature in ours["features"] if feature != "default"]
-needed_by = {node: "every build" for node in default_build}
-all_packages = dict(default_build)
-for feature in features:
-    for node, package in dependencies("--features", feature)[1].items():
+metadata = json.loads(output("metadata", "--locked", "--format-version", "1"))
+packages = {(package["name"], package["version"]): package for package in metadata["packages"]}
+by_id = {package["id"]: package for package in metadata["packages"]}
+ours = by_id[metadata["resolve"]["root"]]
+needed_by = {node: "every build" for node in dependencies()}
+for feature in ours["features"]:
+    for node in dependencies("--features", feature):
         needed_by.setdefault(node, feature)
-        all_packages[node] = package
+all_packages = {node: by_id[node] for node in needed_by}
 
 wrong = []
 for node, package in sorted(all_packages.items(), key=lambda item: (needed_by[item[0]] != "every build", item[1]["name"])):

@@ -9,6 +9,7 @@ from itertools import chain, combinations
 
 command = ["cargo", "metadata", "--locked", "--no-deps", "--format-version", "1"]
 metadata = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-features = sorted(set(metadata["packages"][0]["features"]) - {"default"})
+library = next(package for package in metadata["packages"] if package["name"] == "tramline")
+features = sorted(set(library["features"]) - {"default"})
 sets = chain.from_iterable(combinations(features, size) for size in range(len(features) + 1))
 print("\n".join(",".join(features) for features in sets))
