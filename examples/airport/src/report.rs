@@ -73,7 +73,7 @@ impl Report {
 
     fn write_flights(&self, out: &mut String, names: &Names) -> fmt::Result {
         let (tally, fed) = (&self.tally, &self.fed);
-        let days = fed.days.map_or_else(|| "no day".to_owned(), |(first, last)| period(first, last));
+        let days = fed.days.map_or_else(|| "none yet".to_owned(), |(first, last)| period(first, last));
         writeln!(out, "Flights out of New York, {days}, replayed on tramline, a message bus within one process")?;
         if fed.is_stopped {
             writeln!(out, "Stopped early: the rest of the file was not played.")?;
@@ -121,7 +121,7 @@ impl Report {
             out,
             "\nSubscriptions: what each module receives. In a pattern, * is one word of a topic and > the rest.\n"
         )?;
-        let header = ["module", "messages", "pattern", "group", "workers", "when full", "delivered", "peak", "dropped"];
+        let header = ["module", "messages", "pattern", "group", "when full", "delivered", "peak", "dropped"];
         let rows = self.mailboxes().map(|(bus, mailbox)| {
             let patterns: Vec<_> = mailbox.patterns.iter().map(ToString::to_string).collect();
             [
@@ -129,7 +129,6 @@ impl Report {
                 kind(bus).to_owned(),
                 patterns.join(" "),
                 mailbox.group.clone().unwrap_or_else(|| "-".to_owned()),
-                mailbox.members.to_string(),
                 when_full(mailbox.overflow),
                 mailbox.delivered.to_string(),
                 format!("{}/{}", mailbox.high_water, mailbox.capacity),
@@ -270,7 +269,7 @@ fn when_full(overflow: Overflow) -> String {
 }
 
 /// Returns both days in words, without what they have in common.
-fn period(first: Date, last: Date) -> String {
+pub fn period(first: Date, last: Date) -> String {
     let end = last.strftime("%-d %B %Y");
     let start = match (first.year() == last.year(), first.month() == last.month()) {
         (true, true) if first.day() == last.day() => return end.to_string(),

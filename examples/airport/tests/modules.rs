@@ -13,7 +13,7 @@ use airport::message::{BadRow, Code, Delayed, Flight, FlightEvent, Kind, Observa
 use airport::options::Speed;
 use airport::screen::Screen;
 use airport::stop::Stop;
-use airport::{alerts, audit, feed, statistics, weather};
+use airport::{alerts, audit, feed, statistics, table, weather};
 use jiff::Timestamp;
 use tramline::testkit::{TestKit, What, wait_until_hub_idle};
 use tramline::{DeadLetterReason, Hub, Overflow};
@@ -249,6 +249,33 @@ year,month,day,dep_time,sched_dep_time,dep_delay,arr_delay,carrier,flight,origin
             for letter in letters {
                 assert!(matches!(letter.what, What::DeadLetter { reason: DeadLetterReason::Full, .. }), "{letter}");
             }
+        });
+    }
+
+    #[test]
+    fn a_stop_ends_it_while_it_waits_for_the_next_event() {
+        within_limit(|| {
+            let (hub, stop) = (Hub::new(), Stop::default());
+            let on_second = stop.clone();
+            let _handler = hub.bus::<FlightEvent>().on("flight.EWR.>", move |_| drop(on_second.request())).unwrap();
+            // In real time, half an hour lies between the second event and the third.
+            let path = file("stopped.csv", &TABLE.replace(",500,NA", ",530,NA"));
+            let fed = feed::run(&hub, &path, Speed::Times(1.0), &stop, &Screen::new()).unwrap();
+            assert!(fed.is_stopped);
+            assert_eq!((fed.flights, fed.in_the_air, fed.bad_rows), (2, 1, 1));
+        });
+    }
+
+    #[test]
+    fn it_counts_the_flights_and_days_that_it_has_published() {
+        within_limit(|| {
+            let hub = Hub::new();
+            let path = file("days.csv", &TABLE.replace("2013,1,1,530", "2013,1,3,530"));
+            let fed = feed::run(&hub, &path, Speed::Max, &Stop::default(), &Screen::new()).unwrap();
+            let days = fed.days.map(|(first, last)| (first.to_string(), last.to_string()));
+            assert_eq!(days, Some(("2013-01-01".to_owned(), "2013-01-03".to_owned())));
+            assert_eq!((fed.flights, fed.in_the_air, fed.is_stopped), (3, 0, false));
+            assert_eq!(table::count_rows(&path), Some(4), "good and bad ones");
         });
     }
 

@@ -106,11 +106,12 @@ async fn serve(
         .map_err(|error| format!("port {}: {error}", options.port))?;
     let address = listener.local_addr()?;
 
+    let pages = pages::routes(&options.airport, &schedule.period());
     Departures::start(hub, &bus, &clock, schedule.clone())?;
     stats::start(hub, &bus, &gateway, statistics)?;
     let failed = replay::start(hub, screen, &clock, &schedule)?;
 
-    let app = pages::routes(&options.airport).route("/bus", gateway.route());
+    let app = pages.route("/bus", gateway.route());
     let server = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>());
     // The board is there even if nobody reads this.
     let _ = writeln!(io::stdout(), "the departures board is at http://{address}/");

@@ -58,7 +58,8 @@ pub(crate) enum Status {
 /// What all buses and the gateway are doing.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Stats {
-    /// Events of flights in a second, one number for each half second of the last minute, the newest last.
+    /// Events of flights in a second, one number for each half second of the last minute, the newest last. Empty until there
+    /// are two counts to compare.
     pub(crate) rates: Vec<f64>,
     /// Since the start.
     pub(crate) events: u64,
@@ -72,9 +73,10 @@ pub(crate) struct Stats {
 /// One subscription.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Mailbox {
+    /// The type of the messages.
     pub(crate) bus: String,
-    /// Its name, if it has one.
-    pub(crate) name: Option<String>,
+    /// The module that it belongs to.
+    pub(crate) name: String,
     pub(crate) patterns: String,
     pub(crate) depth: usize,
     pub(crate) capacity: usize,

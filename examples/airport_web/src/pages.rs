@@ -18,6 +18,8 @@ const SCRIPTS: [(&str, &str); 5] = [
 
 /// Where the page says which airport comes first.
 const FIRST: &str = "data-first=\"JFK\"";
+/// Where the page says of which days the flights are.
+const PERIOD: &str = "PERIOD";
 
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws:; object-src 'none'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
@@ -30,9 +32,9 @@ const HEADERS: [(HeaderName, &str); 4] = [
     (header::CACHE_CONTROL, "no-cache"),
 ];
 
-/// The page shows this airport first, unless it is told otherwise.
-pub(crate) fn routes(airport: &str) -> Router {
-    let html = HTML.replace(FIRST, &format!("data-first=\"{airport}\""));
+/// The page shows this airport first, unless its address names another.
+pub(crate) fn routes(airport: &str, period: &str) -> Router {
+    let html = HTML.replace(FIRST, &format!("data-first=\"{airport}\"")).replace(PERIOD, period);
     let file = |kind: &'static str, text: &'static str| get(move || async move { (HEADERS, typed(kind), text) });
     let page = Router::new()
         .route("/", get(move || async move { (HEADERS, typed("text/html; charset=utf-8"), html) }))

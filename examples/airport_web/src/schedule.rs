@@ -12,6 +12,7 @@ use crate::message::{Row, Status};
 use airport::flights;
 use airport::message::{Code, Flight};
 use airport::names::Names;
+use airport::report::period;
 use airport::table::Table;
 
 /// The cities of the airports.
@@ -67,6 +68,11 @@ impl Schedule {
 
     pub(crate) fn has(&self, airport: &str) -> bool {
         self.airports.keys().any(|code| code.as_str() == airport)
+    }
+
+    /// Returns the days of the flights, in words.
+    pub(crate) fn period(&self) -> String {
+        period(self.first.date(), self.last.date())
     }
 
     /// When the clock begins.

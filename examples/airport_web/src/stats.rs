@@ -1,5 +1,6 @@
 //! Tells twice a second what all buses and the gateway are doing.
 
+use std::any::type_name;
 use std::collections::VecDeque;
 use std::io;
 use std::thread::{self, Builder};
@@ -39,7 +40,7 @@ pub(crate) fn start(hub: &Hub, bus: &WebBus, gateway: &WebGateway, statistics: S
 
 fn collect(hub: &Hub, bus: &WebBus, gateway: &WebGateway, rates: &Rates) -> Stats {
     let mut buses: Vec<_> = hub.stats().into_iter().map(|bus| (short(bus.payload), bus.stats)).collect();
-    buses.push(("web".to_owned(), bus.stats()));
+    buses.push((short(type_name::<BoardMessage>()), bus.stats()));
     let sum = |number: fn(&BusStats) -> u64| buses.iter().map(|(_, stats)| number(stats)).sum();
     let subscriptions =
         buses.iter().flat_map(|(bus, stats)| stats.subscriptions.iter().map(|one| mailbox(bus, one))).collect();
@@ -64,7 +65,8 @@ fn mailbox(bus: &str, stats: &SubscriptionStats) -> Mailbox {
     let patterns: Vec<_> = stats.patterns.iter().map(ToString::to_string).collect();
     Mailbox {
         bus: bus.to_owned(),
-        name: stats.name.clone(),
+        // All modules name their subscriptions; the others are those of the gateway, for the clients.
+        name: stats.name.clone().unwrap_or_else(|| "gateway".to_owned()),
         patterns: patterns.join(" "),
         depth: stats.depth,
         capacity: stats.capacity,
@@ -88,15 +90,16 @@ struct Rates {
 
 impl Rates {
     fn add(&mut self, now: Instant, events: u64) {
-        self.counts.push_back((now, events));
-        if self.counts.len() > SMOOTH + 1 {
-            self.counts.pop_front();
-        }
+        // The first count has nothing to be compared with.
         if let Some(&(then, before)) = self.counts.front() {
             let seconds = now.duration_since(then).as_secs_f64();
             let rate = if seconds > 0.0 { events.saturating_sub(before) as f64 / seconds } else { 0.0 };
             // More digits would be no more than bytes on the line.
             self.rates.push_back((rate * 10.0).round() / 10.0);
+        }
+        self.counts.push_back((now, events));
+        if self.counts.len() > SMOOTH {
+            self.counts.pop_front();
         }
         if self.rates.len() > RATES {
             self.rates.pop_front();
