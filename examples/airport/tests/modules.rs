@@ -257,7 +257,10 @@ year,month,day,dep_time,sched_dep_time,dep_delay,arr_delay,carrier,flight,origin
         within_limit(|| {
             let (hub, stop) = (Hub::new(), Stop::default());
             let on_second = stop.clone();
-            let _handler = hub.bus::<FlightEvent>().on("flight.EWR.>", move |_| drop(on_second.request())).unwrap();
+            let on_departure = move |_: &_| {
+                on_second.request();
+            };
+            let _handler = hub.bus::<FlightEvent>().on("flight.EWR.>", on_departure).unwrap();
             // In real time, half an hour lies between the second event and the third.
             let path = file("stopped.csv", &TABLE.replace(",500,NA", ",530,NA"));
             let fed = feed::run(&hub, &path, Speed::Times(1.0), &stop, &Screen::new()).unwrap();
