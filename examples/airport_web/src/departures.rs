@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
+use airport::message::{FlightEvent, Kind};
 use jiff::SignedDuration;
 use jiff::civil::DateTime;
 use tramline::{Hub, PublishError, RecvTimeoutError, Subscriber, Topic};
@@ -18,7 +19,6 @@ use crate::WebBus;
 use crate::clock::{Clock, Reading};
 use crate::message::{BoardMessage, Row, Status};
 use crate::schedule::{self, Planned, Schedule};
-use airport::message::{FlightEvent, Kind};
 
 /// How often the clock is looked at and told.
 const TICK: Duration = Duration::from_millis(250);

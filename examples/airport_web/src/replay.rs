@@ -4,14 +4,14 @@ use std::io;
 use std::sync::Arc;
 use std::thread::Builder;
 
+use airport::feed;
+use airport::screen::Screen;
 use tokio::sync::oneshot;
 use tramline::Hub;
 
 use crate::Failed;
 use crate::clock::Clock;
 use crate::schedule::Schedule;
-use airport::feed;
-use airport::screen::Screen;
 
 pub(crate) fn start(hub: &Hub, screen: &Screen, clock: &Arc<Clock>, schedule: &Schedule) -> io::Result<Failed> {
     let (fail, failed) = oneshot::channel();

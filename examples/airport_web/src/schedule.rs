@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::sync::Arc;
 
-use jiff::SignedDuration;
-use jiff::civil::DateTime;
-use tramline::Topic;
-
-use crate::message::{Row, Status};
 use airport::flights;
 use airport::message::{Code, Flight};
 use airport::names::Names;
 use airport::report::period;
 use airport::table::Table;
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
+use tramline::Topic;
+
+use crate::message::{Row, Status};
 
 /// The cities of the airports.
 const CITIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cities.csv");

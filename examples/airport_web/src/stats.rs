@@ -6,12 +6,12 @@ use std::io;
 use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
+use airport::statistics::Statistics;
 use tramline::gateway::Gateway;
 use tramline::{BusStats, Hub, SubscriptionStats};
 
 use crate::WebBus;
 use crate::message::{BoardMessage, Connections, Mailbox, Stats, WeatherReport};
-use airport::statistics::Statistics;
 
 const EVERY: Duration = Duration::from_millis(500);
 /// A minute of rates.

@@ -4,6 +4,8 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use airport::message::{Code, Flight, FlightEvent, Kind};
+use airport::names::Names;
 use jiff::SignedDuration;
 use jiff::civil::DateTime;
 use tramline::{Hub, Topic};
@@ -14,8 +16,6 @@ use crate::departures::Departures;
 use crate::message::{BoardMessage, Row, Status};
 use crate::schedule::Schedule;
 use crate::{control, weather};
-use airport::message::{Code, Flight, FlightEvent, Kind};
-use airport::names::Names;
 
 /// Only what is wrong takes this long.
 const LONG: Duration = Duration::from_secs(60);

@@ -3,12 +3,12 @@
 use std::error::Error;
 use std::time::Duration;
 
+use airport::message::{WeatherAt, WeatherBus};
 use jiff::Timestamp;
 use tramline::{Handler, Hub, Message, SubscribeError};
 
 use crate::WebBus;
 use crate::message::{BoardMessage, WeatherReport};
-use airport::message::{WeatherAt, WeatherBus};
 
 /// Far more than a look into a table needs.
 const LIMIT: Duration = Duration::from_secs(2);
