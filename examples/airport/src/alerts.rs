@@ -77,7 +77,7 @@ fn alert(
     tally: &Arc<Mutex<Tally>>,
 ) -> Result<(), Box<dyn Error>> {
     let origin = flight.origin;
-    let _ = delays.publish(format!("alert.delay.{origin}"), Delayed(Arc::clone(flight)))?;
+    delays.publish(format!("alert.delay.{origin}"), Delayed(Arc::clone(flight)))?;
     let count = |add: fn(&mut Tally)| add(&mut tally.lock());
     count(|tally| tally.alerts += 1);
     count(|tally| tally.asked += 1);

@@ -18,7 +18,7 @@ impl BadRows {
 
     pub fn publish(&mut self, fault: Fault) -> Result<(), PublishError<BadRow>> {
         self.count += 1;
-        let _ = self.publisher.publish(BadRow(fault))?;
+        self.publisher.publish(BadRow(fault))?;
         Ok(())
     }
 

@@ -136,7 +136,7 @@ impl Stage {
         let route = [event.flight.origin, event.flight.dest, event.flight.carrier];
         self.audit[kind].fire(event.clone());
         if let Some(publishers) = self.routes.get(&route) {
-            let _ = publishers[kind].publish(event)?;
+            publishers[kind].publish(event)?;
             return Ok(());
         }
         if self.routes.len() >= ROUTES {
@@ -144,7 +144,7 @@ impl Stage {
         }
         let [origin, dest, carrier] = route;
         let publishers = publishers(&self.bus, &format!("flight.{origin}.{dest}.{carrier}"))?;
-        let _ = publishers[kind].publish(event)?;
+        publishers[kind].publish(event)?;
         self.routes.insert(route, publishers);
         Ok(())
     }

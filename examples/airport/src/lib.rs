@@ -98,7 +98,7 @@ pub fn run(options: &Options, stop: &Stop) -> Result<(), Box<dyn Error>> {
         return Err(error.into());
     }
     if !drained.is_complete() {
-        let (left, busy) = (drained.left(), drained.busy());
+        let (left, busy) = (drained.remaining(), drained.running());
         return Err(format!("the buses were not drained: {left} messages left, {busy} threads busy").into());
     }
     Ok(report.verify()?)

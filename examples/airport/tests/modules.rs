@@ -45,7 +45,7 @@ fn event(kind: Kind, number: u32, dep_delay: i32) -> FlightEvent {
 /// Publishes what happened to a flight, as the feed does.
 fn publish(hub: &Hub, kind: Kind, number: u32, dep_delay: i32) {
     let topic = format!("flight.JFK.IAH.UA.{}", kind.token());
-    let _ = hub.bus::<FlightEvent>().publish(topic, event(kind, number, dep_delay)).unwrap();
+    hub.bus::<FlightEvent>().publish(topic, event(kind, number, dep_delay)).unwrap();
 }
 
 fn weather_bus(hub: &Hub) -> WeatherBus {
@@ -190,7 +190,7 @@ mod of_statistics {
             kinds.into_iter().zip(1..).for_each(|(kind, number)| publish(&hub, kind, number, 0));
             for (number, delay) in [(1, 70), (2, 200), (3, 90)] {
                 let delayed = Delayed(event(Kind::Departed, number, delay).flight);
-                let _ = hub.bus().publish("alert.delay.JFK", delayed).unwrap();
+                hub.bus().publish("alert.delay.JFK", delayed).unwrap();
             }
             wait_until_hub_idle(&hub, LONG);
 

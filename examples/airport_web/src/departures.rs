@@ -99,7 +99,7 @@ impl Departures {
         self.tell_delays(time)?;
         self.add_next()?;
         let clock = BoardMessage::Clock { time: schedule::text(time), speed: speed.times() };
-        let _ = self.bus.retain("clock", clock)?;
+        self.bus.publish_retained("clock", clock)?;
         Ok(())
     }
 
@@ -109,8 +109,8 @@ impl Departures {
         for topic in gone {
             self.rows.remove(&topic);
             // In this order: who subscribes in between gets neither, and nothing is left of it.
-            drop(self.bus.forget(topic.clone()));
-            let _ = self.bus.publish(topic, BoardMessage::Gone)?;
+            drop(self.bus.clear_retained(topic.clone()));
+            self.bus.publish(topic, BoardMessage::Gone)?;
         }
         Ok(())
     }
@@ -171,6 +171,6 @@ impl Departures {
 }
 
 fn tell(bus: &WebBus, topic: &Topic, row: &Row) -> Published {
-    let _ = bus.retain(topic.clone(), BoardMessage::Row(Box::new(row.clone())))?;
+    bus.publish_retained(topic.clone(), BoardMessage::Row(Box::new(row.clone())))?;
     Ok(())
 }

@@ -29,7 +29,7 @@ pub(crate) fn start(hub: &Hub, bus: &WebBus, gateway: &WebGateway, statistics: S
         loop {
             rates.add(Instant::now(), statistics.finish().events());
             let stats = BoardMessage::Stats(Box::new(collect(&hub, &bus, &gateway, &rates)));
-            if bus.retain("bus.stats", stats).is_err() {
+            if bus.publish_retained("bus.stats", stats).is_err() {
                 return;
             }
             thread::sleep(EVERY);

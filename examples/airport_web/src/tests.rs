@@ -42,7 +42,7 @@ fn boards(after: SignedDuration) -> (WebBus, Arc<Clock>, Departures) {
 
 /// All rows that are kept for the board of an airport, by their topics.
 fn rows(bus: &WebBus, airport: &str) -> Vec<(Topic, Row)> {
-    let kept = bus.subscription(format!("departures.{airport}.*.*")).retained().open().expect("it is open");
+    let kept = bus.subscription(format!("departures.{airport}.*.*")).with_retained().open().expect("it is open");
     kept.try_iter()
         .map(|message| match message.payload() {
             BoardMessage::Row(row) => (message.topic().clone(), (**row).clone()),
