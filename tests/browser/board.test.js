@@ -1,6 +1,6 @@
 // The departures board in a real browser. Each part waits for the thing itself, with a limit; the parts build on each other.
 //
-// Needs the environment of `scripts/browser`: AIRPORT_WEB, the built example, and CHROMIUM, the browser.
+// Needs the environment of `scripts/browser`: AIRPORT_WEB, the built program, and CHROMIUM, the browser.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -28,6 +28,33 @@ const hasChanged = (before) =>
   );
 
 const fits = () => document.documentElement.scrollWidth <= window.innerWidth;
+
+/** The height that a horizontal scroll bar of the rows takes while all rows arrive and all letters flip. */
+async function heightOfBarWhileFlipping() {
+  const list = document.getElementById("rows");
+  for (const cell of list.querySelectorAll(".tiles")) cell.classList.add("flip");
+  for (const row of list.querySelectorAll(".row")) row.style.animationName = "none";
+  // Asking for a size ends the animations that were on, so that they begin anew.
+  void list.offsetWidth;
+  for (const row of list.querySelectorAll(".row")) row.style.animationName = "";
+  const animations = list.getAnimations({ subtree: true });
+  if (animations.length < 30) throw new Error(`only ${animations.length} animations`);
+  let most = 0;
+  while (animations.some(({ playState }) => playState === "running")) {
+    most = Math.max(most, list.offsetHeight - list.clientHeight);
+    await new Promise(requestAnimationFrame);
+  }
+  return most;
+}
+
+/** The texts that are cut without an ellipsis, or without a tooltip that has all of them. */
+function cutWithoutSign() {
+  const cut = [...document.querySelectorAll(".city, .airline[title], .pattern, .of")].filter(
+    ({ scrollWidth, clientWidth }) => scrollWidth > clientWidth,
+  );
+  const hasSign = (cell) => cell.title !== "" && getComputedStyle(cell).textOverflow === "ellipsis";
+  return { all: cut.length, unsigned: cut.filter((cell) => !hasSign(cell)).map(({ textContent }) => textContent) };
+}
 
 /** All visible texts, with the colours of letters and ground. */
 function texts() {
@@ -86,6 +113,8 @@ test("the departures board in a browser", { timeout: 240_000 }, async (t) => {
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM,
     args: [...sandbox, "--disable-dev-shm-usage"],
+    // Scroll bars take room, as they do on most desktops.
+    ignoreDefaultArgs: ["--hide-scrollbars"],
     timeout: 60_000,
   });
   t.after(() => browser.close());
@@ -105,6 +134,52 @@ test("the departures board in a browser", { timeout: 240_000 }, async (t) => {
     await page.locator("#mailboxes tr", { hasText: "departures.JFK.*.*" }).waitFor();
     assert.equal(await page.locator("#state-word").textContent(), "connected");
     assert.equal(await page.locator("#dropped").textContent(), "0");
+  });
+
+  await t.test("says what is replayed, and on what", async () => {
+    const what = await page.locator("#what").textContent();
+    assert.match(what, /New York.*, 1 to 7 January 2013, on tramline/);
+  });
+
+  await t.test("tells the subscriptions apart, and says what they have in common", async () => {
+    const rows = await page.locator("#mailboxes th").allInnerTexts();
+    assert.ok(rows.length > 8, `only ${rows.length} rows`);
+    assert.equal(new Set(rows).size, rows.length, `twice the same: ${rows}`);
+    assert.equal(await page.locator(".mailboxes caption").innerText(), "Subscriptions, one row per mailbox");
+    await page.locator("dt", { hasText: "Topics in use" }).waitFor();
+  });
+
+  await t.test("has no horizontal scroll bar while rows arrive and letters flip", async () => {
+    assert.equal(await page.evaluate(heightOfBarWhileFlipping), 0);
+  });
+
+  await t.test("cuts no text without a sign, and the longest city not at all", async () => {
+    const city = page.locator("#rows .city").first();
+    const write = (text) => city.evaluate((cell, text) => (cell.textContent = text), text);
+    await speed(page, 0).check();
+    await speedIs(page, 0);
+    const before = await city.textContent();
+    assert.equal(await city.getAttribute("title"), before);
+    await write("Steamboat Springs");
+    assert.ok(await city.evaluate(({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth), "the city is cut");
+    await write("Dallas/Fort Worth International");
+    const { all, unsigned } = await page.evaluate(cutWithoutSign);
+    assert.ok(all >= 2, "a city and a pattern are too long");
+    assert.deepEqual(unsigned, []);
+    await write(before);
+    await speed(page, 300).check();
+    await speedIs(page, 300);
+  });
+
+  await t.test("shows no rate before there is one", async () => {
+    const still = new Server(process.env.AIRPORT_WEB);
+    await still.start(0, 0);
+    const other = await open(browser, still, { viewport: SIZES[1] });
+    await other.page.locator("#events", { hasText: /^0$/ }).waitFor();
+    assert.equal(await other.page.locator("#rate").textContent(), "–");
+    assert.equal(await other.page.locator("#rate-most").textContent(), "");
+    await other.page.close();
+    await still.stop();
   });
 
   await t.test("goes to another airport", async () => {

@@ -1,4 +1,4 @@
-// The example `airport_web`, as a process of its own.
+// The program `airport_web`, as a process of its own.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -10,7 +10,7 @@ export class Server {
   #child;
   url;
 
-  /** The path of the built example. */
+  /** The path of the built program. */
   constructor(binary) {
     this.binary = binary;
   }

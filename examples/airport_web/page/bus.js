@@ -11,7 +11,7 @@ const set = (element, text) => {
 };
 
 export class Bus {
-  /** Rows of the table, by the bus and what is subscribed to; they stay, so that bars can grow and shrink. */
+  /** Rows of the table, by what tells them apart; they stay, so that bars can grow and shrink. */
   #mailboxes = new Map();
 
   showState(state) {
@@ -19,7 +19,8 @@ export class Bus {
   }
 
   show(stats) {
-    this.#drawRates(stats.rates);
+    // Until the first flight leaves there is nothing to measure.
+    if (stats.events > 0 && stats.rates.length > 0) this.#drawRates(stats.rates);
     set(byId("events"), number.format(stats.events));
     set(byId("topics"), number.format(stats.topics));
     set(byId("subscriptions"), number.format(stats.subscriptions.length));
@@ -50,8 +51,12 @@ export class Bus {
     const unseen = new Set(this.#mailboxes.keys());
     const table = byId("mailboxes");
     let place = table.firstElementChild;
+    const seen = new Map();
     for (const mailbox of mailboxes) {
-      const key = `${mailbox.bus} ${mailbox.name ?? ""} ${mailbox.patterns}`;
+      const same = `${mailbox.bus} ${mailbox.name} ${mailbox.patterns}`;
+      // The gateway has two for a moment when a client wants the kept values too.
+      seen.set(same, (seen.get(same) ?? 0) + 1);
+      const key = `${same} ${seen.get(same)}`;
       const row = unseen.delete(key) ? this.#mailboxes.get(key) : this.#make(key, mailbox);
       row.write(mailbox);
       if (row.element === place) place = place.nextElementSibling;
@@ -67,11 +72,13 @@ export class Bus {
     const element = document.createElement("tr");
     // No text of anybody is in it.
     element.innerHTML =
-      '<th scope="row"><b></b><span class="pattern"></span></th>' +
+      '<th scope="row"><span class="of"><b></b> <span></span></span><span class="pattern"></span></th>' +
       '<td><span class="depth"></span><span class="bar" aria-hidden="true"><i class="peak"></i><i class="fill"></i></span></td>' +
       '<td class="delivered"><span></span><span class="lost"></span></td>';
     const find = (selector) => element.querySelector(selector);
-    find("b").textContent = mailbox.name ?? mailbox.bus;
+    find("b").textContent = mailbox.name;
+    find(".of span").textContent = mailbox.bus;
+    find(".of").title = `${mailbox.name}: messages of the type ${mailbox.bus}`;
     find(".pattern").textContent = mailbox.patterns;
     find(".pattern").title = mailbox.patterns;
     const [depth, peak, fill] = [find(".depth"), find(".peak"), find(".fill")];

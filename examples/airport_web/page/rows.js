@@ -108,6 +108,8 @@ export class Rows {
     for (const [name, text] of Object.entries(texts)) {
       if (cells[name].textContent === text) continue;
       cells[name].textContent = text;
+      // What is too long for its place ends in an ellipsis.
+      if (name === "city" || name === "airline") cells[name].title = text;
       if (!isNew) this.#flip(cells[name]);
     }
   }
