@@ -9,9 +9,9 @@ use crate::dead_letter::{DeadLetterReason, Losses};
 use crate::delivery::{Delivered, Delivery, Stopped, Undelivered, Wait, deliver, deliver_at_once, deliver_rest};
 use crate::lifecycle::{BusId, Family, Lifecycle, Phase};
 use crate::mailbox::{Filter, Mailbox, MailboxOptions, Overflow};
-use crate::message::Parcel;
+use crate::message::Outgoing;
 use crate::request::{EachReply, NoReply, OneReply, PendingReply, Replies, ReplySource, RequestError};
-use crate::routing::{Leftovers, Route, RouteGuard, SubscribeError, TopicEntry, TopicMap};
+use crate::routing::{DeferredDrops, Route, RouteGuard, SubscribeError, TopicEntry, TopicMap};
 use crate::spans::{Publishing, Requesting};
 use crate::sync::RwLock;
 use crate::sync::atomic::Ordering;
@@ -56,8 +56,8 @@ impl<T, R> Core<T, R> {
 
     pub(crate) fn drop_publisher(&self, entry: &TopicEntry<T, R>) {
         if entry.publishers.fetch_sub(1, Ordering::Relaxed) == 1 {
-            let leftovers = self.map.write().release(&entry.topic);
-            drop(leftovers);
+            let deferred = self.map.write().release(&entry.topic);
+            drop(deferred);
         }
     }
 
@@ -68,9 +68,9 @@ impl<T, R> Core<T, R> {
         mut filter: Option<Filter<T>>,
     ) -> Result<Arc<Mailbox<T, R>>, SubscribeError> {
         let joining_only = self.lifecycle.phase() != Phase::Open;
-        let mut leftovers = Leftovers::default();
-        // The lock is released at the end of this statement; leftovers and an unused filter are dropped after it.
-        self.map.write().subscribe(options, readers, &mut filter, joining_only, &mut leftovers)
+        let mut deferred = DeferredDrops::default();
+        // The lock is released at the end of this statement; deferred and an unused filter are dropped after it.
+        self.map.write().subscribe(options, readers, &mut filter, joining_only, &mut deferred)
     }
 
     /// A new mailbox in the place of this one, with the same options, and the retained values as of that step. What was
@@ -80,11 +80,11 @@ impl<T, R> Core<T, R> {
         let options = MailboxOptions { group: None, retained: false, ..old.options.clone() };
         let joining_only = self.lifecycle.phase() != Phase::Open;
         // Dropped after the lock is released.
-        let mut leftovers = (Leftovers::default(), Leftovers::default());
+        let mut deferred = (DeferredDrops::default(), DeferredDrops::default());
         let mut map = self.map.write();
         let values = map.values(&old.options.patterns);
-        let new = map.subscribe(options, 1, &mut None, joining_only, &mut leftovers.0)?;
-        leftovers.1 = map.unroute(old);
+        let new = map.subscribe(options, 1, &mut None, joining_only, &mut deferred.0)?;
+        deferred.1 = map.unroute(old);
         Ok((new, values))
     }
 
@@ -98,7 +98,7 @@ impl<T, R> Core<T, R> {
         // First the phase, so that who finds an empty route below knows why.
         self.lifecycle.advance(Phase::Closed);
         let mut map = self.map.write();
-        let leftovers = map.close();
+        let deferred = map.close();
         let mailboxes: Vec<_> = map.subscriptions().cloned().collect();
         drop(map);
         for mailbox in &mailboxes {
@@ -108,7 +108,7 @@ impl<T, R> Core<T, R> {
             self.losses.close();
         }
         // What is left over may hold payloads, whose `Drop` may panic; but the callbacks have to be told.
-        let dropped = catch_unwind(AssertUnwindSafe(|| drop(leftovers)));
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(deferred)));
         self.lifecycle.tell_waiting();
         if let Err(panic) = dropped {
             resume_unwind(panic);
@@ -146,8 +146,8 @@ impl<T: Clone, R> Core<T, R> {
             return Err(Rest::Closed(payload));
         }
         let delivery =
-            deliver_at_once(route, topic, Parcel { payload, reply: None }, &NoReply).map_err(Rest::Undelivered)?;
-        self.losses.traffic.published(delivery.delivered());
+            deliver_at_once(route, topic, Outgoing { payload, reply: None }, &NoReply).map_err(Rest::Undelivered)?;
+        self.losses.messages.published(delivery.delivered());
         span.end(delivery.delivered(), delivery.dropped(), "delivered");
         Ok(delivery)
     }
@@ -171,7 +171,7 @@ impl<T: Clone, R> Core<T, R> {
         };
         let Delivered { delivery, stopped, rest } =
             deliver_rest(route, topic, undelivered, &NoReply, wait, |mailbox| self.unroute(mailbox));
-        self.losses.traffic.published(delivery.delivered());
+        self.losses.messages.published(delivery.delivered());
         let result = match rest {
             None => Ok(delivery),
             Some(rest) => self.make_of_the_rest(topic, rest.payload, delivery, stopped),
@@ -225,8 +225,8 @@ impl<T: Clone, R> Core<T, R> {
         payload: T,
     ) -> Result<PendingReply<R>, RequestError<T>> {
         let (responder, pending) = OneReply::pending(&self.lifecycle, Requesting::one(topic));
-        let parcel = Parcel { payload, reply: Some(responder) };
-        let asked = pending.requesting().within(|| self.ask(topic, route, parcel, &OneReply));
+        let outgoing = Outgoing { payload, reply: Some(responder) };
+        let asked = pending.requesting().within(|| self.ask(topic, route, outgoing, &OneReply));
         if let Err(error) = asked {
             pending.requesting().end(refusal(&error));
             return Err(error);
@@ -241,8 +241,8 @@ impl<T: Clone, R> Core<T, R> {
         payload: T,
     ) -> Result<Replies<R>, RequestError<T>> {
         let (each, replies) = EachReply::new(&self.lifecycle, route.len(), Requesting::many(topic));
-        let parcel = Parcel { payload, reply: Some(each.responder()) };
-        let asked = each.requesting.within(|| self.ask(topic, route, parcel, &each));
+        let outgoing = Outgoing { payload, reply: Some(each.responder()) };
+        let asked = each.requesting.within(|| self.ask(topic, route, outgoing, &each));
         each.requesting.end(asked.as_ref().map_or_else(refusal, |()| "asked"));
         asked.map(|()| replies)
     }
@@ -251,24 +251,24 @@ impl<T: Clone, R> Core<T, R> {
         &self,
         topic: &Topic,
         route: RouteGuard<T, R>,
-        parcel: Parcel<T, R>,
+        outgoing: Outgoing<T, R>,
         replies: &S,
     ) -> Result<(), RequestError<T>> {
-        let parcel = self.may_ask(parcel, replies)?;
-        let delivered = deliver(route, topic, parcel, replies, Wait::Forever, |mailbox| self.unroute(mailbox));
+        let outgoing = self.may_ask(outgoing, replies)?;
+        let delivered = deliver(route, topic, outgoing, replies, Wait::Forever, |mailbox| self.unroute(mailbox));
         self.asked(delivered, replies)
     }
 
     pub(crate) fn may_ask<S: ReplySource<R>>(
         &self,
-        parcel: Parcel<T, R>,
+        outgoing: Outgoing<T, R>,
         replies: &S,
-    ) -> Result<Parcel<T, R>, RequestError<T>> {
+    ) -> Result<Outgoing<T, R>, RequestError<T>> {
         if self.lifecycle.accepts() {
-            return Ok(parcel);
+            return Ok(outgoing);
         }
-        replies.unused(parcel.reply);
-        Err(RequestError::Closed(parcel.payload))
+        replies.unused(outgoing.reply);
+        Err(RequestError::Closed(outgoing.payload))
     }
 
     /// What a request makes of its delivery.
@@ -278,8 +278,8 @@ impl<T: Clone, R> Core<T, R> {
         replies: &S,
     ) -> Result<(), RequestError<T>> {
         let Delivered { delivery, stopped, rest } = delivered;
-        self.losses.traffic.published(delivery.delivered());
-        let Some(Parcel { payload, reply }) = rest else { return Ok(()) };
+        self.losses.messages.published(delivery.delivered());
+        let Some(Outgoing { payload, reply }) = rest else { return Ok(()) };
         replies.unused(reply);
         if stopped.is_some() {
             return Err(RequestError::Closed(payload));
@@ -296,8 +296,8 @@ impl<T: Clone, R> Core<T, R> {
 
     /// A mailbox has run over: its subscriber sees the end when no route holds a sender any more.
     pub(crate) fn unroute(&self, overflowed: &Mailbox<T, R>) {
-        let leftovers = self.map.write().unroute(overflowed);
-        drop(leftovers);
+        let deferred = self.map.write().unroute(overflowed);
+        drop(deferred);
     }
 }
 
@@ -372,8 +372,8 @@ impl<T, R> Drop for Core<T, R> {
 pub(crate) fn leave<T, R>(core: &Weak<Core<T, R>>, mailbox: &Mailbox<T, R>, readers: usize) -> bool {
     let last = match core.upgrade() {
         Some(core) => {
-            let (last, leftovers) = core.map.write().leave(mailbox, readers);
-            drop(leftovers);
+            let (last, deferred) = core.map.write().leave(mailbox, readers);
+            drop(deferred);
             last
         }
         // Nobody can join any more, so the count is all there is to keep.

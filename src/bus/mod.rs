@@ -300,8 +300,8 @@ where
     /// ```
     pub fn clear_retained(&self, topic: impl TryInto<Topic, Error: Into<TopicError>>) -> Option<T> {
         let topic = topic.try_into().ok()?;
-        let (value, leftovers) = self.core.map.write().forget(&topic);
-        drop(leftovers);
+        let (value, deferred) = self.core.map.write().forget(&topic);
+        drop(deferred);
         value.map(|value| value.take())
     }
 

@@ -8,7 +8,7 @@ use super::inner::{outcome, refusal};
 use super::{Bus, Core, PublishAllError, PublishError, Publisher};
 use crate::dead_letter::Republisher;
 use crate::delivery::{Delivered, Delivery, PendingDelivery, deliver_at_once, deliver_pending};
-use crate::message::Parcel;
+use crate::message::Outgoing;
 use crate::request::{EachReply, NoReply, OneReply, PendingReply, Replies, ReplySource, RequestError};
 use crate::routing::RouteGuard;
 use crate::spans::{PublishingTask, Requesting};
@@ -37,7 +37,7 @@ impl<T: Clone, R, S: ReplySource<R>> Drop for WaitForRoom<'_, T, R, S> {
     fn drop(&mut self) {
         let Self { topic, replies, republisher, pending, .. } = self;
         if let Some(delivery) = republisher.within(|| pending.cancel(topic, *replies)) {
-            self.core.losses.traffic.published(delivery.delivered());
+            self.core.losses.messages.published(delivery.delivered());
         }
     }
 }
@@ -55,11 +55,11 @@ impl<T: Clone, R> Core<T, R> {
             return Err(PublishError::Closed(payload));
         }
         let republisher = self.losses.republisher().await;
-        let parcel = Parcel { payload, reply: None };
-        let first = span.within(|| republisher.within(|| self.first_pass(topic, route(), parcel, &NoReply)));
+        let outgoing = Outgoing { payload, reply: None };
+        let first = span.within(|| republisher.within(|| self.first_pass(topic, route(), outgoing, &NoReply)));
         let second = self.second_pass(topic, first, &NoReply, republisher, |part| span.within(part));
         let Delivered { delivery, stopped, rest } = second.await;
-        self.losses.traffic.published(delivery.delivered());
+        self.losses.messages.published(delivery.delivered());
         let result = match rest {
             None => Ok(delivery),
             Some(rest) => {
@@ -77,8 +77,8 @@ impl<T: Clone, R> Core<T, R> {
         payload: T,
     ) -> Result<PendingReply<R>, RequestError<T>> {
         let (responder, pending) = OneReply::pending(&self.lifecycle, Requesting::one(topic));
-        let parcel = Parcel { payload, reply: Some(responder) };
-        let asked = self.ask_async(topic, route(), parcel, &OneReply, pending.requesting()).await;
+        let outgoing = Outgoing { payload, reply: Some(responder) };
+        let asked = self.ask_async(topic, route(), outgoing, &OneReply, pending.requesting()).await;
         match asked {
             Ok(()) => Ok(pending),
             Err(error) => {
@@ -96,8 +96,8 @@ impl<T: Clone, R> Core<T, R> {
     ) -> Result<Replies<R>, RequestError<T>> {
         let route = route();
         let (each, replies) = EachReply::new(&self.lifecycle, route.len(), Requesting::many(topic));
-        let parcel = Parcel { payload, reply: Some(each.responder()) };
-        let asked = self.ask_async(topic, route, parcel, &each, &each.requesting).await;
+        let outgoing = Outgoing { payload, reply: Some(each.responder()) };
+        let asked = self.ask_async(topic, route, outgoing, &each, &each.requesting).await;
         each.requesting.end(asked.as_ref().map_or_else(refusal, |()| "asked"));
         asked.map(|()| replies)
     }
@@ -106,13 +106,13 @@ impl<T: Clone, R> Core<T, R> {
         &self,
         topic: &Topic,
         route: RouteGuard<T, R>,
-        parcel: Parcel<T, R>,
+        outgoing: Outgoing<T, R>,
         replies: &S,
         span: &Requesting,
     ) -> Result<(), RequestError<T>> {
-        let parcel = self.may_ask(parcel, replies)?;
+        let outgoing = self.may_ask(outgoing, replies)?;
         let republisher = self.losses.republisher().await;
-        let first = span.within(|| republisher.within(|| self.first_pass(topic, route, parcel, replies)));
+        let first = span.within(|| republisher.within(|| self.first_pass(topic, route, outgoing, replies)));
         let delivered = self.second_pass(topic, first, replies, republisher, |part| span.within(part)).await;
         self.asked(delivered, replies)
     }
@@ -122,10 +122,10 @@ impl<T: Clone, R> Core<T, R> {
         &self,
         topic: &Topic,
         route: RouteGuard<T, R>,
-        parcel: Parcel<T, R>,
+        outgoing: Outgoing<T, R>,
         replies: &S,
     ) -> Result<Delivered<T, R>, PendingDelivery<T, R>> {
-        match deliver_at_once(&route, topic, parcel, replies) {
+        match deliver_at_once(&route, topic, outgoing, replies) {
             Ok(delivery) => Ok(Delivered::complete(delivery)),
             Err(undelivered) => deliver_pending(route, topic, undelivered, replies, |mailbox| self.unroute(mailbox)),
         }

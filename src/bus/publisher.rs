@@ -216,8 +216,8 @@ where
     /// Keeps a value as the topic's last. Who subscribed before is in the route that comes back, who comes later finds
     /// the value.
     pub(crate) fn keep(&self, value: T) -> RouteGuard<T, R> {
-        let (route, leftovers) = self.core.map.read().retain(&self.entry, value);
-        drop(leftovers);
+        let (route, deferred) = self.core.map.read().retain(&self.entry, value);
+        drop(deferred);
         Guard::from_inner(route)
     }
 

@@ -1,6 +1,6 @@
 //! Why messages are lost at mailboxes or never get to one, and how many for which reason.
 
-use super::Tally;
+use super::OwnerBiasedCounter;
 
 /// Why a message was dropped. One more reason takes a variant here, with its place in `ALL` and its name, and a word in
 /// [`DeadLetterReason::loss`](crate::DeadLetterReason) if it makes dead letters.
@@ -46,9 +46,9 @@ impl Loss {
 
 /// Counts what was dropped, for each reason by itself.
 #[derive(Default)]
-pub(crate) struct Dropped([Tally; Loss::ALL.len()]);
+pub(crate) struct LossCounters([OwnerBiasedCounter; Loss::ALL.len()]);
 
-impl Dropped {
+impl LossCounters {
     #[inline]
     pub(crate) fn add(&self, loss: Loss) {
         self.0[loss as usize].add(1);
@@ -62,18 +62,18 @@ impl Dropped {
 
     /// For whatever reason.
     pub(crate) fn total(&self) -> u64 {
-        self.0.iter().map(Tally::get).sum()
+        self.0.iter().map(OwnerBiasedCounter::get).sum()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Dropped, Loss};
+    use super::{Loss, LossCounters};
 
     #[test]
     fn every_reason_has_its_own_count() {
         assert!(Loss::ALL.iter().enumerate().all(|(index, loss)| *loss as usize == index));
-        let dropped = Dropped::default();
+        let dropped = LossCounters::default();
         for loss in Loss::ALL {
             (0..=loss as usize).for_each(|_| dropped.add(loss));
         }

@@ -1,15 +1,15 @@
 //! Counts that cost next to nothing on the path of a message.
 
 mod loss;
+mod messages;
+mod owner_biased;
 #[cfg(feature = "metrics")]
 mod recordings;
-mod tally;
-mod traffic;
 
-pub(crate) use loss::{Dropped, Loss};
+pub(crate) use loss::{Loss, LossCounters};
+pub(crate) use messages::MessageCounters;
+pub(crate) use owner_biased::OwnerBiasedCounter;
+#[cfg(feature = "metrics")]
+pub(crate) use owner_biased::this_thread;
 #[cfg(feature = "metrics")]
 pub(crate) use recordings::{Recordings, Sample};
-pub(crate) use tally::Tally;
-#[cfg(feature = "metrics")]
-pub(crate) use tally::this_thread;
-pub(crate) use traffic::Traffic;

@@ -7,7 +7,7 @@ use super::tasks::InHand;
 #[cfg(feature = "testkit")]
 use super::watch::Watch;
 use super::{DeadLetter, DeadLetterReason};
-use crate::counters::{Dropped, Tally, Traffic};
+use crate::counters::{LossCounters, MessageCounters, OwnerBiasedCounter};
 use crate::lifecycle::BusId;
 use crate::sync::Mutex;
 use crate::sync::counters::{AtomicU64, AtomicUsize, Ordering};
@@ -48,11 +48,11 @@ pub(crate) struct Losses<T> {
     listening: AtomicUsize,
     #[cfg(feature = "async")]
     pub(super) in_hand: InHand,
-    pub(crate) dropped: Dropped,
+    pub(crate) dropped: LossCounters,
     pub(crate) abandoned: AtomicU64,
-    pub(crate) unheard: Tally,
+    pub(crate) unheard: OwnerBiasedCounter,
     /// What was not lost.
-    pub(crate) traffic: Traffic,
+    pub(crate) messages: MessageCounters,
     pub(crate) dead_letters: AtomicU64,
     pub(crate) filter_panics: AtomicU64,
     pub(crate) handler_failures: AtomicU64,
@@ -67,10 +67,10 @@ impl<T> Losses<T> {
             listening: AtomicUsize::new(0),
             #[cfg(feature = "async")]
             in_hand: InHand::default(),
-            dropped: Dropped::default(),
+            dropped: LossCounters::default(),
             abandoned: AtomicU64::new(0),
-            unheard: Tally::default(),
-            traffic: Traffic::default(),
+            unheard: OwnerBiasedCounter::default(),
+            messages: MessageCounters::default(),
             dead_letters: AtomicU64::new(0),
             filter_panics: AtomicU64::new(0),
             handler_failures: AtomicU64::new(0),

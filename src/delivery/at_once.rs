@@ -2,7 +2,7 @@
 
 use super::Delivery;
 use crate::mailbox::AtOnce;
-use crate::message::Parcel;
+use crate::message::Outgoing;
 use crate::request::ReplySource;
 use crate::routing::Route;
 use crate::topic::Topic;
@@ -13,9 +13,9 @@ pub(crate) struct Undelivered<T, R> {
     pub(super) next: usize,
     /// The outcome at the mailboxes before it.
     pub(super) delivery: Delivery,
-    pub(super) original: Parcel<T, R>,
+    pub(super) original: Outgoing<T, R>,
     /// A copy that the mailbox did not take.
-    pub(super) spare: Option<Parcel<T, R>>,
+    pub(super) spare: Option<Outgoing<T, R>>,
 }
 
 /// Enqueues the message in every mailbox of the route, as long as one look at each says what to do with it.
@@ -27,7 +27,7 @@ pub(crate) struct Undelivered<T, R> {
 pub(crate) fn deliver_at_once<T: Clone, R, S: ReplySource<R>>(
     route: &Route<T, R>,
     topic: &Topic,
-    original: Parcel<T, R>,
+    original: Outgoing<T, R>,
     replies: &S,
 ) -> Result<Delivery, Undelivered<T, R>> {
     let mut delivery = Delivery::NONE;

@@ -1,21 +1,21 @@
 //! The copies of one message on their way: N mailboxes cost N-1 clones.
 
-use crate::message::Parcel;
+use crate::message::Outgoing;
 use crate::request::ReplySource;
 
 /// The original of a message, and a copy if one is left over.
 pub(super) struct Copies<'a, T, R, S> {
     /// Goes to the last mailbox.
-    pub(super) original: Option<Parcel<T, R>>,
+    pub(super) original: Option<Outgoing<T, R>>,
     /// A copy that a mailbox did not take, for the next one.
-    pub(super) spare: Option<Parcel<T, R>>,
+    pub(super) spare: Option<Outgoing<T, R>>,
     pub(super) replies: &'a S,
 }
 
 impl<T: Clone, R, S: ReplySource<R>> Copies<'_, T, R, S> {
     /// A copy for a mailbox that is not the last.
     #[inline]
-    pub(super) fn copy(&mut self) -> Option<Parcel<T, R>> {
+    pub(super) fn copy(&mut self) -> Option<Outgoing<T, R>> {
         if self.spare.is_some() {
             return self.spare.take();
         }
@@ -24,14 +24,14 @@ impl<T: Clone, R, S: ReplySource<R>> Copies<'_, T, R, S> {
 
     /// The original for the last mailbox, a copy for the others.
     #[inline]
-    pub(super) fn take(&mut self, last: bool) -> Option<Parcel<T, R>> {
+    pub(super) fn take(&mut self, last: bool) -> Option<Outgoing<T, R>> {
         if last { self.original.take() } else { self.copy() }
     }
 
     /// What a mailbox did not take.
-    pub(super) fn put_back(&mut self, parcel: Parcel<T, R>) {
+    pub(super) fn put_back(&mut self, outgoing: Outgoing<T, R>) {
         let place = if self.original.is_none() { &mut self.original } else { &mut self.spare };
-        if let Some(extra) = place.replace(parcel) {
+        if let Some(extra) = place.replace(outgoing) {
             self.replies.unused(extra.reply);
         }
     }

@@ -1,7 +1,7 @@
 //! How a message gets into the mailboxes of its route.
 
 use crate::mailbox::Mailbox;
-use crate::message::Parcel;
+use crate::message::Outgoing;
 use crate::request::ReplySource;
 use crate::routing::RouteGuard;
 use crate::sync::Instant;
@@ -141,7 +141,7 @@ pub(crate) struct Delivered<T, R> {
     pub(crate) delivery: Delivery,
     pub(crate) stopped: Option<Stopped>,
     /// The message, if no mailbox has taken the original.
-    pub(crate) rest: Option<Parcel<T, R>>,
+    pub(crate) rest: Option<Outgoing<T, R>>,
 }
 
 impl<T, R> Delivered<T, R> {
@@ -158,7 +158,7 @@ impl<T, R> Delivered<T, R> {
 pub(crate) fn deliver<T: Clone, R, S: ReplySource<R>>(
     route: RouteGuard<T, R>,
     topic: &Topic,
-    message: Parcel<T, R>,
+    message: Outgoing<T, R>,
     replies: &S,
     wait: Wait,
     overflowed: impl Fn(&Mailbox<T, R>),

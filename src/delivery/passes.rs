@@ -73,10 +73,10 @@ impl<'a, T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S
 
     /// Offers the message to one mailbox. Returns `true` if that is full and worth waiting for.
     pub(super) fn offer(&mut self, sender: &MailboxSender<T, R>, last: bool, may_wait: bool) -> bool {
-        let Some(parcel) = self.copies.take(last) else { return false };
-        match sender.offer(self.topic, parcel, may_wait) {
-            Offer::Full(parcel) => {
-                self.copies.put_back(parcel);
+        let Some(outgoing) = self.copies.take(last) else { return false };
+        match sender.offer(self.topic, outgoing, may_wait) {
+            Offer::Full(outgoing) => {
+                self.copies.put_back(outgoing);
                 true
             }
             offer => {
@@ -88,23 +88,23 @@ impl<'a, T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S
 
     /// Notes what a mailbox did with the message.
     pub(super) fn settle(&mut self, mailbox: &Mailbox<T, R>, offer: Offer<T, R>) {
-        let parcel = match offer {
+        let outgoing = match offer {
             Offer::Taken { evicted } => return self.delivery.enqueued(evicted),
-            Offer::Lost(parcel, reason) => {
+            Offer::Lost(outgoing, reason) => {
                 self.delivery.dropped += 1;
                 if reason == DeadLetterReason::Overflowed {
                     (self.overflowed)(mailbox);
                 }
-                mailbox.lost(self.topic, &parcel.payload, reason);
-                parcel
+                mailbox.lost(self.topic, &outgoing.payload, reason);
+                outgoing
             }
-            Offer::Closed(parcel) => {
+            Offer::Closed(outgoing) => {
                 self.stopped = Some(Stopped::Closed);
-                parcel
+                outgoing
             }
-            Offer::Full(parcel) | Offer::Gone(parcel) => parcel,
+            Offer::Full(outgoing) | Offer::Gone(outgoing) => outgoing,
         };
-        self.copies.put_back(parcel);
+        self.copies.put_back(outgoing);
     }
 
     pub(super) fn finish(self) -> Delivered<T, R> {

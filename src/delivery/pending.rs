@@ -9,7 +9,7 @@ use super::{Delivered, Delivery, Undelivered};
 use crate::dead_letter::DeadLetterReason;
 use crate::lifecycle::Counted;
 use crate::mailbox::{Mailbox, MailboxSender, Offer, Permit};
-use crate::message::Parcel;
+use crate::message::Outgoing;
 use crate::request::ReplySource;
 use crate::routing::RouteGuard;
 use crate::sync::waiters::Place;
@@ -18,8 +18,8 @@ use crate::topic::Topic;
 /// A message that is in the mailboxes that had room, and waits for the others.
 // Invariant 12: it has no route and no sender, so a future that is never polled again blocks nobody.
 pub(crate) struct PendingDelivery<T, R> {
-    original: Option<Parcel<T, R>>,
-    spare: Option<Parcel<T, R>>,
+    original: Option<Outgoing<T, R>>,
+    spare: Option<Outgoing<T, R>>,
     full: Vec<Full<T, R>>,
     delivery: Delivery,
 }
@@ -72,10 +72,10 @@ impl<T: Clone, R> PendingDelivery<T, R> {
         self.full.iter_mut().for_each(|full| full.not_read = None);
         let mut index = 0;
         while index < self.full.len() && pass.stopped.is_none() {
-            let Some(parcel) = pass.copies.take(self.full.len() == 1) else { break };
-            match self.full[index].offer(topic, parcel, context) {
-                Offer::Full(parcel) => {
-                    pass.copies.put_back(parcel);
+            let Some(outgoing) = pass.copies.take(self.full.len() == 1) else { break };
+            match self.full[index].offer(topic, outgoing, context) {
+                Offer::Full(outgoing) => {
+                    pass.copies.put_back(outgoing);
                     index += 1;
                 }
                 offer => {
@@ -89,8 +89,8 @@ impl<T: Clone, R> PendingDelivery<T, R> {
         }
         if let Some(index) = self.full.iter_mut().position(Full::must_not_wait) {
             let full = self.full.remove(index);
-            if let Some(parcel) = pass.copies.take(self.full.is_empty()) {
-                pass.settle(&full.mailbox, Offer::Lost(parcel, DeadLetterReason::SelfDeadlock));
+            if let Some(outgoing) = pass.copies.take(self.full.is_empty()) {
+                pass.settle(&full.mailbox, Offer::Lost(outgoing, DeadLetterReason::SelfDeadlock));
             }
         }
         if self.full.is_empty() || pass.stopped.is_some() {
@@ -122,13 +122,13 @@ impl<T: Clone, R> Full<T, R> {
         Self { mailbox, sender: Arc::downgrade(sender), place: Place::default(), not_read: None }
     }
 
-    fn offer(&mut self, topic: &Topic, parcel: Parcel<T, R>, context: &mut Context<'_>) -> Offer<T, R> {
-        let Some(sender) = self.sender.upgrade() else { return self.mailbox.ended(parcel) };
-        match sender.offer(topic, parcel, true) {
-            Offer::Full(parcel) => {
+    fn offer(&mut self, topic: &Topic, outgoing: Outgoing<T, R>, context: &mut Context<'_>) -> Offer<T, R> {
+        let Some(sender) = self.sender.upgrade() else { return self.mailbox.ended(outgoing) };
+        match sender.offer(topic, outgoing, true) {
+            Offer::Full(outgoing) => {
                 self.mailbox.wait_for_room(&mut self.place, context.waker());
                 // There may be room since.
-                sender.offer(topic, parcel, true)
+                sender.offer(topic, outgoing, true)
             }
             offer => offer,
         }

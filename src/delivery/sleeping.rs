@@ -8,7 +8,7 @@ use super::passes::Pass;
 use super::{Delivered, Delivery, Stopped, Undelivered, Wait};
 use crate::dead_letter::DeadLetterReason;
 use crate::mailbox::{Mailbox, MailboxSender, Offer, Permit, wait_for_any};
-use crate::message::Parcel;
+use crate::message::Outgoing;
 use crate::request::ReplySource;
 use crate::routing::RouteGuard;
 use crate::sync::{Backoff, Instant};
@@ -71,7 +71,7 @@ impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F>
         while !full.is_empty() && self.stopped.is_none() {
             // The copy is made before the choice: user code must not run between the choice and the sending. Nor may it
             // run while this thread counts as one that waits: it may come to wait itself.
-            let Some(parcel) = self.copies.take(full.len() == 1) else { return };
+            let Some(outgoing) = self.copies.take(full.len() == 1) else { return };
             let mut paused = None;
             let refused = full.iter().position(|sender| match sender.mailbox.permit_to_wait() {
                 Permit::Granted(None) => false,
@@ -83,18 +83,18 @@ impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F>
             });
             if let Some(index) = refused {
                 let sender = full.remove(index);
-                self.settle(&sender.mailbox, Offer::Lost(parcel, DeadLetterReason::SelfDeadlock));
+                self.settle(&sender.mailbox, Offer::Lost(outgoing, DeadLetterReason::SelfDeadlock));
                 continue;
             }
-            let chosen = self.wait_for_any(&full, parcel, wait, paused.is_some());
+            let chosen = self.wait_for_any(&full, outgoing, wait, paused.is_some());
             drop(paused);
             match chosen {
                 Ok((index, offer)) => {
                     let sender = full.remove(index);
                     self.settle(&sender.mailbox, offer);
                 }
-                Err(parcel) => {
-                    self.copies.put_back(parcel);
+                Err(outgoing) => {
+                    self.copies.put_back(outgoing);
                     if wait.is_over() {
                         self.stopped = Some(Stopped::Timeout);
                     }
@@ -106,13 +106,13 @@ impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F>
     fn wait_for_any(
         &self,
         full: &[Arc<MailboxSender<T, R>>],
-        parcel: Parcel<T, R>,
+        outgoing: Outgoing<T, R>,
         wait: Wait,
         serves_one: bool,
-    ) -> Result<(usize, Offer<T, R>), Parcel<T, R>> {
+    ) -> Result<(usize, Offer<T, R>), Outgoing<T, R>> {
         // The other readers of a handler's own mailbox may leave, or come to wait too, so it looks now and then.
         let look = serves_one.then(|| Instant::now() + LOOK);
         let deadline = [look, wait.deadline()].into_iter().flatten().min();
-        wait_for_any(full, self.topic, parcel, deadline)
+        wait_for_any(full, self.topic, outgoing, deadline)
     }
 }

@@ -93,7 +93,7 @@ impl<T: Clone, R> Worker<T, R> {
     pub(super) fn finish(&self, message: Message<T, R>, reason: Option<DeadLetterReason>, attempts: u32) {
         match reason {
             Some(reason) => self.give_up(message, reason, attempts),
-            None => self.losses.traffic.handled(),
+            None => self.losses.messages.handled(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The end of a mailbox, and how its two sides learn of it.
 
 use super::{Mailbox, Offer, attention};
-use crate::message::Parcel;
+use crate::message::Outgoing;
 use crate::panic::drop_each;
 use crate::sync::atomic::Ordering;
 
@@ -66,8 +66,12 @@ impl<T, R> Mailbox<T, R> {
     }
 
     /// Refuses a message, because the mailbox has ended.
-    pub(crate) fn ended(&self, parcel: Parcel<T, R>) -> Offer<T, R> {
+    pub(crate) fn ended(&self, outgoing: Outgoing<T, R>) -> Offer<T, R> {
         // SeqCst pairs with `finish`.
-        if self.end.load(Ordering::SeqCst) == End::Closed as u8 { Offer::Closed(parcel) } else { Offer::Gone(parcel) }
+        if self.end.load(Ordering::SeqCst) == End::Closed as u8 {
+            Offer::Closed(outgoing)
+        } else {
+            Offer::Gone(outgoing)
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::queue::Addressed;
 use super::{Mailbox, MailboxSender};
 use crate::counters::Loss;
 use crate::dead_letter::DeadLetterReason;
-use crate::message::{Envelope, Parcel};
+use crate::message::{Envelope, Outgoing};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::{Ordering, fence};
 use crate::topic::Topic;
@@ -16,9 +16,9 @@ impl<T: Clone, R> MailboxSender<T, R> {
     /// Evicting and sending are two steps, and another publisher may take the room in between. One to whom that happens
     /// takes turns from then on, and while anyone does, those that come later do too; so a round is only lost to a
     /// publisher that was already on its way.
-    pub(crate) fn push_evicting(&self, topic: &Topic, parcel: Parcel<T, R>) -> usize {
+    pub(crate) fn push_evicting(&self, topic: &Topic, outgoing: Outgoing<T, R>) -> usize {
         let mailbox = &*self.mailbox;
-        let envelope = Envelope::new(parcel, 0);
+        let envelope = Envelope::new(outgoing, 0);
         if mailbox.eviction.is_locked() {
             return self.push_in_turn(topic, envelope, None);
         }
@@ -89,7 +89,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
         let mailbox = &*self.mailbox;
         let losses = &*mailbox.losses;
         let retained = envelope.is_retained();
-        let payload = envelope.into_parcel().payload;
+        let payload = envelope.into_outgoing().payload;
         if retained {
             // One that the filter would have rejected is nobody's loss.
             if !mailbox.accepts(&topic, &payload, false) {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
-use crate::counters::Tally;
+use crate::counters::OwnerBiasedCounter;
 use crate::dead_letter::Losses;
 use crate::lifecycle::{EndSignal, EndTrigger};
 use crate::panic::catch;
@@ -90,7 +90,7 @@ mod reading {
 /// Counters that subscribers write for every message, away from what publishers read.
 #[derive(Default)]
 struct Reading {
-    received: Tally,
+    received: OwnerBiasedCounter,
     /// 0 if the next message needs no closer look.
     attention: counters::AtomicU8,
     /// How often `recv` found it empty.
@@ -127,11 +127,11 @@ pub(crate) struct Mailbox<T, R> {
     /// The last that `DropOldest` got in needed an eviction: worth a look before the next is tried.
     was_evicting: AtomicBool,
     /// Messages that did not get in. The next one that does has to tell of them.
-    refused: Tally,
+    refused: OwnerBiasedCounter,
     /// How much of `refused` messages have told.
     told_behind: counters::AtomicU64,
     /// Messages that were evicted. The next one to be taken out has to tell of them.
-    evicted: Tally,
+    evicted: OwnerBiasedCounter,
     high_water: counters::AtomicUsize,
     /// Room beyond the capacity, for the retained values that the queue began with. Each message that leaves takes some
     /// with it, until none is left.
@@ -170,9 +170,9 @@ impl<T, R> Mailbox<T, R> {
             unable: AtomicUsize::new(0),
             eviction: Mutex::new(()),
             was_evicting: AtomicBool::new(false),
-            refused: Tally::default(),
+            refused: OwnerBiasedCounter::default(),
             told_behind: counters::AtomicU64::new(0),
-            evicted: Tally::default(),
+            evicted: OwnerBiasedCounter::default(),
             high_water: counters::AtomicUsize::new(0),
             extra_room: AtomicUsize::new(kept),
             was_roomy: kept > 0,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{End, Mailbox, MailboxSender, attention};
 use crate::dead_letter::DeadLetterReason;
 use crate::lifecycle::{Counted, this_thread_serves};
-use crate::message::Parcel;
+use crate::message::Outgoing;
 use crate::request::ReplySource;
 use crate::sync::atomic::Ordering;
 use crate::topic::Topic;
@@ -45,13 +45,13 @@ pub(crate) enum Offer<T, R> {
     /// It is in; so many others had to go for it.
     Taken { evicted: usize },
     /// It blocks: worth waiting for.
-    Full(Parcel<T, R>),
+    Full(Outgoing<T, R>),
     /// Its policy dropped the message.
-    Lost(Parcel<T, R>, DeadLetterReason),
+    Lost(Outgoing<T, R>, DeadLetterReason),
     /// It takes no messages any more.
-    Gone(Parcel<T, R>),
+    Gone(Outgoing<T, R>),
     /// The bus is closed.
-    Closed(Parcel<T, R>),
+    Closed(Outgoing<T, R>),
 }
 
 /// What a message finds at a mailbox, as far as one look tells.
@@ -74,7 +74,7 @@ pub(crate) enum AtOnce<T, R> {
     /// Dropped and counted, by its policy.
     Dropped,
     /// Nothing: the message is to be offered. A copy that was made for nothing comes back.
-    Undecided(Option<Parcel<T, R>>),
+    Undecided(Option<Outgoing<T, R>>),
 }
 
 /// Whether a publisher may wait for room in a mailbox.
@@ -91,7 +91,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
     pub(crate) fn put_copy<S: ReplySource<R>>(
         &self,
         topic: &Topic,
-        original: &Parcel<T, R>,
+        original: &Outgoing<T, R>,
         replies: &S,
     ) -> AtOnce<T, R> {
         // The look comes before the copy, so that a refusal costs none. A `Clone` that ends the mailbox comes too late:
@@ -113,7 +113,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
     /// Enqueues the message itself, if one look says that it gets in. Returns the number of messages evicted for it; or
     /// the message, which then is to be offered.
     #[inline(always)]
-    pub(crate) fn put_original(&self, topic: &Topic, original: Parcel<T, R>) -> Result<usize, Parcel<T, R>> {
+    pub(crate) fn put_original(&self, topic: &Topic, original: Outgoing<T, R>) -> Result<usize, Outgoing<T, R>> {
         match self.way() {
             Way::Usual => self.put(topic, original).map(|()| 0),
             Way::Evicting => Ok(self.push_evicting(topic, original)),
@@ -143,18 +143,18 @@ impl<T: Clone, R> MailboxSender<T, R> {
     }
 
     /// Offers the message without waiting. A full mailbox that blocks loses it, unless the publisher may wait.
-    pub(crate) fn offer(&self, topic: &Topic, parcel: Parcel<T, R>, may_wait: bool) -> Offer<T, R> {
+    pub(crate) fn offer(&self, topic: &Topic, outgoing: Outgoing<T, R>, may_wait: bool) -> Offer<T, R> {
         if self.mailbox.has_ended() {
-            return self.mailbox.ended(parcel);
+            return self.mailbox.ended(outgoing);
         }
         if self.mailbox.options.overflow == Overflow::DropOldest {
-            return Offer::Taken { evicted: self.push_evicting(topic, parcel) };
+            return Offer::Taken { evicted: self.push_evicting(topic, outgoing) };
         }
         // No envelope is made for a queue that will not take it: telling of losses needs an allocation.
         if self.mailbox.has_lost_behind() && self.is_full() {
-            return self.full(parcel, may_wait);
+            return self.full(outgoing, may_wait);
         }
-        match self.try_send(topic, self.envelope(parcel)) {
+        match self.try_send(topic, self.envelope(outgoing)) {
             Ok(()) => {
                 self.was_taken();
                 Offer::Taken { evicted: 0 }
@@ -163,19 +163,19 @@ impl<T: Clone, R> MailboxSender<T, R> {
         }
     }
 
-    fn full(&self, parcel: Parcel<T, R>, may_wait: bool) -> Offer<T, R> {
+    fn full(&self, outgoing: Outgoing<T, R>, may_wait: bool) -> Offer<T, R> {
         self.mailbox.was_full();
         match self.mailbox.options.overflow {
-            Overflow::Block if may_wait => Offer::Full(parcel),
+            Overflow::Block if may_wait => Offer::Full(outgoing),
             Overflow::Disconnect => {
                 if self.mailbox.finish(End::Overflowed) {
-                    Offer::Lost(parcel, DeadLetterReason::Overflowed)
+                    Offer::Lost(outgoing, DeadLetterReason::Overflowed)
                 } else {
-                    Offer::Gone(parcel)
+                    Offer::Gone(outgoing)
                 }
             }
             Overflow::Block | Overflow::DropNewest | Overflow::DropOldest => {
-                Offer::Lost(parcel, DeadLetterReason::Full)
+                Offer::Lost(outgoing, DeadLetterReason::Full)
             }
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::queue::{QueueSender, queue};
 use super::{Filter, Mailbox, MailboxOptions, Offer, Overflow, attention};
 use crate::dead_letter::Losses;
-use crate::message::{Envelope, Parcel, Retained};
+use crate::message::{Envelope, Outgoing, Retained};
 use crate::sync::Instant;
 use crate::sync::atomic::Ordering;
 use crate::sync::channel::Select;
@@ -100,31 +100,31 @@ impl<T, R> MailboxSender<T, R> {
     }
 
     /// Puts the message into an envelope that tells of the losses before it.
-    pub(super) fn envelope(&self, parcel: Parcel<T, R>) -> Envelope<T, R> {
-        Envelope::new(parcel, self.mailbox.take_lost_behind())
+    pub(super) fn envelope(&self, outgoing: Outgoing<T, R>) -> Envelope<T, R> {
+        Envelope::new(outgoing, self.mailbox.take_lost_behind())
     }
 }
 
 impl<T: Clone, R> MailboxSender<T, R> {
     /// The message did not get in after all: the next one has to tell of the losses.
-    pub(super) fn unpack(&self, envelope: Envelope<T, R>) -> Parcel<T, R> {
+    pub(super) fn unpack(&self, envelope: Envelope<T, R>) -> Outgoing<T, R> {
         let lost = envelope.lost_before();
         if lost > 0 {
             self.mailbox.lost_behind(lost);
         }
-        envelope.into_parcel()
+        envelope.into_outgoing()
     }
 
     /// Puts the message in; hands it back if the queue is full.
     // Always: once for each mailbox of each message, and a call costs a tenth of it.
     #[inline(always)]
-    pub(crate) fn put(&self, topic: &Topic, parcel: Parcel<T, R>) -> Result<(), Parcel<T, R>> {
-        match self.queue.try_send(topic, Envelope::new(parcel, 0)) {
+    pub(crate) fn put(&self, topic: &Topic, outgoing: Outgoing<T, R>) -> Result<(), Outgoing<T, R>> {
+        match self.queue.try_send(topic, Envelope::new(outgoing, 0)) {
             Ok(()) => {
                 self.was_taken();
                 Ok(())
             }
-            Err(back) => Err(back.into_parcel()),
+            Err(back) => Err(back.into_outgoing()),
         }
     }
 }
@@ -135,9 +135,9 @@ impl<T: Clone, R> MailboxSender<T, R> {
 pub(crate) fn wait_for_any<T: Clone, R>(
     full: &[Arc<MailboxSender<T, R>>],
     topic: &Topic,
-    parcel: Parcel<T, R>,
+    outgoing: Outgoing<T, R>,
     deadline: Option<Instant>,
-) -> Result<(usize, Offer<T, R>), Parcel<T, R>> {
+) -> Result<(usize, Offer<T, R>), Outgoing<T, R>> {
     // The ends come first: a mailbox that has ended may also have room, because it was emptied.
     let mut select = Select::new_biased();
     for sender in full {
@@ -150,15 +150,15 @@ pub(crate) fn wait_for_any<T: Clone, R>(
         Some(deadline) => select.select_deadline(deadline).ok(),
         None => Some(select.select()),
     };
-    let Some(operation) = operation else { return Err(parcel) };
+    let Some(operation) = operation else { return Err(outgoing) };
     let index = operation.index() % full.len();
     let sender = &full[index];
     if operation.index() < full.len() {
         // It carries nothing: that it is ready means that it has ended.
         let _ = operation.recv(&sender.mailbox.ended);
-        return Ok((index, sender.mailbox.ended(parcel)));
+        return Ok((index, sender.mailbox.ended(outgoing)));
     }
-    match sender.queue.complete(operation, topic, sender.envelope(parcel)) {
+    match sender.queue.complete(operation, topic, sender.envelope(outgoing)) {
         Ok(()) => {
             sender.was_taken();
             Ok((index, Offer::Taken { evicted: 0 }))

@@ -17,17 +17,17 @@ use crate::topic::Topic;
 /// What waits in a queue. Kept small: whatever few messages have sits behind one pointer.
 pub(crate) enum Envelope<T, R> {
     Plain(T),
-    Noted(Box<Note<T, R>>),
+    WithExtras(Box<Extras<T, R>>),
 }
 
-/// What few messages have. It goes on with the message when its content is taken out.
-pub(crate) struct Note<T, R> {
-    content: Content<T>,
+/// What few messages have. It goes on with the message when its payload is taken out.
+pub(crate) struct Extras<T, R> {
+    payload: QueuedPayload<T>,
     lost_before: u64,
     reply: Option<Responder<R>>,
 }
 
-enum Content<T> {
+enum QueuedPayload<T> {
     Live(T),
     /// Cloned by the subscriber when it takes the message out.
     Retained(Arc<Retained<T>>),
@@ -36,12 +36,12 @@ enum Content<T> {
 }
 
 /// What an envelope holds.
-pub(crate) struct Parcel<T, R> {
+pub(crate) struct Outgoing<T, R> {
     pub(crate) payload: T,
     pub(crate) reply: Option<Responder<R>>,
 }
 
-impl<T: Clone, R> Parcel<T, R> {
+impl<T: Clone, R> Outgoing<T, R> {
     #[inline]
     pub(crate) fn copy(&self, replies: &impl ReplySource<R>) -> Self {
         Self { payload: self.payload.clone(), reply: replies.another(self.reply.as_ref()) }
@@ -49,24 +49,24 @@ impl<T: Clone, R> Parcel<T, R> {
 }
 
 impl<T, R> Envelope<T, R> {
-    pub(crate) fn new(parcel: Parcel<T, R>, lost_before: u64) -> Self {
-        match parcel {
-            Parcel { payload, reply: None } if lost_before == 0 => Self::Plain(payload),
-            Parcel { payload, reply } => {
-                Self::Noted(Box::new(Note { content: Content::Live(payload), lost_before, reply }))
+    pub(crate) fn new(outgoing: Outgoing<T, R>, lost_before: u64) -> Self {
+        match outgoing {
+            Outgoing { payload, reply: None } if lost_before == 0 => Self::Plain(payload),
+            Outgoing { payload, reply } => {
+                Self::WithExtras(Box::new(Extras { payload: QueuedPayload::Live(payload), lost_before, reply }))
             }
         }
     }
 
     pub(crate) fn retained(value: Arc<Retained<T>>) -> Self {
-        Self::Noted(Box::new(Note { content: Content::Retained(value), lost_before: 0, reply: None }))
+        Self::WithExtras(Box::new(Extras { payload: QueuedPayload::Retained(value), lost_before: 0, reply: None }))
     }
 
     #[inline]
     pub(crate) fn is_retained(&self) -> bool {
         match self {
             Self::Plain(_) => false,
-            Self::Noted(note) => matches!(note.content, Content::Retained(_)),
+            Self::WithExtras(extras) => matches!(extras.payload, QueuedPayload::Retained(_)),
         }
     }
 
@@ -74,34 +74,34 @@ impl<T, R> Envelope<T, R> {
     pub(crate) fn lost_before(&self) -> u64 {
         match self {
             Self::Plain(_) => 0,
-            Self::Noted(note) => note.lost_before,
+            Self::WithExtras(extras) => extras.lost_before,
         }
     }
 }
 
-impl<T: Clone> Content<T> {
+impl<T: Clone> QueuedPayload<T> {
     fn take(&mut self) -> T {
         match std::mem::replace(self, Self::Taken) {
             Self::Live(payload) => payload,
             Self::Retained(value) => value.take(),
-            Self::Taken => unreachable!("what is in a queue has its content"),
+            Self::Taken => unreachable!("what is in a queue has its payload"),
         }
     }
 }
 
 impl<T: Clone, R> Envelope<T, R> {
     #[inline]
-    pub(crate) fn into_parcel(self) -> Parcel<T, R> {
+    pub(crate) fn into_outgoing(self) -> Outgoing<T, R> {
         match self {
-            Self::Plain(payload) => Parcel { payload, reply: None },
-            Self::Noted(mut note) => Parcel { payload: note.content.take(), reply: note.reply },
+            Self::Plain(payload) => Outgoing { payload, reply: None },
+            Self::WithExtras(mut extras) => Outgoing { payload: extras.payload.take(), reply: extras.reply },
         }
     }
 
     pub(crate) fn into_message(self, topic: Topic) -> Message<T, R> {
         match self {
             Self::Plain(payload) => Message::plain(topic, payload),
-            Self::Noted(mut note) => Message { topic, payload: note.content.take(), note: Some(note) },
+            Self::WithExtras(mut extras) => Message { topic, payload: extras.payload.take(), extras: Some(extras) },
         }
     }
 }
@@ -134,7 +134,7 @@ impl<T: Clone, R> Envelope<T, R> {
 #[repr(C)]
 pub struct Message<T, R = T> {
     topic: Topic,
-    note: Option<Box<Note<T, R>>>,
+    extras: Option<Box<Extras<T, R>>>,
     payload: T,
 }
 
@@ -142,13 +142,13 @@ impl<T, R> Message<T, R> {
     /// A message without anything that few messages have.
     #[inline]
     pub(crate) fn plain(topic: Topic, payload: T) -> Self {
-        Self { topic, note: None, payload }
+        Self { topic, extras: None, payload }
     }
 
     /// So many more were lost before this one.
     pub(crate) fn add_lost(&mut self, lost: u64) {
-        let new = || Box::new(Note { content: Content::Taken, lost_before: 0, reply: None });
-        self.note.get_or_insert_with(new).lost_before += lost;
+        let new = || Box::new(Extras { payload: QueuedPayload::Taken, lost_before: 0, reply: None });
+        self.extras.get_or_insert_with(new).lost_before += lost;
     }
 
     /// The span of the request that it is.
@@ -158,7 +158,7 @@ impl<T, R> Message<T, R> {
 
     #[inline]
     fn request(&self) -> Option<&Responder<R>> {
-        self.note.as_ref()?.reply.as_ref()
+        self.extras.as_ref()?.reply.as_ref()
     }
 
     /// The payload.
@@ -236,7 +236,7 @@ impl<T, R> Message<T, R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn lost_before(&self) -> u64 {
-        self.note.as_ref().map_or(0, |note| note.lost_before)
+        self.extras.as_ref().map_or(0, |extras| extras.lost_before)
     }
 
     /// Whether somebody asked for a reply.

@@ -1,7 +1,7 @@
 //! Metrics: what a bus counts, for the recorder of the `metrics` crate.
 //!
 //! Counts are read when somebody asks, so a message pays for none of this but the few tallies of
-//! [`Traffic`](crate::counters::Traffic). Only durations are recorded as they happen, see
+//! [`MessageCounters`](crate::counters::MessageCounters). Only durations are recorded as they happen, see
 //! [`Stopwatch`](crate::handler::Stopwatch).
 
 use std::sync::Arc;
@@ -78,9 +78,9 @@ pub(crate) fn record<T, R>(core: &Core<T, R>) {
         describe();
     }
     let losses = &*core.losses;
-    let traffic = &losses.traffic;
-    counter!(PUBLISHED, "bus" => bus()).absolute(traffic.total_published());
-    counter!(DELIVERED, "bus" => bus()).absolute(traffic.total_delivered());
+    let messages = &losses.messages;
+    counter!(PUBLISHED, "bus" => bus()).absolute(messages.total_published());
+    counter!(DELIVERED, "bus" => bus()).absolute(messages.total_delivered());
     for loss in Loss::ALL {
         counter!(DROPPED, "bus" => bus(), "reason" => loss.name()).absolute(losses.dropped.of(loss));
     }
@@ -88,7 +88,7 @@ pub(crate) fn record<T, R>(core: &Core<T, R>) {
     counter!(ABANDONED, "bus" => bus()).absolute(losses.abandoned.load(Ordering::Relaxed));
     counter!(DEAD_LETTERS, "bus" => bus()).absolute(losses.dead_letters.load(Ordering::Relaxed));
     let handled = [
-        ("ok", traffic.total_handled()),
+        ("ok", messages.total_handled()),
         ("failed", losses.handler_failures.load(Ordering::Relaxed)),
         ("panicked", losses.handler_panics.load(Ordering::Relaxed)),
     ];

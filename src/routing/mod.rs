@@ -6,4 +6,4 @@ mod topic_map;
 
 pub use error::SubscribeError;
 pub(crate) use route::{Route, RouteGuard};
-pub(crate) use topic_map::{Leftovers, TopicEntry, TopicMap};
+pub(crate) use topic_map::{DeferredDrops, TopicEntry, TopicMap};

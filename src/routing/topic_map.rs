@@ -2,7 +2,7 @@
 //!
 //! A topic is in the map as long as it has a publisher, a subscription to just this topic, or a retained value. Its
 //! route is renewed by whoever changes a subscription that matches it, so publishers only ever load it. What a change
-//! leaves over may hold payloads and closures, whose `Drop` is user code; it is handed to the caller as [`Leftovers`],
+//! leaves over may hold payloads and closures, whose `Drop` is user code; it is handed to the caller as [`DeferredDrops`],
 //! to be dropped after the lock is released.
 
 use std::collections::{BTreeMap, HashMap};
@@ -42,7 +42,7 @@ impl<T, R> TopicEntry<T, R> {
 
 /// What was taken out of the map, to be dropped after its lock is released.
 // Invariant 1.
-pub(crate) struct Leftovers<T, R> {
+pub(crate) struct DeferredDrops<T, R> {
     routes: Vec<Arc<Route<T, R>>>,
     entries: Vec<Arc<TopicEntry<T, R>>>,
     nodes: Vec<Node<T, R>>,
@@ -50,7 +50,7 @@ pub(crate) struct Leftovers<T, R> {
     values: Vec<Arc<Retained<T>>>,
 }
 
-impl<T, R> Default for Leftovers<T, R> {
+impl<T, R> Default for DeferredDrops<T, R> {
     fn default() -> Self {
         Self { routes: Vec::new(), entries: Vec::new(), nodes: Vec::new(), senders: Vec::new(), values: Vec::new() }
     }
@@ -261,47 +261,47 @@ impl<T, R> TopicMap<T, R> {
     }
 
     /// Takes the topic out if nothing keeps it in use.
-    pub(crate) fn release(&mut self, topic: &Topic) -> Leftovers<T, R> {
-        let mut leftovers = Leftovers::default();
-        let Some(entry) = self.topics.get(topic) else { return leftovers };
+    pub(crate) fn release(&mut self, topic: &Topic) -> DeferredDrops<T, R> {
+        let mut deferred = DeferredDrops::default();
+        let Some(entry) = self.topics.get(topic) else { return deferred };
         // Under the write lock nobody makes the first publisher of a topic, so zero stays zero.
         if entry.publishers.load(Ordering::Relaxed) > 0 || entry.retained.lock().is_some() {
-            return leftovers;
+            return deferred;
         }
         self.root.prune(topic.tokens().map(Token::Literal), |node| {
             if node.here.is_empty() {
-                leftovers.entries.extend(node.entry.take());
+                deferred.entries.extend(node.entry.take());
             }
         });
-        if !leftovers.entries.is_empty() {
-            leftovers.entries.extend(self.topics.remove(topic));
+        if !deferred.entries.is_empty() {
+            deferred.entries.extend(self.topics.remove(topic));
             shrink(&mut self.topics);
         }
-        leftovers
+        deferred
     }
 
     // Invariant 9.
     /// Keeps `value` as the last one of the topic of `entry`, which is in use. Tells the route that the message has to
     /// take, as of this moment: who subscribes later gets the kept value, who subscribed before gets the message.
-    pub(crate) fn retain(&self, entry: &TopicEntry<T, R>, value: T) -> (Arc<Route<T, R>>, Leftovers<T, R>) {
-        let mut leftovers = Leftovers::default();
+    pub(crate) fn retain(&self, entry: &TopicEntry<T, R>, value: T) -> (Arc<Route<T, R>>, DeferredDrops<T, R>) {
+        let mut deferred = DeferredDrops::default();
         let value = Retained::new(value, self.next_value.fetch_add(1, Ordering::Relaxed));
         if self.closed {
-            leftovers.values.push(value);
+            deferred.values.push(value);
         } else {
-            leftovers.values.extend(entry.retained.lock().replace(value));
+            deferred.values.extend(entry.retained.lock().replace(value));
         }
-        (entry.route.load_full(), leftovers)
+        (entry.route.load_full(), deferred)
     }
 
     pub(crate) fn retained(&self, topic: &Topic) -> Option<Arc<Retained<T>>> {
         self.topics.get(topic)?.retained()
     }
 
-    pub(crate) fn forget(&mut self, topic: &Topic) -> (Option<Arc<Retained<T>>>, Leftovers<T, R>) {
+    pub(crate) fn forget(&mut self, topic: &Topic) -> (Option<Arc<Retained<T>>>, DeferredDrops<T, R>) {
         let value = self.topics.get(topic).and_then(|entry| entry.retained.lock().take());
-        let leftovers = if value.is_some() { self.release(topic) } else { Leftovers::default() };
-        (value, leftovers)
+        let deferred = if value.is_some() { self.release(topic) } else { DeferredDrops::default() };
+        (value, deferred)
     }
 
     /// Adds a member: to its group's mailbox if there is one, otherwise to a new mailbox, which takes the filter.
@@ -313,7 +313,7 @@ impl<T, R> TopicMap<T, R> {
         readers: usize,
         filter: &mut Option<Filter<T>>,
         joining_only: bool,
-        leftovers: &mut Leftovers<T, R>,
+        deferred: &mut DeferredDrops<T, R>,
     ) -> Result<Arc<Mailbox<T, R>>, SubscribeError> {
         if self.closed {
             return Err(SubscribeError::Closed);
@@ -334,7 +334,7 @@ impl<T, R> TopicMap<T, R> {
         let mailbox = Arc::clone(&sender.mailbox);
         mailbox.join(readers);
         for pattern in &mailbox.options.patterns {
-            self.insert(pattern, &sender, leftovers);
+            self.insert(pattern, &sender, deferred);
         }
         if let Some(group) = group {
             self.groups.insert(group, sender);
@@ -345,7 +345,7 @@ impl<T, R> TopicMap<T, R> {
 
     /// Adds the mailbox to the trie, and to the route of every topic in use that matches.
     // Invariant 2.
-    fn insert(&mut self, pattern: &Pattern, sender: &Arc<MailboxSender<T, R>>, leftovers: &mut Leftovers<T, R>) {
+    fn insert(&mut self, pattern: &Pattern, sender: &Arc<MailboxSender<T, R>>, deferred: &mut DeferredDrops<T, R>) {
         // A topic with a subscription of its own is in use: publishing to it then finds the route at once.
         if let Ok(topic) = Topic::try_from(pattern) {
             self.entry(&topic);
@@ -356,7 +356,7 @@ impl<T, R> TopicMap<T, R> {
         self.root.visit(pattern.tokens(), &mut |entry| {
             let route = entry.route.load();
             if !route.contains(sender.mailbox.id) {
-                leftovers.routes.push(entry.route.swap(Arc::new(route.with(sender))));
+                deferred.routes.push(entry.route.swap(Arc::new(route.with(sender))));
             }
         });
     }
@@ -375,11 +375,11 @@ impl<T, R> TopicMap<T, R> {
     }
 
     /// Removes a member. `true` if it was the last, so that the mailbox is gone from every route.
-    pub(crate) fn leave(&mut self, mailbox: &Mailbox<T, R>, readers: usize) -> (bool, Leftovers<T, R>) {
+    pub(crate) fn leave(&mut self, mailbox: &Mailbox<T, R>, readers: usize) -> (bool, DeferredDrops<T, R>) {
         let last = mailbox.leave(readers);
-        let leftovers = if last { self.unroute(mailbox) } else { Leftovers::default() };
+        let deferred = if last { self.unroute(mailbox) } else { DeferredDrops::default() };
         self.forget_if_deserted(mailbox);
-        (last, leftovers)
+        (last, deferred)
     }
 
     /// A thread will not take anything out of the mailbox any more.
@@ -398,14 +398,14 @@ impl<T, R> TopicMap<T, R> {
     }
 
     /// Takes a mailbox off every route: no message comes to it any more.
-    pub(crate) fn unroute(&mut self, mailbox: &Mailbox<T, R>) -> Leftovers<T, R> {
-        let mut leftovers = Leftovers::default();
+    pub(crate) fn unroute(&mut self, mailbox: &Mailbox<T, R>) -> DeferredDrops<T, R> {
+        let mut deferred = DeferredDrops::default();
         let id = mailbox.id;
         for pattern in &mailbox.options.patterns {
             self.root.prune(pattern.tokens(), |node| {
                 for place in [&mut node.here, &mut node.rest] {
                     if let Some(index) = place.iter().position(|sender| sender.mailbox.id == id) {
-                        leftovers.senders.push(place.swap_remove(index));
+                        deferred.senders.push(place.swap_remove(index));
                         place.shrink_to_fit();
                     }
                 }
@@ -415,35 +415,35 @@ impl<T, R> TopicMap<T, R> {
                 if route.contains(id) {
                     let rest = route.without(id);
                     let rest = if rest.is_empty() { Arc::clone(&self.no_route) } else { Arc::new(rest) };
-                    leftovers.routes.push(entry.route.swap(rest));
+                    deferred.routes.push(entry.route.swap(rest));
                 }
             });
             if let Ok(topic) = Topic::try_from(pattern) {
-                leftovers.entries.append(&mut self.release(&topic).entries);
+                deferred.entries.append(&mut self.release(&topic).entries);
             }
         }
         if let Some(group) = &mailbox.options.group {
             let group = (group.clone(), mailbox.options.patterns.clone());
             if self.groups.get(&group).is_some_and(|sender| sender.mailbox.id == id) {
-                leftovers.senders.extend(self.groups.remove(&group));
+                deferred.senders.extend(self.groups.remove(&group));
                 shrink(&mut self.groups);
             }
         }
-        leftovers
+        deferred
     }
 
     /// Empties the map for good. The subscriptions stay known until their readers leave.
-    pub(crate) fn close(&mut self) -> Leftovers<T, R> {
+    pub(crate) fn close(&mut self) -> DeferredDrops<T, R> {
         self.closed = true;
-        let mut leftovers = Leftovers::default();
+        let mut deferred = DeferredDrops::default();
         for (_, entry) in std::mem::take(&mut self.topics) {
-            leftovers.values.extend(entry.retained.lock().take());
-            leftovers.routes.push(entry.route.swap(Arc::clone(&self.no_route)));
-            leftovers.entries.push(entry);
+            deferred.values.extend(entry.retained.lock().take());
+            deferred.routes.push(entry.route.swap(Arc::clone(&self.no_route)));
+            deferred.entries.push(entry);
         }
-        leftovers.nodes.push(std::mem::take(&mut self.root));
-        leftovers.senders.extend(std::mem::take(&mut self.groups).into_values());
-        leftovers
+        deferred.nodes.push(std::mem::take(&mut self.root));
+        deferred.senders.extend(std::mem::take(&mut self.groups).into_values());
+        deferred
     }
 }
 

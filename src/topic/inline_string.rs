@@ -15,7 +15,7 @@ const INLINE: usize = 31;
 /// overlapping pieces, and reading such a copy back at once stalls the processor: it made `recv` three times as slow.
 /// The order is fixed: see `Message`.
 #[repr(C)]
-pub(crate) struct Text {
+pub(crate) struct InlineString {
     inline: Inline,
     /// The text, if it is not in `inline`.
     long: Option<Arc<Box<str>>>,
@@ -44,7 +44,7 @@ impl Inline {
     }
 }
 
-impl Clone for Text {
+impl Clone for InlineString {
     #[inline]
     fn clone(&self) -> Self {
         // Not derived: who has looked at `is_short` before copies words and nothing else.
@@ -55,7 +55,7 @@ impl Clone for Text {
     }
 }
 
-impl Text {
+impl InlineString {
     /// Whether a copy touches no shared counter.
     #[inline]
     pub(crate) fn is_short(&self) -> bool {
@@ -79,7 +79,7 @@ impl Text {
     }
 }
 
-impl From<&str> for Text {
+impl From<&str> for InlineString {
     fn from(text: &str) -> Self {
         match Inline::new(text) {
             Some(inline) => Self { inline, long: None },
@@ -91,27 +91,27 @@ impl From<&str> for Text {
     }
 }
 
-impl PartialEq for Text {
+impl PartialEq for InlineString {
     fn eq(&self, other: &Self) -> bool {
         self.as_bytes() == other.as_bytes()
     }
 }
 
-impl Eq for Text {}
+impl Eq for InlineString {}
 
-impl PartialOrd for Text {
+impl PartialOrd for InlineString {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Text {
+impl Ord for InlineString {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.as_bytes().cmp(other.as_bytes())
     }
 }
 
-impl Hash for Text {
+impl Hash for InlineString {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.as_bytes().hash(state);
     }
@@ -119,15 +119,15 @@ impl Hash for Text {
 
 #[cfg(test)]
 mod tests {
-    use super::{INLINE, Text};
+    use super::{INLINE, InlineString};
 
     #[test]
     fn texts_survive_on_both_sides_of_the_inline_limit() {
-        assert_eq!((size_of::<Text>(), size_of::<Option<Text>>()), (40, 40));
+        assert_eq!((size_of::<InlineString>(), size_of::<Option<InlineString>>()), (40, 40));
         for length in [0, 1, INLINE - 1, INLINE, INLINE + 1, 300] {
             let text = "é".repeat(length / 2) + &"x".repeat(length % 2);
-            assert_eq!(Text::from(text.as_str()).as_str(), text);
-            assert_eq!(Text::from(text.as_str()).long.is_none(), length <= INLINE);
+            assert_eq!(InlineString::from(text.as_str()).as_str(), text);
+            assert_eq!(InlineString::from(text.as_str()).long.is_none(), length <= INLINE);
         }
     }
 }

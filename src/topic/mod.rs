@@ -12,7 +12,7 @@ pub use error::{InvalidToken, TopicError};
 pub use pattern::Pattern;
 pub(crate) use pattern::Token;
 
-use inline_string::Text;
+use inline_string::InlineString;
 
 /// The longest topic or pattern, in bytes.
 pub(crate) const MAX_LENGTH: usize = 4096;
@@ -43,7 +43,7 @@ const REST: &str = ">";
 /// # Ok::<(), tramline::TopicError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Topic(Text);
+pub struct Topic(InlineString);
 
 impl Topic {
     /// Whether a copy costs neither an allocation nor a shared counter.
@@ -68,7 +68,7 @@ impl Topic {
     pub fn new(topic: impl AsRef<str>) -> Result<Self, TopicError> {
         let text = topic.as_ref();
         check(text, Wildcards::Refused)?;
-        Ok(Self(Text::from(text)))
+        Ok(Self(InlineString::from(text)))
     }
 
     /// The topic as text.

@@ -1,6 +1,6 @@
 //! Patterns: topics with wildcards, and which topics they match.
 
-use super::inline_string::Text;
+use super::inline_string::InlineString;
 use super::{ANY, REST, Topic, TopicError, Wildcards, check};
 
 /// A topic in which `*` stands for exactly one token and a last `>` for one or more tokens.
@@ -19,7 +19,7 @@ use super::{ANY, REST, Topic, TopicError, Wildcards, check};
 /// # Ok::<(), tramline::TopicError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Pattern(pub(super) Text);
+pub struct Pattern(pub(super) InlineString);
 
 /// One token of a pattern, as the matcher and the trie see it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Pattern {
     pub fn new(pattern: impl AsRef<str>) -> Result<Self, TopicError> {
         let text = pattern.as_ref();
         check(text, Wildcards::Allowed)?;
-        Ok(Self(Text::from(text)))
+        Ok(Self(InlineString::from(text)))
     }
 
     /// The pattern as text.

@@ -1,30 +1,30 @@
 //! How many messages a bus takes, delivers and handles: counts on the way of every message, which only metrics ask for.
 
 #[cfg(feature = "metrics")]
-pub(crate) use counted::Traffic;
+pub(crate) use counted::MessageCounters;
 #[cfg(not(feature = "metrics"))]
-pub(crate) use uncounted::Traffic;
+pub(crate) use uncounted::MessageCounters;
 
 #[cfg(feature = "metrics")]
 mod counted {
     use crossbeam_utils::CachePadded;
 
-    use crate::counters::{Tally, this_thread};
+    use crate::counters::{OwnerBiasedCounter, this_thread};
 
     /// Threads count in different places, so that they do not wait for each other. More threads than this share some.
     const SHARDS: u64 = 16;
 
     #[derive(Default)]
     struct Shard {
-        published: Tally,
-        delivered: Tally,
-        handled: Tally,
+        published: OwnerBiasedCounter,
+        delivered: OwnerBiasedCounter,
+        handled: OwnerBiasedCounter,
     }
 
     #[derive(Default)]
-    pub(crate) struct Traffic([CachePadded<Shard>; SHARDS as usize]);
+    pub(crate) struct MessageCounters([CachePadded<Shard>; SHARDS as usize]);
 
-    impl Traffic {
+    impl MessageCounters {
         #[inline]
         fn shard(&self) -> &Shard {
             &self.0[(this_thread() % SHARDS) as usize]
@@ -59,25 +59,25 @@ mod counted {
 
     #[cfg(test)]
     mod tests {
-        use super::{SHARDS, Traffic};
+        use super::{MessageCounters, SHARDS};
 
         #[test]
         fn more_threads_than_shards_lose_no_count() {
-            let traffic = Traffic::default();
+            let messages = MessageCounters::default();
             std::thread::scope(|scope| {
                 for _ in 0..2 * SHARDS {
                     scope.spawn(|| {
                         for _ in 0..100 {
-                            traffic.published(3);
-                            traffic.handled();
+                            messages.published(3);
+                            messages.handled();
                         }
                     });
                 }
             });
             let expected = 2 * SHARDS * 100;
-            assert_eq!(traffic.total_published(), expected);
-            assert_eq!(traffic.total_delivered(), 3 * expected);
-            assert_eq!(traffic.total_handled(), expected);
+            assert_eq!(messages.total_published(), expected);
+            assert_eq!(messages.total_delivered(), 3 * expected);
+            assert_eq!(messages.total_handled(), expected);
         }
     }
 }
@@ -85,9 +85,9 @@ mod counted {
 #[cfg(not(feature = "metrics"))]
 mod uncounted {
     #[derive(Default)]
-    pub(crate) struct Traffic(());
+    pub(crate) struct MessageCounters(());
 
-    impl Traffic {
+    impl MessageCounters {
         #[inline(always)]
         pub(crate) fn published(&self, _: usize) {}
 

@@ -37,7 +37,7 @@ pub(crate) fn this_thread() -> u64 {
 /// Counts for any number of threads; the first to count is the one for which it is cheap.
 // Relaxed throughout: the count carries no other data.
 #[derive(Default)]
-pub(crate) struct Tally {
+pub(crate) struct OwnerBiasedCounter {
     /// The number of the thread that counted first.
     first: AtomicU64,
     /// Written by that thread alone.
@@ -45,7 +45,7 @@ pub(crate) struct Tally {
     by_others: AtomicU64,
 }
 
-impl Tally {
+impl OwnerBiasedCounter {
     /// What was counted so far. Not more than was counted, when others count at the same time.
     #[inline]
     pub(crate) fn get(&self) -> u64 {
@@ -79,19 +79,19 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use super::Tally;
+    use super::OwnerBiasedCounter;
 
     #[test]
-    fn a_tally_counts_what_all_threads_count() {
-        let tally = Tally::default();
-        (1..=10).for_each(|count| assert_eq!(tally.add(1), count));
+    fn a_counter_counts_what_all_threads_count() {
+        let counter = OwnerBiasedCounter::default();
+        (1..=10).for_each(|count| assert_eq!(counter.add(1), count));
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| (0..1_000).for_each(|_| _ = tally.add(1)));
+                scope.spawn(|| (0..1_000).for_each(|_| _ = counter.add(1)));
             }
-            (0..1_000).for_each(|_| _ = tally.add(1));
+            (0..1_000).for_each(|_| _ = counter.add(1));
         });
-        assert_eq!(tally.get(), 5_010);
-        assert_eq!(tally.by_others.into_inner(), 4_000);
+        assert_eq!(counter.get(), 5_010);
+        assert_eq!(counter.by_others.into_inner(), 4_000);
     }
 }
