@@ -331,8 +331,8 @@ impl<T: Send + 'static, R: Send + 'static> Drain for Core<T, R> {
     fn unable(&self) -> Vec<Unable> {
         let Some((mailbox, draining)) = self.lifecycle.drains() else { return Vec::new() };
         let own = self.map.read().subscription(mailbox).cloned();
-        let not_read = own.map(|own| -> Unable { Box::new(own.is_not_read()) });
-        [Box::new(draining) as Unable].into_iter().chain(not_read).collect()
+        let paused = own.map(|own| -> Unable { Box::new(own.pause_reader()) });
+        [Box::new(draining) as Unable].into_iter().chain(paused).collect()
     }
 
     fn is_at_rest(&self) -> bool {
@@ -380,7 +380,7 @@ pub(crate) fn leave<T, R>(core: &Weak<Core<T, R>>, mailbox: &Mailbox<T, R>, read
         None => mailbox.leave(readers),
     };
     // Calls wakers, so not under the lock.
-    mailbox.tell_if_stuck();
+    mailbox.wake_if_stuck();
     last
 }
 
@@ -390,5 +390,5 @@ pub(crate) fn reader_left<T, R>(core: &Weak<Core<T, R>>, mailbox: &Mailbox<T, R>
         Some(core) => core.map.write().reader_left(mailbox),
         None => mailbox.readers_left(1),
     }
-    mailbox.tell_if_stuck();
+    mailbox.wake_if_stuck();
 }

@@ -31,12 +31,12 @@ struct Full<T, R> {
     sender: Weak<MailboxSender<T, R>>,
     place: Place,
     /// While the task is the mailbox's own handler, and so takes nothing out.
-    not_read: Option<Counted<Mailbox<T, R>>>,
+    paused: Option<Counted<Mailbox<T, R>>>,
 }
 
 impl<T, R> Drop for Full<T, R> {
     fn drop(&mut self) {
-        self.mailbox.needs_no_room(&mut self.place);
+        self.mailbox.leave_room_wait(&mut self.place);
     }
 }
 
@@ -69,7 +69,7 @@ impl<T: Clone, R> PendingDelivery<T, R> {
         let copies = Copies { original: self.original.take(), spare: self.spare.take(), replies };
         let mut pass = Pass::new(topic, copies, self.delivery, overflowed);
         // User code runs below, which may come to wait itself.
-        self.full.iter_mut().for_each(|full| full.not_read = None);
+        self.full.iter_mut().for_each(|full| full.paused = None);
         let mut index = 0;
         while index < self.full.len() && pass.stopped.is_none() {
             let Some(outgoing) = pass.copies.take(self.full.len() == 1) else { break };
@@ -81,7 +81,7 @@ impl<T: Clone, R> PendingDelivery<T, R> {
                 offer => {
                     let mut full = self.full.remove(index);
                     if matches!(offer, Offer::Taken { .. }) {
-                        full.mailbox.used_room(&mut full.place);
+                        full.mailbox.finish_room_wait(&mut full.place);
                     }
                     pass.settle(&full.mailbox, offer);
                 }
@@ -119,14 +119,14 @@ impl<T: Clone, R> PendingDelivery<T, R> {
 impl<T: Clone, R> Full<T, R> {
     fn new(sender: &Arc<MailboxSender<T, R>>) -> Self {
         let mailbox = Arc::clone(&sender.mailbox);
-        Self { mailbox, sender: Arc::downgrade(sender), place: Place::default(), not_read: None }
+        Self { mailbox, sender: Arc::downgrade(sender), place: Place::default(), paused: None }
     }
 
     fn offer(&mut self, topic: &Topic, outgoing: Outgoing<T, R>, context: &mut Context<'_>) -> Offer<T, R> {
         let Some(sender) = self.sender.upgrade() else { return self.mailbox.ended(outgoing) };
         match sender.offer(topic, outgoing, true) {
             Offer::Full(outgoing) => {
-                self.mailbox.wait_for_room(&mut self.place, context.waker());
+                self.mailbox.register_for_room(&mut self.place, context.waker());
                 // There may be room since.
                 sender.offer(topic, outgoing, true)
             }
@@ -142,7 +142,7 @@ impl<T: Clone, R> Full<T, R> {
     fn must_not_wait(&mut self) -> bool {
         match self.mailbox.permit_to_wait() {
             Permit::Granted(reader) => {
-                self.not_read = reader;
+                self.paused = reader;
                 false
             }
             Permit::SelfDeadlock => true,

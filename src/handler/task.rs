@@ -97,7 +97,7 @@ impl<T, R> Next<'_, T, R> {
 impl<T, R> Drop for Next<'_, T, R> {
     fn drop(&mut self) {
         self.wakes();
-        self.worker.mailbox.needs_no_message(&mut self.message);
+        self.worker.mailbox.leave_message_wait(&mut self.message);
         self.worker.control.wait_no_more(&mut self.leaving);
     }
 }

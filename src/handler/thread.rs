@@ -47,7 +47,7 @@ impl<T: Clone, R> Worker<T, R> {
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Closed | TryRecvError::Overflowed) => return None,
             }
-            if !self.mailbox.let_some_gather() {
+            if !self.mailbox.pause_to_batch() {
                 self.lifecycle.worker_idles();
                 select.ready();
                 self.lifecycle.worker_wakes();

@@ -1,13 +1,13 @@
 //! The end of a mailbox, and how its two sides learn of it.
 
-use super::{Mailbox, Offer, attention};
+use super::{Mailbox, Offer, send_flag};
 use crate::message::Outgoing;
 use crate::panic::drop_each;
 use crate::sync::atomic::Ordering;
 
 /// Whether a mailbox takes messages.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum End {
+pub(super) enum MailboxState {
     Open = 0,
     /// The bus is closed: the subscriber drains what there is.
     Closed = 1,
@@ -18,25 +18,25 @@ pub(super) enum End {
 }
 
 impl<T, R> Mailbox<T, R> {
-    /// Ends the mailbox for publishers, and wakes those that wait for room. A later variant of `End` overrides an earlier
+    /// Ends the mailbox for publishers, and wakes those that wait for room. A later state overrides an earlier
     /// one. Returns `false` if it does not.
-    pub(super) fn finish(&self, end: End) -> bool {
-        // SeqCst pairs with the loads of `end` in this file: a thread that sees the flag below finds the reason.
-        let first = self.end.fetch_max(end as u8, Ordering::SeqCst) < end as u8;
-        // Invariant 5. SeqCst pairs with the load in `MailboxSender::was_taken`.
-        self.attention.fetch_or(attention::ENDED, Ordering::SeqCst);
+    pub(super) fn finish(&self, state: MailboxState) -> bool {
+        // SeqCst pairs with the loads of `state` in this file: a thread that sees the flag below finds the reason.
+        let first = self.state.fetch_max(state as u8, Ordering::SeqCst) < state as u8;
+        // Invariant 5. SeqCst pairs with the load in `MailboxSender::after_enqueue`.
+        self.send_flags.fetch_or(send_flag::ENDED, Ordering::SeqCst);
         self.end_trigger.fire();
         self.wake_publishers();
         first
     }
 
     pub(crate) fn close(&self) {
-        self.finish(End::Closed);
+        self.finish(MailboxState::Closed);
     }
 
     /// Drops what is queued, after the last subscriber has left. Returns the number of messages.
     pub(crate) fn abandon(&self) -> usize {
-        self.finish(End::Gone);
+        self.finish(MailboxState::Gone);
         self.discard()
     }
 
@@ -51,24 +51,24 @@ impl<T, R> Mailbox<T, R> {
 
     pub(crate) fn is_overflowed(&self) -> bool {
         // SeqCst pairs with `finish`.
-        self.end.load(Ordering::SeqCst) == End::Overflowed as u8
+        self.state.load(Ordering::SeqCst) == MailboxState::Overflowed as u8
     }
 
     pub(super) fn is_gone(&self) -> bool {
         // SeqCst pairs with `finish`.
-        self.end.load(Ordering::SeqCst) == End::Gone as u8
+        self.state.load(Ordering::SeqCst) == MailboxState::Gone as u8
     }
 
     /// Whether it no longer takes messages.
     pub(crate) fn has_ended(&self) -> bool {
         // SeqCst pairs with `finish`, for a task that has marked that it waits for room.
-        self.attention.load(Ordering::SeqCst) & attention::ENDED != 0
+        self.send_flags.load(Ordering::SeqCst) & send_flag::ENDED != 0
     }
 
     /// Refuses a message, because the mailbox has ended.
     pub(crate) fn ended(&self, outgoing: Outgoing<T, R>) -> Offer<T, R> {
         // SeqCst pairs with `finish`.
-        if self.end.load(Ordering::SeqCst) == End::Closed as u8 {
+        if self.state.load(Ordering::SeqCst) == MailboxState::Closed as u8 {
             Offer::Closed(outgoing)
         } else {
             Offer::Gone(outgoing)

@@ -10,12 +10,12 @@ use crate::sync::atomic::{Ordering, fence};
 use crate::topic::Topic;
 
 impl<T: Clone, R> MailboxSender<T, R> {
-    // Invariant 10.
-    /// Gets the message in, for which the oldest may have to go; tells how many had to.
+    /// Enqueues the message, evicting the oldest ones to make room. Returns the number of evicted messages.
     ///
-    /// Evicting and sending are two steps, and another publisher may take the room in between. One to whom that happens
-    /// takes turns from then on, and while anyone does, those that come later do too; so a round is only lost to a
-    /// publisher that was already on its way.
+    /// Evicting and sending are two steps, and another publisher may take the room in between. A publisher to which that
+    /// happens takes turns from then on, and while one does, later ones do too; so it loses a round only to a publisher
+    /// that was already on its way.
+    // Invariant 10.
     pub(crate) fn push_evicting(&self, topic: &Topic, outgoing: Outgoing<T, R>) -> usize {
         let mailbox = &*self.mailbox;
         let envelope = Envelope::new(outgoing, 0);
@@ -35,9 +35,9 @@ impl<T: Clone, R> MailboxSender<T, R> {
         };
         match self.try_send(topic, envelope) {
             Ok(()) => {
-                self.was_taken();
+                self.after_enqueue();
                 match evicted {
-                    Some(evicted) => self.evicted(evicted),
+                    Some(evicted) => self.settle_evicted(evicted),
                     None => {
                         if was_evicting {
                             mailbox.was_evicting.store(false, Ordering::Relaxed);
@@ -53,7 +53,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
     #[inline(never)]
     fn push_in_turn(&self, topic: &Topic, mut envelope: Envelope<T, R>, evicted: Option<Addressed<T, R>>) -> usize {
         let mailbox = &*self.mailbox;
-        mailbox.was_full();
+        mailbox.record_full();
         mailbox.was_evicting.store(true, Ordering::Relaxed);
         let mut evicted = Vec::from_iter(evicted);
         let turn = mailbox.eviction.lock();
@@ -62,30 +62,30 @@ impl<T: Clone, R> MailboxSender<T, R> {
             evicted.extend(self.evict(&turn));
         }
         drop(turn);
-        self.was_taken();
+        self.after_enqueue();
         // Payloads are looked at and dropped, and letters written, after the turn is over.
-        evicted.into_iter().map(|evicted| self.evicted(evicted)).sum()
+        evicted.into_iter().map(|evicted| self.settle_evicted(evicted)).sum()
     }
 
     /// Takes the oldest out and counts it in one turn, for which a reader of the next one waits.
     fn evict(&self, _turn: &MutexGuard<'_, ()>) -> Option<Addressed<T, R>> {
         let (topic, envelope) = self.mailbox.queue.try_recv().ok()?;
-        self.mailbox.message_left();
+        self.mailbox.message_dequeued();
         if !envelope.is_retained() {
-            self.count_evicted();
+            self.count_eviction();
         }
         Some((topic, envelope))
     }
 
     /// Before the new message gets in: the next one to be taken out tells of it.
-    fn count_evicted(&self) {
+    fn count_eviction(&self) {
         self.mailbox.evicted.add(1);
         self.mailbox.losses.dropped.add(Loss::Evicted);
     }
 
     /// What is left to do for a message that had to go: it was counted, unless it is a retained value, which only the
     /// filter can tell to be a loss. Tells how many that makes.
-    fn evicted(&self, (topic, envelope): Addressed<T, R>) -> usize {
+    fn settle_evicted(&self, (topic, envelope): Addressed<T, R>) -> usize {
         let mailbox = &*self.mailbox;
         let losses = &*mailbox.losses;
         let retained = envelope.is_retained();
@@ -95,7 +95,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
             if !mailbox.accepts(&topic, &payload, false) {
                 return 0;
             }
-            self.count_evicted();
+            self.count_eviction();
         }
         if losses.is_listening() {
             losses.post(&topic, payload, DeadLetterReason::Evicted, 0);

@@ -1,48 +1,48 @@
 //! What a mailbox has lost, and which message reports it.
 
-use super::{Mailbox, Overflow, attention};
+use super::{Mailbox, Overflow, send_flag};
 use crate::sync::atomic::Ordering;
 use crate::sync::counters;
 
 impl<T, R> Mailbox<T, R> {
-    /// A message did not get in.
-    pub(super) fn refused(&self) {
+    /// Counts a message that did not get in.
+    pub(super) fn count_refusal(&self) {
         self.refused.add(1);
-        if self.attention.load(Ordering::Relaxed) & attention::LOSSY == 0 {
-            self.attention.fetch_or(attention::LOSSY, Ordering::Relaxed);
+        if self.send_flags.load(Ordering::Relaxed) & send_flag::LOSSY == 0 {
+            self.send_flags.fetch_or(send_flag::LOSSY, Ordering::Relaxed);
         }
     }
 
-    /// Whether the next message that gets in has to tell of losses.
-    pub(super) fn has_lost_behind(&self) -> bool {
-        self.attention.load(Ordering::Relaxed) & attention::LOSSY != 0
-            && self.refused.get() != self.told_behind.load(Ordering::Relaxed)
+    /// Whether the next message that gets in has to report losses.
+    pub(super) fn has_unreported_refusals(&self) -> bool {
+        self.send_flags.load(Ordering::Relaxed) & send_flag::LOSSY != 0
+            && self.refused.get() != self.refused_reported.load(Ordering::Relaxed)
     }
 
-    /// The losses that a message which is about to be put in has to tell of.
-    pub(super) fn take_lost_behind(&self) -> u64 {
-        if self.has_lost_behind() { untold(self.refused.get(), &self.told_behind) } else { 0 }
+    /// Returns the losses that the message which is about to be enqueued reports.
+    pub(super) fn take_unreported_refusals(&self) -> u64 {
+        if self.has_unreported_refusals() { take_unreported(self.refused.get(), &self.refused_reported) } else { 0 }
     }
 
-    /// That message did not get in after all: another has to tell of so many.
-    pub(super) fn lost_behind(&self, losses: u64) {
-        self.told_behind.fetch_sub(losses, Ordering::Relaxed);
+    /// Leaves `losses` to another message: the one that was to report them did not get in.
+    pub(super) fn return_refusals(&self, losses: u64) {
+        self.refused_reported.fetch_sub(losses, Ordering::Relaxed);
     }
 
-    /// Whether the message that was just taken out has to tell of losses.
-    pub(super) fn has_lost_in_front(&self) -> bool {
+    /// Whether the message that was just taken out has to report losses.
+    pub(super) fn has_unreported_evictions(&self) -> bool {
         self.options.overflow == Overflow::DropOldest && {
             self.wait_for_eviction();
-            self.evicted.get() != self.reading.told_in_front.load(Ordering::Relaxed)
+            self.evicted.get() != self.reader.evicted_reported.load(Ordering::Relaxed)
         }
     }
 
-    pub(super) fn take_lost_in_front(&self) -> u64 {
-        untold(self.evicted.get(), &self.reading.told_in_front)
+    pub(super) fn take_unreported_evictions(&self) -> u64 {
+        take_unreported(self.evicted.get(), &self.reader.evicted_reported)
     }
 }
 
-/// What was lost and nobody has told of yet. Of several who take it at once, each tells what those before it have not.
-fn untold(lost: u64, told: &counters::AtomicU64) -> u64 {
-    lost.saturating_sub(told.fetch_max(lost, Ordering::Relaxed))
+/// Returns the losses not yet reported. Of several threads at the same time, each gets what the others have not.
+fn take_unreported(lost: u64, reported: &counters::AtomicU64) -> u64 {
+    lost.saturating_sub(reported.fetch_max(lost, Ordering::Relaxed))
 }

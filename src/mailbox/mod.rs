@@ -29,15 +29,15 @@ mod queue;
 mod receive;
 mod sender;
 #[cfg(feature = "async")]
-mod tasks;
+mod waiting_tasks;
 
-use end::End;
+use end::MailboxState;
 pub use overflow::Overflow;
 pub(crate) use overflow::{AtOnce, Offer, Permit};
 use queue::QueueReceiver;
 pub(crate) use sender::{MailboxSender, wait_for_any};
 #[cfg(feature = "async")]
-use tasks::{RoomWanted, Tasks};
+use waiting_tasks::{RoomWanted, WaitingTasks};
 
 /// The largest capacity, in messages: the queue's memory is reserved when it is made.
 pub(crate) const MAX_CAPACITY: usize = 1 << 24;
@@ -67,40 +67,40 @@ pub(crate) struct Filter<T> {
 /// Told the topic, the payload, and whether it is a request. The user's closures look at the payload alone.
 pub(crate) type Accepts<T> = dyn Fn(&Topic, &T, bool) -> bool + Send + Sync;
 
-/// Why a publisher has to look closer before it puts a message in, see `Mailbox::attention`.
-mod attention {
-    /// It takes no messages any more; `Mailbox::end` says why.
+/// Why a publisher has to look closer before it puts a message in, see `Mailbox::send_flags`.
+mod send_flag {
+    /// It takes no messages any more; `Mailbox::state` says why.
     pub(super) const ENDED: u8 = 1;
     /// What is full here, or how it is dealt with, is not for the channel alone to say; never changes.
     pub(super) const SPECIAL: u8 = 2;
-    /// It has refused a message before, so that the next may have to tell of losses; stays for good.
+    /// It has refused a message before, so that the next may have to report losses; stays for good.
     pub(super) const LOSSY: u8 = 4;
     /// A task waits for a message; nothing to the publisher until its message is in.
     pub(super) const TASKS_WAIT: u8 = 8;
 }
 
-/// Why a reader has to look closer at a message, see `Reading::attention`.
-mod reading {
+/// Why a reader has to look closer at a message, see `ReaderState::flags`.
+mod recv_flag {
     /// The queue was seen empty: what the next message finds behind it may be a new high-water mark.
     pub(super) const WAS_EMPTY: u8 = 1;
-    /// Room that a message takes with it, or losses that it has to tell of; never changes.
+    /// Room that a message takes with it, or losses that it has to report; never changes.
     pub(super) const SPECIAL: u8 = 2;
 }
 
 /// Counters that subscribers write for every message, away from what publishers read.
 #[derive(Default)]
-struct Reading {
+struct ReaderState {
     received: OwnerBiasedCounter,
     /// 0 if the next message needs no closer look.
-    attention: counters::AtomicU8,
+    flags: counters::AtomicU8,
     /// How often `recv` found it empty.
     empty: counters::AtomicU64,
     /// `received`, when it last did.
     received_when_empty: counters::AtomicU64,
-    /// It let some time pass then, see `Mailbox::let_some_gather`.
+    /// Whether it paused then, see `Mailbox::pause_to_batch`.
     paused: counters::AtomicBool,
-    /// How much of `Mailbox::evicted` messages have told.
-    told_in_front: counters::AtomicU64,
+    /// How much of `Mailbox::evicted` was reported by messages.
+    evicted_reported: counters::AtomicU64,
     #[cfg(feature = "async")]
     room_wanted: RoomWanted,
 }
@@ -112,35 +112,35 @@ pub(crate) struct Mailbox<T, R> {
     losses: Arc<Losses<T>>,
     queue: QueueReceiver<T, R>,
     /// 0 if the channel says all there is to say, so that most messages need one look. Set after what it tells of.
-    attention: AtomicU8,
-    end: AtomicU8,
+    send_flags: AtomicU8,
+    state: AtomicU8,
     ended: EndSignal,
     end_trigger: EndTrigger,
     /// Subscribers and handlers. Changed under the lock of the topic map, as long as there is one.
     members: AtomicUsize,
     /// Threads that may drain the queue: one a subscriber, one a worker of a handler until its thread ends.
     readers: AtomicUsize,
-    /// Those readers that take nothing out: handler threads that wait for room in it, or drain the bus.
-    unable: AtomicUsize,
+    /// Readers that take nothing out: handler threads that wait for room in it, or drain the bus.
+    paused_readers: AtomicUsize,
     /// Held by the publisher that evicts; while there is one, the others take turns too. A reader waits for its end.
     eviction: Mutex<()>,
     /// The last that `DropOldest` got in needed an eviction: worth a look before the next is tried.
     was_evicting: AtomicBool,
-    /// Messages that did not get in. The next one that does has to tell of them.
+    /// Messages that did not get in. The next one that does reports them.
     refused: OwnerBiasedCounter,
-    /// How much of `refused` messages have told.
-    told_behind: counters::AtomicU64,
-    /// Messages that were evicted. The next one to be taken out has to tell of them.
+    /// How much of `refused` was reported by messages.
+    refused_reported: counters::AtomicU64,
+    /// Messages that were evicted. The next one to be taken out reports them.
     evicted: OwnerBiasedCounter,
     high_water: counters::AtomicUsize,
     /// Room beyond the capacity, for the retained values that the queue began with. Each message that leaves takes some
     /// with it, until none is left.
     extra_room: AtomicUsize,
     /// Whether there was any extra room.
-    was_roomy: bool,
+    began_with_retained: bool,
     #[cfg(feature = "async")]
-    tasks: Tasks,
-    reading: CachePadded<Reading>,
+    tasks: WaitingTasks,
+    reader: CachePadded<ReaderState>,
 }
 
 impl<T, R> Mailbox<T, R> {
@@ -154,33 +154,33 @@ impl<T, R> Mailbox<T, R> {
     ) -> Self {
         let (end_trigger, ended) = EndTrigger::new();
         let is_special = options.overflow == Overflow::DropOldest || kept > 0;
-        let reading_attention = reading::WAS_EMPTY | if is_special { reading::SPECIAL } else { 0 };
+        let recv_flags = recv_flag::WAS_EMPTY | if is_special { recv_flag::SPECIAL } else { 0 };
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             options,
             filter,
             losses: Arc::clone(losses),
             queue,
-            attention: AtomicU8::new(if is_special { attention::SPECIAL } else { 0 }),
-            end: AtomicU8::new(End::Open as u8),
+            send_flags: AtomicU8::new(if is_special { send_flag::SPECIAL } else { 0 }),
+            state: AtomicU8::new(MailboxState::Open as u8),
             ended,
             end_trigger,
             members: AtomicUsize::new(0),
             readers: AtomicUsize::new(0),
-            unable: AtomicUsize::new(0),
+            paused_readers: AtomicUsize::new(0),
             eviction: Mutex::new(()),
             was_evicting: AtomicBool::new(false),
             refused: OwnerBiasedCounter::default(),
-            told_behind: counters::AtomicU64::new(0),
+            refused_reported: counters::AtomicU64::new(0),
             evicted: OwnerBiasedCounter::default(),
             high_water: counters::AtomicUsize::new(0),
             extra_room: AtomicUsize::new(kept),
-            was_roomy: kept > 0,
+            began_with_retained: kept > 0,
             #[cfg(feature = "async")]
-            tasks: Tasks::default(),
-            reading: CachePadded::new(Reading {
-                attention: counters::AtomicU8::new(reading_attention),
-                ..Reading::default()
+            tasks: WaitingTasks::default(),
+            reader: CachePadded::new(ReaderState {
+                flags: counters::AtomicU8::new(recv_flags),
+                ..ReaderState::default()
             }),
         }
     }
@@ -200,7 +200,7 @@ impl<T, R> Mailbox<T, R> {
         self.members.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
-    /// Removes `readers` readers: threads that have stopped receiving. The caller calls `tell_if_stuck` afterwards, when the
+    /// Removes `readers` readers: threads that have stopped receiving. The caller calls `wake_if_stuck` afterwards, when the
     /// lock of the map is released.
     pub(crate) fn readers_left(&self, readers: usize) {
         // SeqCst pairs with `is_stuck`, in the same way as a `Counted` reader.
@@ -241,7 +241,7 @@ impl<T, R> Mailbox<T, R> {
     }
 
     pub(crate) fn received(&self) -> u64 {
-        self.reading.received.get()
+        self.reader.received.get()
     }
 
     pub(crate) fn evicted(&self) -> u64 {
@@ -254,11 +254,11 @@ impl<T, R> Mailbox<T, R> {
 
     /// The most messages that were seen waiting.
     pub(crate) fn high_water(&self) -> usize {
-        self.note_depth(self.len());
+        self.record_depth(self.len());
         self.high_water.load(Ordering::Relaxed)
     }
 
-    fn note_depth(&self, depth: usize) {
+    fn record_depth(&self, depth: usize) {
         // Read first: the line is shared, and a new mark is rare.
         if depth > self.high_water.load(Ordering::Relaxed) {
             self.high_water.fetch_max(depth, Ordering::Relaxed);
@@ -266,7 +266,7 @@ impl<T, R> Mailbox<T, R> {
     }
 
     /// A publisher found the queue full.
-    fn was_full(&self) {
-        self.note_depth(if self.was_roomy { self.len() } else { self.options.capacity });
+    fn record_full(&self) {
+        self.record_depth(if self.began_with_retained { self.len() } else { self.options.capacity });
     }
 }

@@ -7,7 +7,7 @@ impl<T, R> Mailbox<T, R> {
     pub(super) fn wake_receivers(&self) {}
 
     #[inline]
-    pub(super) fn room_came(&self) {}
+    pub(super) fn notify_room(&self) {}
 
     #[inline]
     pub(super) fn wake_publishers(&self) {}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{End, Mailbox, MailboxSender, attention};
+use super::{Mailbox, MailboxSender, MailboxState, send_flag};
 use crate::dead_letter::DeadLetterReason;
 use crate::lifecycle::{Counted, this_thread_serves};
 use crate::message::Outgoing;
@@ -55,15 +55,15 @@ pub(crate) enum Offer<T, R> {
 }
 
 /// What a message finds at a mailbox, as far as one look tells.
-enum Way {
+enum Admission {
     /// There may be room.
-    Usual,
+    Open,
     /// The message gets in for sure, after evicting the oldest if need be.
     Evicting,
     /// There is no room, and its policy drops the message.
-    Refusing,
+    Refused,
     /// The message is to be [offered](MailboxSender::offer).
-    Unclear,
+    Undecided,
 }
 
 /// What a mailbox did with a message at first sight.
@@ -96,17 +96,17 @@ impl<T: Clone, R> MailboxSender<T, R> {
     ) -> AtOnce<T, R> {
         // The look comes before the copy, so that a refusal costs none. A `Clone` that ends the mailbox comes too late:
         // its copy is abandoned, as if another thread had done it.
-        match self.way() {
-            Way::Usual => match self.put(topic, original.copy(replies)) {
+        match self.admission() {
+            Admission::Open => match self.put(topic, original.copy(replies)) {
                 Ok(()) => AtOnce::Enqueued,
                 Err(copy) => AtOnce::Undecided(Some(copy)),
             },
-            Way::Evicting => AtOnce::Evicting(self.push_evicting(topic, original.copy(replies))),
-            Way::Refusing => {
+            Admission::Evicting => AtOnce::Evicting(self.push_evicting(topic, original.copy(replies))),
+            Admission::Refused => {
                 self.mailbox.lost(topic, &original.payload, DeadLetterReason::Full);
                 AtOnce::Dropped
             }
-            Way::Unclear => AtOnce::Undecided(None),
+            Admission::Undecided => AtOnce::Undecided(None),
         }
     }
 
@@ -114,31 +114,31 @@ impl<T: Clone, R> MailboxSender<T, R> {
     /// the message, which then is to be offered.
     #[inline(always)]
     pub(crate) fn put_original(&self, topic: &Topic, original: Outgoing<T, R>) -> Result<usize, Outgoing<T, R>> {
-        match self.way() {
-            Way::Usual => self.put(topic, original).map(|()| 0),
-            Way::Evicting => Ok(self.push_evicting(topic, original)),
-            Way::Refusing | Way::Unclear => Err(original),
+        match self.admission() {
+            Admission::Open => self.put(topic, original).map(|()| 0),
+            Admission::Evicting => Ok(self.push_evicting(topic, original)),
+            Admission::Refused | Admission::Undecided => Err(original),
         }
     }
 
     #[inline]
-    fn way(&self) -> Way {
-        match self.mailbox.attention.load(Ordering::Relaxed) & !attention::TASKS_WAIT {
-            0 => Way::Usual,
-            attention => self.unusual_way(attention),
+    fn admission(&self) -> Admission {
+        match self.mailbox.send_flags.load(Ordering::Relaxed) & !send_flag::TASKS_WAIT {
+            0 => Admission::Open,
+            flags => self.closer_admission(flags),
         }
     }
 
     #[inline(never)]
-    fn unusual_way(&self, attention: u8) -> Way {
+    fn closer_admission(&self, flags: u8) -> Admission {
         let mailbox = &*self.mailbox;
         match mailbox.options.overflow {
-            _ if attention & attention::ENDED != 0 => Way::Unclear,
-            Overflow::DropOldest => Way::Evicting,
+            _ if flags & send_flag::ENDED != 0 => Admission::Undecided,
+            Overflow::DropOldest => Admission::Evicting,
             // What has just lost a message is likely to be full still.
-            Overflow::DropNewest if mailbox.has_lost_behind() && self.is_full() => Way::Refusing,
-            _ if attention & attention::SPECIAL != 0 || mailbox.has_lost_behind() => Way::Unclear,
-            _ => Way::Usual,
+            Overflow::DropNewest if mailbox.has_unreported_refusals() && self.is_full() => Admission::Refused,
+            _ if flags & send_flag::SPECIAL != 0 || mailbox.has_unreported_refusals() => Admission::Undecided,
+            _ => Admission::Open,
         }
     }
 
@@ -151,12 +151,12 @@ impl<T: Clone, R> MailboxSender<T, R> {
             return Offer::Taken { evicted: self.push_evicting(topic, outgoing) };
         }
         // No envelope is made for a queue that will not take it: telling of losses needs an allocation.
-        if self.mailbox.has_lost_behind() && self.is_full() {
+        if self.mailbox.has_unreported_refusals() && self.is_full() {
             return self.full(outgoing, may_wait);
         }
         match self.try_send(topic, self.envelope(outgoing)) {
             Ok(()) => {
-                self.was_taken();
+                self.after_enqueue();
                 Offer::Taken { evicted: 0 }
             }
             Err(back) => self.full(self.unpack(back), may_wait),
@@ -164,11 +164,11 @@ impl<T: Clone, R> MailboxSender<T, R> {
     }
 
     fn full(&self, outgoing: Outgoing<T, R>, may_wait: bool) -> Offer<T, R> {
-        self.mailbox.was_full();
+        self.mailbox.record_full();
         match self.mailbox.options.overflow {
             Overflow::Block if may_wait => Offer::Full(outgoing),
             Overflow::Disconnect => {
-                if self.mailbox.finish(End::Overflowed) {
+                if self.mailbox.finish(MailboxState::Overflowed) {
                     Offer::Lost(outgoing, DeadLetterReason::Overflowed)
                 } else {
                     Offer::Gone(outgoing)
@@ -187,25 +187,25 @@ impl<T, R> Mailbox<T, R> {
         if !this_thread_serves(self.id) {
             return Permit::Granted(None);
         }
-        let not_read = self.is_not_read();
-        if self.is_stuck() { Permit::SelfDeadlock } else { Permit::Granted(Some(not_read)) }
+        let paused = self.pause_reader();
+        if self.is_stuck() { Permit::SelfDeadlock } else { Permit::Granted(Some(paused)) }
     }
 
     /// Counts this thread, which serves the mailbox, as a reader that takes nothing out, until the guard is dropped.
-    pub(crate) fn is_not_read(self: &Arc<Self>) -> Counted<Self> {
-        let counted = Counted::one(self, |mailbox| &mailbox.unable);
-        self.tell_if_stuck();
+    pub(crate) fn pause_reader(self: &Arc<Self>) -> Counted<Self> {
+        let counted = Counted::one(self, |mailbox| &mailbox.paused_readers);
+        self.wake_if_stuck();
         counted
     }
 
     /// Whether no reader will take anything out until another thread does something.
     pub(crate) fn is_stuck(&self) -> bool {
         // SeqCst pairs with `Counted`, `join` and `readers_left`.
-        self.unable.load(Ordering::SeqCst) >= self.readers.load(Ordering::SeqCst)
+        self.paused_readers.load(Ordering::SeqCst) >= self.readers.load(Ordering::SeqCst)
     }
 
     /// Wakes the publishers if no reader takes anything out: a task that waits for room in its own mailbox looks then.
-    pub(crate) fn tell_if_stuck(&self) {
+    pub(crate) fn wake_if_stuck(&self) {
         if self.is_stuck() {
             self.wake_publishers();
         }
@@ -215,7 +215,7 @@ impl<T, R> Mailbox<T, R> {
 impl<T: Clone, R> Mailbox<T, R> {
     /// Counts a message that this mailbox will never have.
     pub(crate) fn lost(&self, topic: &Topic, payload: &T, reason: DeadLetterReason) {
-        self.refused();
+        self.count_refusal();
         if let Some(loss) = reason.loss() {
             self.losses.dropped.add(loss);
         }

@@ -4,7 +4,7 @@
 //! the channel. Everything else goes through `open`.
 
 use super::queue::{Addressed, QueueReceiver};
-use super::{Mailbox, reading};
+use super::{Mailbox, recv_flag};
 use crate::message::{Envelope, Message, RecvError, RecvTimeoutError, TryRecvError};
 use crate::sync::Instant;
 use crate::sync::atomic::Ordering;
@@ -13,9 +13,9 @@ use crate::sync::channel::{self, Select, SelectedOperation};
 impl<T, R> Mailbox<T, R> {
     /// A message was taken out of the queue: there is room, and the extra room shrinks.
     #[inline]
-    pub(super) fn message_left(&self) {
-        self.room_came();
-        if self.was_roomy && self.extra_room.load(Ordering::Relaxed) > 0 {
+    pub(super) fn message_dequeued(&self) {
+        self.notify_room();
+        if self.began_with_retained && self.extra_room.load(Ordering::Relaxed) > 0 {
             let less = |room: usize| room.checked_sub(1);
             // Fails if another reader took the last of it, which is as well.
             let _ = self.extra_room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
@@ -23,14 +23,14 @@ impl<T, R> Mailbox<T, R> {
     }
 
     /// The queue was seen empty.
-    fn was_empty(&self) {
+    fn record_empty(&self) {
         // A load and a store: of several readers, one may spoil the other's mark, and no more.
-        self.reading.attention.store(self.reading_attention() | reading::WAS_EMPTY, Ordering::Relaxed);
+        self.reader.flags.store(self.recv_flags() | recv_flag::WAS_EMPTY, Ordering::Relaxed);
         self.wake_publishers();
     }
 
-    fn reading_attention(&self) -> u8 {
-        self.reading.attention.load(Ordering::Relaxed)
+    fn recv_flags(&self) -> u8 {
+        self.reader.flags.load(Ordering::Relaxed)
     }
 
     fn recv_error(&self) -> RecvError {
@@ -38,7 +38,7 @@ impl<T, R> Mailbox<T, R> {
     }
 
     pub(crate) fn register<'a>(&'a self, select: &mut Select<'a>) -> usize {
-        self.was_empty();
+        self.record_empty();
         self.queue.register(select)
     }
 }
@@ -46,12 +46,12 @@ impl<T, R> Mailbox<T, R> {
 impl<T: Clone, R> Mailbox<T, R> {
     #[inline]
     pub(crate) fn recv(&self) -> Result<Message<T, R>, RecvError> {
-        self.take_plain_or(Self::recv_other)
+        self.take_plain_or(Self::recv_closer)
     }
 
     #[inline]
     pub(crate) fn try_recv(&self) -> Result<Message<T, R>, TryRecvError> {
-        self.take_plain_or(Self::try_recv_other)
+        self.take_plain_or(Self::try_recv_closer)
     }
 
     /// Takes what is there, and opens a bare payload with a short topic where it comes out of the channel; `other` gets
@@ -66,14 +66,14 @@ impl<T: Clone, R> Mailbox<T, R> {
     ) -> Result<Message<T, R>, E> {
         match &self.queue {
             QueueReceiver::OneTopic(topic, receiver) => match receiver.try_recv() {
-                Ok(Envelope::Plain(payload)) if topic.is_short() && self.count_plain() => {
+                Ok(Envelope::Plain(payload)) if topic.is_short() && self.count_if_plain() => {
                     Ok(Message::plain(topic.clone(), payload))
                 }
                 Ok(envelope) => other(self, Ok((topic.clone(), envelope))),
                 Err(error) => other(self, Err(error)),
             },
             QueueReceiver::ManyTopics(receiver) => match receiver.try_recv() {
-                Ok((topic, Envelope::Plain(payload))) if topic.is_short() && self.count_plain() => {
+                Ok((topic, Envelope::Plain(payload))) if topic.is_short() && self.count_if_plain() => {
                     Ok(Message::plain(topic, payload))
                 }
                 item => other(self, item),
@@ -81,64 +81,64 @@ impl<T: Clone, R> Mailbox<T, R> {
         }
     }
 
-    /// Counts a message that is a bare payload; `false` if it has to tell more than that.
+    /// Counts a message that is a bare payload. Returns `false` if it has more to report.
     #[inline]
-    fn count_plain(&self) -> bool {
-        if self.reading_attention() != 0 && !self.is_plain() {
+    fn count_if_plain(&self) -> bool {
+        if self.recv_flags() != 0 && !self.is_plain() {
             return false;
         }
-        self.room_came();
+        self.notify_room();
         self.count();
         true
     }
 
     #[inline(never)]
     fn is_plain(&self) -> bool {
-        self.look_behind();
-        !self.was_roomy && !self.has_lost_in_front()
+        self.sample_after_empty();
+        !self.began_with_retained && !self.has_unreported_evictions()
     }
 
     #[inline]
     fn count(&self) {
         // A look at the depth touches the line that publishers write.
-        if self.reading.received.add(1) % 64 == 0 {
-            self.note_depth_behind();
+        if self.reader.received.add(1) % 64 == 0 {
+            self.sample_depth();
         }
     }
 
     /// If this is the first message after an empty queue, a burst has piled up behind it.
-    fn look_behind(&self) {
-        let attention = self.reading_attention();
-        if attention & reading::WAS_EMPTY != 0 {
-            self.reading.attention.store(attention & !reading::WAS_EMPTY, Ordering::Relaxed);
-            self.note_depth_behind();
+    fn sample_after_empty(&self) {
+        let flags = self.recv_flags();
+        if flags & recv_flag::WAS_EMPTY != 0 {
+            self.reader.flags.store(flags & !recv_flag::WAS_EMPTY, Ordering::Relaxed);
+            self.sample_depth();
         }
     }
 
     #[inline(never)]
-    fn note_depth_behind(&self) {
+    fn sample_depth(&self) {
         // The message that was taken out was waiting too; by now another may have its place.
         let depth = self.queue.len() + 1;
-        self.note_depth(if self.was_roomy { depth } else { depth.min(self.options.capacity) });
+        self.record_depth(if self.began_with_retained { depth } else { depth.min(self.options.capacity) });
     }
 
     /// The queue is empty. Where messages stream in, a reader that looks again at once gets each as it comes, and fights
     /// with the publisher over the lines of the channel for every one (100 ns a message). One that lets some gather gets
     /// them by the dozen (30 ns). Where they come one by one it would only be late (800 ns for a round trip, 2,700 with
     /// the pause). So it tries it once in a while, and does it again as long as it pays. Tells whether it did.
-    pub(crate) fn let_some_gather(&self) -> bool {
+    pub(crate) fn pause_to_batch(&self) -> bool {
         const PAUSE: u32 = 100;
         const EVERY: u64 = 1024;
         const PAYS: u64 = 8;
         // Loads and stores of their own: several readers at once may spoil a guess, and no more.
-        let reading = &*self.reading;
-        let received = reading.received.get();
-        let gathered = received.wrapping_sub(reading.received_when_empty.load(Ordering::Relaxed));
-        let empty = reading.empty.load(Ordering::Relaxed).wrapping_add(1);
-        let pause = (reading.paused.load(Ordering::Relaxed) && gathered >= PAYS) || empty % EVERY == 0;
-        reading.received_when_empty.store(received, Ordering::Relaxed);
-        reading.empty.store(empty, Ordering::Relaxed);
-        reading.paused.store(pause, Ordering::Relaxed);
+        let reader = &*self.reader;
+        let received = reader.received.get();
+        let gathered = received.wrapping_sub(reader.received_when_empty.load(Ordering::Relaxed));
+        let empty = reader.empty.load(Ordering::Relaxed).wrapping_add(1);
+        let pause = (reader.paused.load(Ordering::Relaxed) && gathered >= PAYS) || empty % EVERY == 0;
+        reader.received_when_empty.store(received, Ordering::Relaxed);
+        reader.empty.store(empty, Ordering::Relaxed);
+        reader.paused.store(pause, Ordering::Relaxed);
         if pause {
             (0..PAUSE).for_each(|_| std::hint::spin_loop());
         }
@@ -146,11 +146,14 @@ impl<T: Clone, R> Mailbox<T, R> {
     }
 
     #[inline(never)]
-    fn recv_other(&self, mut item: Result<Addressed<T, R>, channel::TryRecvError>) -> Result<Message<T, R>, RecvError> {
+    fn recv_closer(
+        &self,
+        mut item: Result<Addressed<T, R>, channel::TryRecvError>,
+    ) -> Result<Message<T, R>, RecvError> {
         loop {
             if matches!(item, Err(channel::TryRecvError::Empty)) {
-                self.was_empty();
-                self.let_some_gather();
+                self.record_empty();
+                self.pause_to_batch();
                 item = self.queue.recv().map_err(|_| channel::TryRecvError::Disconnected);
             }
             match item.map(|item| self.open(item)) {
@@ -162,7 +165,7 @@ impl<T: Clone, R> Mailbox<T, R> {
     }
 
     #[inline(never)]
-    fn try_recv_other(
+    fn try_recv_closer(
         &self,
         mut item: Result<Addressed<T, R>, channel::TryRecvError>,
     ) -> Result<Message<T, R>, TryRecvError> {
@@ -171,7 +174,7 @@ impl<T: Clone, R> Mailbox<T, R> {
                 Ok(Some(message)) => return Ok(message),
                 Ok(None) => item = self.queue.try_recv(),
                 Err(channel::TryRecvError::Empty) => {
-                    self.was_empty();
+                    self.record_empty();
                     return Err(TryRecvError::Empty);
                 }
                 Err(channel::TryRecvError::Disconnected) => return Err(self.recv_error().into()),
@@ -186,13 +189,13 @@ impl<T: Clone, R> Mailbox<T, R> {
             Err(TryRecvError::Overflowed) => return Err(RecvTimeoutError::Overflowed),
             Err(TryRecvError::Empty) => {}
         }
-        self.let_some_gather();
+        self.pause_to_batch();
         loop {
             match self.queue.recv_deadline(deadline).map(|item| self.open(item)) {
                 Ok(Some(message)) => return Ok(message),
                 Ok(None) => {}
                 Err(channel::RecvTimeoutError::Timeout) => {
-                    self.was_empty();
+                    self.record_empty();
                     return Err(RecvTimeoutError::Timeout);
                 }
                 Err(channel::RecvTimeoutError::Disconnected) => return Err(self.recv_error().into()),
@@ -214,16 +217,16 @@ impl<T: Clone, R> Mailbox<T, R> {
     /// lock of the map.
     #[inline]
     fn open(&self, (topic, envelope): Addressed<T, R>) -> Option<Message<T, R>> {
-        self.message_left();
+        self.message_dequeued();
         let retained = envelope.is_retained();
         let mut message = envelope.into_message(topic);
         if retained && !self.accepts(message.topic(), message.payload(), false) {
             return None;
         }
-        self.look_behind();
+        self.sample_after_empty();
         self.count();
-        if self.has_lost_in_front() {
-            message.add_lost(self.take_lost_in_front());
+        if self.has_unreported_evictions() {
+            message.add_lost(self.take_unreported_evictions());
         }
         Some(message)
     }

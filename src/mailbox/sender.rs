@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::queue::{QueueSender, queue};
-use super::{Filter, Mailbox, MailboxOptions, Offer, Overflow, attention};
+use super::{Filter, Mailbox, MailboxOptions, Offer, Overflow, send_flag};
 use crate::dead_letter::Losses;
 use crate::message::{Envelope, Outgoing, Retained};
 use crate::sync::Instant;
@@ -61,17 +61,17 @@ impl<T, R> MailboxSender<T, R> {
 
     /// A message got in; makes sure that somebody will take it out or drop it.
     #[inline]
-    pub(super) fn was_taken(&self) {
+    pub(super) fn after_enqueue(&self) {
         // SeqCst pairs with `Mailbox::finish`: the last subscriber marks the mailbox gone and then empties it, we put
         // the message in and then look for the mark. Whoever comes second drops the message. The same goes for a task
         // that marks that it waits and then looks for a message, see `Mark`.
-        if self.mailbox.attention.load(Ordering::SeqCst) & (attention::ENDED | attention::TASKS_WAIT) != 0 {
-            self.was_taken_by_another();
+        if self.mailbox.send_flags.load(Ordering::SeqCst) & (send_flag::ENDED | send_flag::TASKS_WAIT) != 0 {
+            self.after_enqueue_closer();
         }
     }
 
     #[cold]
-    fn was_taken_by_another(&self) {
+    fn after_enqueue_closer(&self) {
         if self.mailbox.is_gone() {
             self.mailbox.discard();
         }
@@ -84,7 +84,7 @@ impl<T, R> MailboxSender<T, R> {
     /// Only a mailbox that blocks may use it for good: its publishers wait at the channel, which knows nothing of this.
     #[inline]
     pub(super) fn try_send(&self, topic: &Topic, envelope: Envelope<T, R>) -> Result<(), Envelope<T, R>> {
-        if self.mailbox.was_roomy && self.is_full() {
+        if self.mailbox.began_with_retained && self.is_full() {
             return Err(envelope);
         }
         self.queue.try_send(topic, envelope)
@@ -92,7 +92,7 @@ impl<T, R> MailboxSender<T, R> {
 
     pub(super) fn is_full(&self) -> bool {
         let mailbox = &*self.mailbox;
-        if mailbox.was_roomy && mailbox.options.overflow != Overflow::Block {
+        if mailbox.began_with_retained && mailbox.options.overflow != Overflow::Block {
             mailbox.len() >= mailbox.options.capacity + mailbox.extra_room.load(Ordering::Relaxed)
         } else {
             self.queue.is_full()
@@ -101,7 +101,7 @@ impl<T, R> MailboxSender<T, R> {
 
     /// Puts the message into an envelope that tells of the losses before it.
     pub(super) fn envelope(&self, outgoing: Outgoing<T, R>) -> Envelope<T, R> {
-        Envelope::new(outgoing, self.mailbox.take_lost_behind())
+        Envelope::new(outgoing, self.mailbox.take_unreported_refusals())
     }
 }
 
@@ -110,7 +110,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
     pub(super) fn unpack(&self, envelope: Envelope<T, R>) -> Outgoing<T, R> {
         let lost = envelope.lost_before();
         if lost > 0 {
-            self.mailbox.lost_behind(lost);
+            self.mailbox.return_refusals(lost);
         }
         envelope.into_outgoing()
     }
@@ -121,7 +121,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
     pub(crate) fn put(&self, topic: &Topic, outgoing: Outgoing<T, R>) -> Result<(), Outgoing<T, R>> {
         match self.queue.try_send(topic, Envelope::new(outgoing, 0)) {
             Ok(()) => {
-                self.was_taken();
+                self.after_enqueue();
                 Ok(())
             }
             Err(back) => Err(back.into_outgoing()),
@@ -160,7 +160,7 @@ pub(crate) fn wait_for_any<T: Clone, R>(
     }
     match sender.queue.complete(operation, topic, sender.envelope(outgoing)) {
         Ok(()) => {
-            sender.was_taken();
+            sender.after_enqueue();
             Ok((index, Offer::Taken { evicted: 0 }))
         }
         Err(back) => Ok((index, sender.mailbox.ended(sender.unpack(back)))),

@@ -154,7 +154,7 @@ where
     pub(crate) fn open_unread(self) -> Result<impl Send + Sync + 'static, SubscribeError> {
         let core = Arc::downgrade(&self.core);
         let mailbox = self.attach_with_any_capacity()?;
-        let unread = mailbox.is_not_read();
+        let unread = mailbox.pause_reader();
         Ok((Subscriber::new(mailbox, core), unread))
     }
 

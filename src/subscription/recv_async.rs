@@ -33,7 +33,7 @@ impl<T: Clone, R> Future for Receive<'_, T, R> {
 
 impl<T, R> Drop for Receive<'_, T, R> {
     fn drop(&mut self) {
-        self.mailbox.needs_no_message(&mut self.place);
+        self.mailbox.leave_message_wait(&mut self.place);
     }
 }
 

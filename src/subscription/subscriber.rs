@@ -414,7 +414,7 @@ impl<T, R> Subscriber<T, R> {
 
     fn end(&mut self) -> usize {
         #[cfg(feature = "async")]
-        self.mailbox.needs_no_message(&mut self.place);
+        self.mailbox.leave_message_wait(&mut self.place);
         let first = !std::mem::replace(&mut self.ended, true);
         if first && leave(&self.core, &self.mailbox, 1) { self.mailbox.abandon() } else { 0 }
     }

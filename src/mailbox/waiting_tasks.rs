@@ -1,17 +1,17 @@
-//! Tasks at a mailbox: those that wait for a message, and those that wait for room.
+//! WaitingTasks at a mailbox: those that wait for a message, and those that wait for room.
 //!
 //! A thread sleeps in the channel, which wakes it. A task cannot, so whoever puts a message in looks whether a task waits
 //! for one, and whoever takes one out looks whether a task waits for room.
 
 use std::task::{Context, Poll, Waker};
 
-use super::{Mailbox, attention};
+use super::{Mailbox, send_flag};
 use crate::message::{Message, RecvError, TryRecvError};
 use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::sync::waiters::{Mark, Place, Waiters};
 
 #[derive(Default)]
-pub(super) struct Tasks {
+pub(super) struct WaitingTasks {
     receivers: Waiters,
     publishers: Waiters,
 }
@@ -31,11 +31,11 @@ impl RoomWanted {
 
 impl<T, R> Mailbox<T, R> {
     fn receivers_wait(&self) -> Mark<'_> {
-        Mark { byte: &self.attention, bit: attention::TASKS_WAIT }
+        Mark { byte: &self.send_flags, bit: send_flag::TASKS_WAIT }
     }
 
     fn publishers_wait(&self) -> Mark<'_> {
-        Mark { byte: &self.reading.room_wanted.0, bit: 1 }
+        Mark { byte: &self.reader.room_wanted.0, bit: 1 }
     }
 
     /// There is a message, or there will be none.
@@ -48,8 +48,8 @@ impl<T, R> Mailbox<T, R> {
 
     /// A message was taken out: one task that waits for room may have it.
     #[inline]
-    pub(super) fn room_came(&self) {
-        if self.reading.room_wanted.is_set() {
+    pub(super) fn notify_room(&self) {
+        if self.reader.room_wanted.is_set() {
             self.wake_a_publisher();
         }
     }
@@ -62,30 +62,30 @@ impl<T, R> Mailbox<T, R> {
     /// Nobody has used the room that came, see `wake_receivers`; or the mailbox has ended.
     #[inline]
     pub(super) fn wake_publishers(&self) {
-        if self.reading.room_wanted.is_set() {
+        if self.reader.room_wanted.is_set() {
             self.tasks.publishers.wake_all(self.publishers_wait());
         }
     }
 
     /// Has the task woken when there may be room, or the mailbox has ended.
-    pub(crate) fn wait_for_room(&self, place: &mut Place, waker: &Waker) {
+    pub(crate) fn register_for_room(&self, place: &mut Place, waker: &Waker) {
         self.tasks.publishers.enter(place, waker, self.publishers_wait());
     }
 
     /// The task waits no more. If it was told of room that it has not used, another is told.
-    pub(crate) fn needs_no_room(&self, place: &mut Place) {
+    pub(crate) fn leave_room_wait(&self, place: &mut Place) {
         if self.tasks.publishers.leave(place, self.publishers_wait()) {
-            self.room_came();
+            self.notify_room();
         }
     }
 
     /// The task has used the room that it waited for.
-    pub(crate) fn used_room(&self, place: &mut Place) {
+    pub(crate) fn finish_room_wait(&self, place: &mut Place) {
         self.tasks.publishers.leave(place, self.publishers_wait());
     }
 
     /// The task waits for no message any more.
-    pub(crate) fn needs_no_message(&self, place: &mut Place) {
+    pub(crate) fn leave_message_wait(&self, place: &mut Place) {
         self.tasks.receivers.leave(place, self.receivers_wait());
     }
 }
@@ -98,7 +98,7 @@ impl<T: Clone, R> Mailbox<T, R> {
         context: &mut Context<'_>,
     ) -> Poll<Result<Message<T, R>, RecvError>> {
         let mut received = self.try_recv();
-        if matches!(received, Err(TryRecvError::Empty)) && self.let_some_gather() {
+        if matches!(received, Err(TryRecvError::Empty)) && self.pause_to_batch() {
             received = self.try_recv();
         }
         if matches!(received, Err(TryRecvError::Empty)) {
@@ -111,7 +111,7 @@ impl<T: Clone, R> Mailbox<T, R> {
             Err(TryRecvError::Closed) => Err(RecvError::Closed),
             Err(TryRecvError::Overflowed) => Err(RecvError::Overflowed),
         };
-        self.needs_no_message(place);
+        self.leave_message_wait(place);
         Poll::Ready(received)
     }
 }
