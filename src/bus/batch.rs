@@ -6,7 +6,7 @@ use std::future::Future;
 
 use thiserror::Error;
 
-use super::{Core, PublishError};
+use super::{BusInner, PublishError};
 use crate::delivery::{Delivery, Wait};
 use crate::routing::TopicEntry;
 use crate::spans::Publishing;
@@ -16,7 +16,7 @@ use crate::topic::TopicError;
 const CHUNK: usize = 64;
 
 pub(crate) fn publish_all<T: Clone, R>(
-    core: &Core<T, R>,
+    inner: &BusInner<T, R>,
     entry: &TopicEntry<T, R>,
     mut payloads: impl Iterator<Item = T>,
 ) -> Result<Delivery, PublishAllError<T>> {
@@ -35,10 +35,10 @@ pub(crate) fn publish_all<T: Clone, R>(
         let mut rest = chunk.drain(..);
         while let Some(payload) = rest.next() {
             let span = Publishing::enter(topic);
-            let published = match core.publish_at_once(topic, &route, payload, &span) {
+            let published = match inner.publish_at_once(topic, &route, payload, &span) {
                 Ok(delivery) => Ok(delivery),
                 Err(unpublished) => {
-                    let published = core.publish_rest(topic, route, unpublished, Wait::Forever, span);
+                    let published = inner.publish_rest(topic, route, unpublished, Wait::Forever, span);
                     route = entry.route.load();
                     published
                 }

@@ -5,8 +5,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::{Bus, Core};
-use crate::lifecycle::Family;
+use super::{Bus, BusInner};
+use crate::lifecycle::DrainGroup;
 use crate::mailbox::Overflow;
 
 /// Of a mailbox, in messages, unless somebody chooses another.
@@ -115,7 +115,7 @@ where
     #[must_use]
     pub fn build(self) -> Bus<T, R> {
         let name = self.name.unwrap_or_else(default_name::<T>);
-        Bus { core: Arc::new(Core::new(name, self.capacity, self.overflow, Family::new())) }
+        Bus { inner: Arc::new(BusInner::new(name, self.capacity, self.overflow, DrainGroup::new())) }
     }
 }
 

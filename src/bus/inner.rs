@@ -3,11 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Weak};
 
-use super::{Drain, PublishError, Queue, Unable};
+use super::{Drain, PausedThread, PublishError, QueueDepth};
 use crate::counters::Loss;
 use crate::dead_letter::{DeadLetterReason, Losses};
 use crate::delivery::{Delivered, Delivery, Stopped, Undelivered, Wait, deliver, deliver_at_once, deliver_rest};
-use crate::lifecycle::{BusId, Family, Lifecycle, Phase};
+use crate::lifecycle::{BusId, DrainGroup, Lifecycle, Phase};
 use crate::mailbox::{Filter, Mailbox, MailboxOptions, Overflow};
 use crate::message::Outgoing;
 use crate::request::{EachReply, NoReply, OneReply, PendingReply, Replies, ReplySource, RequestError};
@@ -22,7 +22,7 @@ use crate::topic::Topic;
 pub(crate) type Renewed<M, T> = (M, Vec<(Topic, Arc<crate::message::Retained<T>>)>);
 
 /// Kept alive by `Bus` and `Publisher` handles alone: when the last is dropped, nobody is left to publish.
-pub(crate) struct Core<T, R> {
+pub(crate) struct BusInner<T, R> {
     pub(crate) name: Arc<str>,
     /// Never held while user code runs: no payload, closure or callback is called or dropped under it.
     pub(crate) map: RwLock<TopicMap<T, R>>,
@@ -34,14 +34,14 @@ pub(crate) struct Core<T, R> {
     pub(crate) recordings: crate::sync::Mutex<crate::counters::Recordings>,
 }
 
-impl<T, R> Core<T, R> {
-    pub(crate) fn new(name: Arc<str>, capacity: usize, overflow: Overflow, family: Family) -> Self {
+impl<T, R> BusInner<T, R> {
+    pub(crate) fn new(name: Arc<str>, capacity: usize, overflow: Overflow, drain_group: DrainGroup) -> Self {
         let id = BusId::new();
         let losses = Arc::new(Losses::new(id));
         Self {
             name,
             map: RwLock::new(TopicMap::new(Arc::clone(&losses))),
-            lifecycle: Arc::new(Lifecycle::new(id, family)),
+            lifecycle: Arc::new(Lifecycle::new(id, drain_group)),
             losses,
             capacity,
             overflow,
@@ -109,14 +109,14 @@ impl<T, R> Core<T, R> {
         }
         // What is left over may hold payloads, whose `Drop` may panic; but the callbacks have to be told.
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(deferred)));
-        self.lifecycle.tell_waiting();
+        self.lifecycle.notify_close_listeners();
         if let Err(panic) = dropped {
             resume_unwind(panic);
         }
     }
 }
 
-impl<T: Clone, R> Core<T, R> {
+impl<T: Clone, R> BusInner<T, R> {
     #[inline]
     pub(crate) fn publish(
         &self,
@@ -323,16 +323,16 @@ pub(crate) fn refusal<T>(error: &RequestError<T>) -> &'static str {
     if error.is_no_responders() { "no_responders" } else { "closed" }
 }
 
-impl<T: Send + 'static, R: Send + 'static> Drain for Core<T, R> {
+impl<T: Send + 'static, R: Send + 'static> Drain for BusInner<T, R> {
     fn refuse(&self) {
         self.lifecycle.advance(Phase::Draining);
     }
 
-    fn unable(&self) -> Vec<Unable> {
-        let Some((mailbox, draining)) = self.lifecycle.drains() else { return Vec::new() };
+    fn pause_this_thread(&self) -> Vec<PausedThread> {
+        let Some((mailbox, draining)) = self.lifecycle.start_draining() else { return Vec::new() };
         let own = self.map.read().subscription(mailbox).cloned();
-        let paused = own.map(|own| -> Unable { Box::new(own.pause_reader()) });
-        [Box::new(draining) as Unable].into_iter().chain(paused).collect()
+        let paused = own.map(|own| -> PausedThread { Box::new(own.pause_reader()) });
+        [Box::new(draining) as PausedThread].into_iter().chain(paused).collect()
     }
 
     fn is_at_rest(&self) -> bool {
@@ -345,8 +345,8 @@ impl<T: Send + 'static, R: Send + 'static> Drain for Core<T, R> {
         self.lifecycle.activity()
     }
 
-    fn queues(&self) -> Vec<Queue> {
-        let queue = |mailbox: &Arc<Mailbox<T, R>>| -> Queue {
+    fn queue_depths(&self) -> Vec<QueueDepth> {
+        let queue = |mailbox: &Arc<Mailbox<T, R>>| -> QueueDepth {
             let mailbox = Arc::clone(mailbox);
             Box::new(move || mailbox.len())
         };
@@ -354,7 +354,7 @@ impl<T: Send + 'static, R: Send + 'static> Drain for Core<T, R> {
     }
 
     fn close(&self) {
-        Core::close(self);
+        BusInner::close(self);
     }
 
     fn workers(&self) -> usize {
@@ -362,17 +362,17 @@ impl<T: Send + 'static, R: Send + 'static> Drain for Core<T, R> {
     }
 }
 
-impl<T, R> Drop for Core<T, R> {
+impl<T, R> Drop for BusInner<T, R> {
     fn drop(&mut self) {
         self.close();
     }
 }
 
 /// Takes a member off its mailbox, also after the bus is gone. `true` if it was the last.
-pub(crate) fn leave<T, R>(core: &Weak<Core<T, R>>, mailbox: &Mailbox<T, R>, readers: usize) -> bool {
-    let last = match core.upgrade() {
-        Some(core) => {
-            let (last, deferred) = core.map.write().leave(mailbox, readers);
+pub(crate) fn leave<T, R>(inner: &Weak<BusInner<T, R>>, mailbox: &Mailbox<T, R>, readers: usize) -> bool {
+    let last = match inner.upgrade() {
+        Some(inner) => {
+            let (last, deferred) = inner.map.write().leave(mailbox, readers);
             drop(deferred);
             last
         }
@@ -385,9 +385,9 @@ pub(crate) fn leave<T, R>(core: &Weak<Core<T, R>>, mailbox: &Mailbox<T, R>, read
 }
 
 /// A handler's thread has ended.
-pub(crate) fn reader_left<T, R>(core: &Weak<Core<T, R>>, mailbox: &Mailbox<T, R>) {
-    match core.upgrade() {
-        Some(core) => core.map.write().reader_left(mailbox),
+pub(crate) fn reader_left<T, R>(inner: &Weak<BusInner<T, R>>, mailbox: &Mailbox<T, R>) {
+    match inner.upgrade() {
+        Some(inner) => inner.map.write().reader_left(mailbox),
         None => mailbox.readers_left(1),
     }
     mailbox.wake_if_stuck();

@@ -29,11 +29,11 @@ pub(crate) use builder::{DEFAULT_CAPACITY, default_name};
 pub use drain::DrainReport;
 #[cfg(feature = "testkit")]
 pub(crate) use drain::is_idle;
-pub(crate) use drain::{Drain, Queue, Unable, drain};
+pub(crate) use drain::{Drain, PausedThread, QueueDepth, drain};
 pub use error::PublishError;
 #[cfg(feature = "gateway")]
 pub(crate) use inner::Renewed;
-pub(crate) use inner::{Core, leave, reader_left};
+pub(crate) use inner::{BusInner, leave, reader_left};
 pub use publisher::Publisher;
 use publisher::wait_for;
 pub use weak::WeakBus;
@@ -58,7 +58,7 @@ pub use weak::WeakBus;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Bus<T, R = T> {
-    core: Arc<Core<T, R>>,
+    inner: Arc<BusInner<T, R>>,
 }
 
 impl<T> Bus<T>
@@ -119,7 +119,7 @@ where
         topic: impl TryInto<Topic, Error: Into<TopicError>>,
     ) -> Result<Publisher<T, R>, TopicError> {
         let topic = topic.try_into().map_err(Into::into)?;
-        Ok(Publisher::new(Arc::clone(&self.core), &topic))
+        Ok(Publisher::new(Arc::clone(&self.inner), &topic))
     }
 
     /// Publishes to a topic, as [`Publisher::publish`] does; costs one read lock and one look-up more.
@@ -235,7 +235,7 @@ where
     /// assert_eq!((bus.stats().unheard, bus.stats().dropped), (1, 1));
     /// ```
     pub fn fire(&self, topic: impl TryInto<Topic, Error: Into<TopicError>>, payload: T) {
-        self.core.fire(self.try_publish(topic, payload));
+        self.inner.fire(self.try_publish(topic, payload));
     }
 
     /// Publishes and keeps the payload as the topic's last value, as [`Publisher::publish_retained`] does.
@@ -282,7 +282,7 @@ where
     /// ```
     pub fn retained(&self, topic: impl TryInto<Topic, Error: Into<TopicError>>) -> Option<T> {
         let topic = topic.try_into().ok()?;
-        let value = self.core.map.read().retained(&topic);
+        let value = self.inner.map.read().retained(&topic);
         value.map(|value| value.get())
     }
 
@@ -300,7 +300,7 @@ where
     /// ```
     pub fn clear_retained(&self, topic: impl TryInto<Topic, Error: Into<TopicError>>) -> Option<T> {
         let topic = topic.try_into().ok()?;
-        let (value, deferred) = self.core.map.write().forget(&topic);
+        let (value, deferred) = self.inner.map.write().forget(&topic);
         drop(deferred);
         value.map(|value| value.take())
     }
@@ -327,7 +327,7 @@ where
         payload: T,
     ) -> Result<PendingReply<R>, RequestError<T>> {
         match topic.try_into() {
-            Ok(topic) => self.core.request(&topic, self.route(&topic), payload),
+            Ok(topic) => self.inner.request(&topic, self.route(&topic), payload),
             Err(error) => Err(RequestError::Topic(error.into(), payload)),
         }
     }
@@ -357,7 +357,7 @@ where
         payload: T,
     ) -> Result<Replies<R>, RequestError<T>> {
         match topic.try_into() {
-            Ok(topic) => self.core.gather(&topic, self.route(&topic), payload),
+            Ok(topic) => self.inner.gather(&topic, self.route(&topic), payload),
             Err(error) => Err(RequestError::Topic(error.into(), payload)),
         }
     }
@@ -374,7 +374,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn dead_letters(&self) -> DeadLetters<T> {
-        self.core.losses.listen()
+        self.inner.losses.listen()
     }
 
     fn send(
@@ -384,7 +384,7 @@ where
         wait: Wait,
     ) -> Result<Delivery, PublishError<T>> {
         match topic.try_into() {
-            Ok(topic) => self.core.publish(&topic, self.route(&topic), payload, wait),
+            Ok(topic) => self.inner.publish(&topic, self.route(&topic), payload, wait),
             Err(error) => Err(PublishError::Topic(error.into(), payload)),
         }
     }
@@ -411,7 +411,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn drain(&self, within: Duration) -> DrainReport {
-        drain(&*self.core, within)
+        drain(&*self.inner, within)
     }
 }
 
@@ -435,7 +435,7 @@ impl<T, R> Bus<T, R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn close(&self) {
-        self.core.close();
+        self.inner.close();
     }
 
     /// Whether the bus refuses new messages: it is closed, or being drained.
@@ -450,21 +450,21 @@ impl<T, R> Bus<T, R> {
     /// assert!(bus.is_closed());
     /// ```
     pub fn is_closed(&self) -> bool {
-        self.core.lifecycle.phase() != Phase::Open
+        self.inner.lifecycle.phase() != Phase::Open
     }
 
     /// The mailboxes of a topic. The lock of the map is released before anything else happens.
     pub(crate) fn route(&self, topic: &Topic) -> RouteGuard<T, R> {
-        let route = self.core.map.read().route(topic);
+        let route = self.inner.map.read().route(topic);
         Guard::from_inner(route)
     }
 
-    pub(crate) fn core(&self) -> &Arc<Core<T, R>> {
-        &self.core
+    pub(crate) fn inner(&self) -> &Arc<BusInner<T, R>> {
+        &self.inner
     }
 
-    pub(crate) fn from_core(core: Arc<Core<T, R>>) -> Self {
-        Self { core }
+    pub(crate) fn from_inner(inner: Arc<BusInner<T, R>>) -> Self {
+        Self { inner }
     }
 
     /// A handle that does not keep the bus open, for closures that the bus itself holds.
@@ -485,13 +485,13 @@ impl<T, R> Bus<T, R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn downgrade(&self) -> WeakBus<T, R> {
-        WeakBus::new(&self.core)
+        WeakBus::new(&self.inner)
     }
 }
 
 impl<T, R> Clone for Bus<T, R> {
     fn clone(&self) -> Self {
-        Self { core: Arc::clone(&self.core) }
+        Self { inner: Arc::clone(&self.inner) }
     }
 }
 

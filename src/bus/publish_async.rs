@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use super::batch::{no_topic, publish_all_async};
 use super::inner::{outcome, refusal};
-use super::{Bus, Core, PublishAllError, PublishError, Publisher};
+use super::{Bus, BusInner, PublishAllError, PublishError, Publisher};
 use crate::dead_letter::Republisher;
 use crate::delivery::{Delivered, Delivery, PendingDelivery, deliver_at_once, deliver_pending};
 use crate::message::Outgoing;
@@ -19,7 +19,7 @@ type Part<'a, T, R> = &'a mut dyn FnMut() -> Poll<Delivered<T, R>>;
 
 /// Waits for room in the mailboxes that were full.
 struct WaitForRoom<'a, T: Clone, R, S: ReplySource<R>> {
-    core: &'a Core<T, R>,
+    inner: &'a BusInner<T, R>,
     topic: &'a Topic,
     replies: &'a S,
     republisher: Republisher,
@@ -28,8 +28,8 @@ struct WaitForRoom<'a, T: Clone, R, S: ReplySource<R>> {
 
 impl<T: Clone, R, S: ReplySource<R>> WaitForRoom<'_, T, R, S> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Delivered<T, R>> {
-        let Self { core, topic, replies, republisher, pending } = self;
-        republisher.within(|| pending.poll(context, topic, *replies, |mailbox| core.unroute(mailbox)))
+        let Self { inner, topic, replies, republisher, pending } = self;
+        republisher.within(|| pending.poll(context, topic, *replies, |mailbox| inner.unroute(mailbox)))
     }
 }
 
@@ -37,12 +37,12 @@ impl<T: Clone, R, S: ReplySource<R>> Drop for WaitForRoom<'_, T, R, S> {
     fn drop(&mut self) {
         let Self { topic, replies, republisher, pending, .. } = self;
         if let Some(delivery) = republisher.within(|| pending.cancel(topic, *replies)) {
-            self.core.losses.messages.published(delivery.delivered());
+            self.inner.losses.messages.published(delivery.delivered());
         }
     }
 }
 
-impl<T: Clone, R> Core<T, R> {
+impl<T: Clone, R> BusInner<T, R> {
     async fn publish_async(
         &self,
         topic: &Topic,
@@ -142,7 +142,7 @@ impl<T: Clone, R> Core<T, R> {
         match first {
             Ok(delivered) => delivered,
             Err(pending) => {
-                let mut waiting = WaitForRoom { core: self, topic, replies, republisher, pending };
+                let mut waiting = WaitForRoom { inner: self, topic, replies, republisher, pending };
                 poll_fn(|context| within(&mut || waiting.poll(context))).await
             }
         }
@@ -186,7 +186,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn publish_async(&self, payload: T) -> Result<Delivery, PublishError<T>> {
-        self.core().publish_async(self.topic(), || self.route(), payload).await
+        self.inner().publish_async(self.topic(), || self.route(), payload).await
     }
 
     /// Publishes every payload of `payloads`, in order, as [`publish_async`](Self::publish_async) does, and adds up what
@@ -256,11 +256,11 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn publish_retained_async(&self, payload: T) -> Result<Delivery, PublishError<T>> {
-        if !self.core().lifecycle.accepts() {
+        if !self.inner().lifecycle.accepts() {
             return Err(PublishError::Closed(payload));
         }
         let kept = payload.clone();
-        self.core().publish_async(self.topic(), || self.keep(kept), payload).await
+        self.inner().publish_async(self.topic(), || self.keep(kept), payload).await
     }
 
     /// Asks as [`request`](Self::request) does, but waits for room without holding up the thread. The reply comes from
@@ -288,7 +288,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn request_async(&self, payload: T) -> Result<PendingReply<R>, RequestError<T>> {
-        self.core().request_async(self.topic(), || self.route(), payload).await
+        self.inner().request_async(self.topic(), || self.route(), payload).await
     }
 
     /// Asks all as [`gather`](Self::gather) does, but waits for room without holding up the thread. What it returns is a
@@ -318,7 +318,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn gather_async(&self, payload: T) -> Result<Replies<R>, RequestError<T>> {
-        self.core().gather_async(self.topic(), || self.route(), payload).await
+        self.inner().gather_async(self.topic(), || self.route(), payload).await
     }
 }
 
@@ -357,7 +357,7 @@ where
         payload: T,
     ) -> Result<Delivery, PublishError<T>> {
         match topic.try_into() {
-            Ok(topic) => self.core().publish_async(&topic, || self.route(&topic), payload).await,
+            Ok(topic) => self.inner().publish_async(&topic, || self.route(&topic), payload).await,
             Err(error) => Err(PublishError::Topic(error.into(), payload)),
         }
     }
@@ -424,7 +424,7 @@ where
         payload: T,
     ) -> Result<PendingReply<R>, RequestError<T>> {
         match topic.try_into() {
-            Ok(topic) => self.core().request_async(&topic, || self.route(&topic), payload).await,
+            Ok(topic) => self.inner().request_async(&topic, || self.route(&topic), payload).await,
             Err(error) => Err(RequestError::Topic(error.into(), payload)),
         }
     }
@@ -460,7 +460,7 @@ where
         payload: T,
     ) -> Result<Replies<R>, RequestError<T>> {
         match topic.try_into() {
-            Ok(topic) => self.core().gather_async(&topic, || self.route(&topic), payload).await,
+            Ok(topic) => self.inner().gather_async(&topic, || self.route(&topic), payload).await,
             Err(error) => Err(RequestError::Topic(error.into(), payload)),
         }
     }

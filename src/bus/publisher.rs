@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::batch::publish_all;
-use super::{Core, PublishAllError, PublishError};
+use super::{BusInner, PublishAllError, PublishError};
 use crate::delivery::{Delivery, Wait};
 use crate::request::{PendingReply, Replies, RequestError};
 use crate::routing::{RouteGuard, TopicEntry};
@@ -39,7 +39,7 @@ use crate::topic::Topic;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Publisher<T, R = T> {
-    core: Arc<Core<T, R>>,
+    inner: Arc<BusInner<T, R>>,
     entry: Arc<TopicEntry<T, R>>,
 }
 
@@ -48,9 +48,9 @@ where
     T: Clone + Send + 'static,
     R: Send + 'static,
 {
-    pub(crate) fn new(core: Arc<Core<T, R>>, topic: &Topic) -> Self {
-        let entry = core.add_publisher(topic);
-        Self { core, entry }
+    pub(crate) fn new(inner: Arc<BusInner<T, R>>, topic: &Topic) -> Self {
+        let entry = inner.add_publisher(topic);
+        Self { inner, entry }
     }
 
     /// Publishes, and waits for room in mailboxes that are full and [block](crate::Overflow::Block).
@@ -138,7 +138,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn publish_all(&self, payloads: impl IntoIterator<Item = T>) -> Result<Delivery, PublishAllError<T>> {
-        publish_all(&self.core, &self.entry, payloads.into_iter())
+        publish_all(&self.inner, &self.entry, payloads.into_iter())
     }
 
     /// Publishes without waiting: a full mailbox that blocks does not get the message, and counts it as dropped.
@@ -179,7 +179,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn fire(&self, payload: T) {
-        self.core.fire(self.try_publish(payload));
+        self.inner.fire(self.try_publish(payload));
     }
 
     /// Publishes as [`publish`](Self::publish) does, and keeps a clone of the payload as the last value of the topic.
@@ -206,17 +206,17 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn publish_retained(&self, payload: T) -> Result<Delivery, PublishError<T>> {
-        if !self.core.lifecycle.accepts() {
+        if !self.inner.lifecycle.accepts() {
             return Err(PublishError::Closed(payload));
         }
         let kept = payload.clone();
-        self.core.publish(&self.entry.topic, self.keep(kept), payload, Wait::Forever)
+        self.inner.publish(&self.entry.topic, self.keep(kept), payload, Wait::Forever)
     }
 
     /// Keeps a value as the topic's last. Who subscribed before is in the route that comes back, who comes later finds
     /// the value.
     pub(crate) fn keep(&self, value: T) -> RouteGuard<T, R> {
-        let (route, deferred) = self.core.map.read().retain(&self.entry, value);
+        let (route, deferred) = self.inner.map.read().retain(&self.entry, value);
         drop(deferred);
         Guard::from_inner(route)
     }
@@ -244,7 +244,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn request(&self, payload: T) -> Result<PendingReply<R>, RequestError<T>> {
-        self.core.request(&self.entry.topic, self.entry.route.load(), payload)
+        self.inner.request(&self.entry.topic, self.entry.route.load(), payload)
     }
 
     /// Sends a request to every subscription of the topic and collects all their replies.
@@ -268,20 +268,20 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn gather(&self, payload: T) -> Result<Replies<R>, RequestError<T>> {
-        self.core.gather(&self.entry.topic, self.entry.route.load(), payload)
+        self.inner.gather(&self.entry.topic, self.entry.route.load(), payload)
     }
 
     // Always: the call and what it saves of registers are 2 ns of 25. All but the short way is calls.
     #[inline(always)]
     fn send(&self, payload: T, wait: Wait) -> Result<Delivery, PublishError<T>> {
-        self.core.publish(&self.entry.topic, self.entry.route.load(), payload, wait)
+        self.inner.publish(&self.entry.topic, self.entry.route.load(), payload, wait)
     }
 }
 
 #[cfg(feature = "async")]
 impl<T, R> Publisher<T, R> {
-    pub(crate) fn core(&self) -> &Core<T, R> {
-        &self.core
+    pub(crate) fn inner(&self) -> &BusInner<T, R> {
+        &self.inner
     }
 
     pub(crate) fn route(&self) -> RouteGuard<T, R> {
@@ -331,13 +331,13 @@ impl<T, R> Clone for Publisher<T, R> {
     fn clone(&self) -> Self {
         // Relaxed: this handle keeps the count above zero.
         self.entry.publishers.fetch_add(1, Ordering::Relaxed);
-        Self { core: Arc::clone(&self.core), entry: Arc::clone(&self.entry) }
+        Self { inner: Arc::clone(&self.inner), entry: Arc::clone(&self.entry) }
     }
 }
 
 impl<T, R> Drop for Publisher<T, R> {
     fn drop(&mut self) {
-        self.core.drop_publisher(&self.entry);
+        self.inner.drop_publisher(&self.entry);
     }
 }
 

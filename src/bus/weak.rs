@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use super::{Bus, Core};
+use super::{Bus, BusInner};
 
 /// A handle to a bus that does not keep it open, made by [`Bus::downgrade`].
 ///
@@ -27,12 +27,12 @@ use super::{Bus, Core};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct WeakBus<T, R = T> {
-    core: Weak<Core<T, R>>,
+    inner: Weak<BusInner<T, R>>,
 }
 
 impl<T, R> WeakBus<T, R> {
-    pub(super) fn new(core: &Arc<Core<T, R>>) -> Self {
-        Self { core: Arc::downgrade(core) }
+    pub(super) fn new(inner: &Arc<BusInner<T, R>>) -> Self {
+        Self { inner: Arc::downgrade(inner) }
     }
 
     /// A full handle, if any `Bus` or [`Publisher`](crate::Publisher) is left.
@@ -47,13 +47,13 @@ impl<T, R> WeakBus<T, R> {
     /// assert!(weak.upgrade().is_none());
     /// ```
     pub fn upgrade(&self) -> Option<Bus<T, R>> {
-        self.core.upgrade().map(|core| Bus { core })
+        self.inner.upgrade().map(|inner| Bus { inner })
     }
 }
 
 impl<T, R> Clone for WeakBus<T, R> {
     fn clone(&self) -> Self {
-        Self { core: Weak::clone(&self.core) }
+        Self { inner: Weak::clone(&self.inner) }
     }
 }
 

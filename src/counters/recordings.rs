@@ -25,7 +25,7 @@ pub(crate) struct Sample {
 
 /// What there is to record of all mailboxes that are called the same.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Queue {
+pub(crate) struct QueueGauges {
     pub(crate) depth: u64,
     pub(crate) capacity: u64,
     /// Of the oldest message; at least so much.
@@ -42,15 +42,15 @@ pub(crate) struct Recordings {
 
 impl Recordings {
     /// Whether this is the first time that somebody asks.
-    pub(crate) fn first(&mut self) -> bool {
+    pub(crate) fn mark_described(&mut self) -> bool {
         !std::mem::replace(&mut self.described, true)
     }
 
     /// What there is to record now, by the name of the subscription. One that has gone since the last time is empty,
     /// and is told of this once.
-    pub(crate) fn next(&mut self, now: Instant, samples: Vec<Sample>) -> BTreeMap<String, Queue> {
+    pub(crate) fn next(&mut self, now: Instant, samples: Vec<Sample>) -> BTreeMap<String, QueueGauges> {
         let gone = std::mem::take(&mut self.subscriptions);
-        let mut queues: BTreeMap<_, _> = gone.into_iter().map(|name| (name, Queue::default())).collect();
+        let mut queues: BTreeMap<_, _> = gone.into_iter().map(|name| (name, QueueGauges::default())).collect();
         let mut before = std::mem::take(&mut self.mailboxes);
         for sample in samples {
             let mut marks = before.remove(&sample.mailbox).unwrap_or_default();
@@ -95,7 +95,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::{Duration, Instant};
 
-    use super::{Marks, Queue, Recordings, Sample};
+    use super::{Marks, QueueGauges, Recordings, Sample};
 
     fn sample(mailbox: u64, subscription: &str, taken_out: u64, depth: u64) -> Sample {
         Sample { mailbox, subscription: subscription.to_owned(), taken_out, depth, capacity: 10 }
@@ -148,18 +148,18 @@ mod tests {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         let mut recordings = Recordings::default();
-        assert!(recordings.first());
-        assert!(!recordings.first());
+        assert!(recordings.mark_described());
+        assert!(!recordings.mark_described());
         let _ = recordings.next(start, vec![sample(1, "a", 0, 1), sample(2, "b", 0, 2)]);
         let queues = recordings.next(after(1), vec![sample(1, "a", 0, 2), sample(3, "a", 7, 1), sample(2, "b", 2, 0)]);
-        let two = Queue { depth: 3, capacity: 20, age: Duration::from_secs(1) };
-        let read = Queue { depth: 0, capacity: 10, age: Duration::ZERO };
+        let two = QueueGauges { depth: 3, capacity: 20, age: Duration::from_secs(1) };
+        let read = QueueGauges { depth: 0, capacity: 10, age: Duration::ZERO };
         assert_eq!(queues, BTreeMap::from([("a".to_owned(), two), ("b".to_owned(), read)]));
         let queues = recordings.next(after(2), vec![sample(3, "a", 7, 1)]);
-        let one = Queue { depth: 1, capacity: 10, age: Duration::from_secs(1) };
-        assert_eq!(queues, BTreeMap::from([("a".to_owned(), one), ("b".to_owned(), Queue::default())]));
+        let one = QueueGauges { depth: 1, capacity: 10, age: Duration::from_secs(1) };
+        assert_eq!(queues, BTreeMap::from([("a".to_owned(), one), ("b".to_owned(), QueueGauges::default())]));
         let queues = recordings.next(after(3), Vec::new());
-        assert_eq!(queues, BTreeMap::from([("a".to_owned(), Queue::default())]));
+        assert_eq!(queues, BTreeMap::from([("a".to_owned(), QueueGauges::default())]));
         assert!(recordings.next(after(4), Vec::new()).is_empty());
         assert!(recordings.mailboxes.is_empty());
     }

@@ -16,7 +16,7 @@ use crate::sync::Instant;
 use crate::sync::channel::{self, Receiver, Sender, TrySendError, bounded};
 use crate::sync::counters::{AtomicU64, Ordering};
 #[cfg(feature = "async")]
-use crate::sync::waiters::Place;
+use crate::sync::wait_list::WaitEntry;
 
 /// The letters that a listener can have waiting; when one more comes, the oldest goes.
 const CAPACITY: usize = 1024;
@@ -97,7 +97,7 @@ impl<T> Losses<T> {
             #[cfg(feature = "async")]
             tasks,
             #[cfg(feature = "async")]
-            place: Place::default(),
+            place: WaitEntry::default(),
         }
     }
 }
@@ -154,7 +154,7 @@ pub struct DeadLetters<T> {
     pub(super) tasks: Arc<WaitingTasks>,
     /// Of the task that polls the stream.
     #[cfg(feature = "async")]
-    pub(super) place: Place,
+    pub(super) place: WaitEntry,
 }
 
 impl<T> DeadLetters<T> {

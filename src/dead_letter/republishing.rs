@@ -37,13 +37,13 @@ pub(super) fn end(reader: &Arc<()>) {
 #[cfg(feature = "async")]
 pub(super) fn during<A>(bus: BusId, part: impl FnOnce() -> A) -> A {
     /// Also when the part panics.
-    struct End(Arc<()>);
-    impl Drop for End {
+    struct EndGuard(Arc<()>);
+    impl Drop for EndGuard {
         fn drop(&mut self) {
             end(&self.0);
         }
     }
-    let this = End(Arc::new(()));
+    let this = EndGuard(Arc::new(()));
     begin(bus, &this.0);
     part()
 }

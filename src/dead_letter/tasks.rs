@@ -15,18 +15,18 @@ use crate::message::{RecvError, TryRecvError};
 use crate::sync::Mutex;
 use crate::sync::atomic::AtomicU8;
 use crate::sync::counters::{AtomicUsize, Ordering};
-use crate::sync::waiters::{Mark, Place, Waiters};
+use crate::sync::wait_list::{WaitEntry, WaitFlag, WaitList};
 
 /// The tasks that wait for a letter of one reader.
 #[derive(Default)]
 pub(super) struct WaitingTasks {
-    waiters: Waiters,
+    waiters: WaitList,
     waiting: AtomicU8,
 }
 
 impl WaitingTasks {
-    fn mark(&self) -> Mark<'_> {
-        Mark { byte: &self.waiting, bit: 1 }
+    fn mark(&self) -> WaitFlag<'_> {
+        WaitFlag { byte: &self.waiting, bit: 1 }
     }
 
     /// Wakes every task: one that is never polled again must not keep the letter from the others.
@@ -37,11 +37,11 @@ impl WaitingTasks {
         self.waiters.wake_all(self.mark());
     }
 
-    fn enter(&self, place: &mut Place, waker: &Waker) {
+    fn enter(&self, place: &mut WaitEntry, waker: &Waker) {
         self.waiters.enter(place, waker, self.mark());
     }
 
-    pub(super) fn leave(&self, place: &mut Place) {
+    pub(super) fn leave(&self, place: &mut WaitEntry) {
         self.waiters.leave(place, self.mark());
     }
 }
@@ -130,7 +130,7 @@ impl<T> Losses<T> {
 /// Waits for one letter.
 struct Receive<'a, T> {
     reader: &'a DeadLetters<T>,
-    place: Place,
+    place: WaitEntry,
 }
 
 impl<T> Future for Receive<'_, T> {
@@ -149,7 +149,7 @@ impl<T> Drop for Receive<'_, T> {
 }
 
 impl<T> DeadLetters<T> {
-    fn poll_recv(&self, place: &mut Place, context: &mut Context<'_>) -> Poll<Result<DeadLetter<T>, RecvError>> {
+    fn poll_recv(&self, place: &mut WaitEntry, context: &mut Context<'_>) -> Poll<Result<DeadLetter<T>, RecvError>> {
         let (losses, reader) = (self.losses.upgrade(), Arc::as_ptr(&self.tasks).addr());
         if let Some(losses) = &losses {
             losses.in_hand.end(reader, context.waker());
@@ -206,7 +206,7 @@ impl<T> DeadLetters<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn recv_async(&self) -> Result<DeadLetter<T>, RecvError> {
-        Receive { reader: self, place: Place::default() }.await
+        Receive { reader: self, place: WaitEntry::default() }.await
     }
 }
 

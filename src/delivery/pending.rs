@@ -7,12 +7,12 @@ use super::copies::Copies;
 use super::passes::Pass;
 use super::{Delivered, Delivery, Undelivered};
 use crate::dead_letter::DeadLetterReason;
-use crate::lifecycle::Counted;
+use crate::lifecycle::CountGuard;
 use crate::mailbox::{Mailbox, MailboxSender, Offer, Permit};
 use crate::message::Outgoing;
 use crate::request::ReplySource;
 use crate::routing::RouteGuard;
-use crate::sync::waiters::Place;
+use crate::sync::wait_list::WaitEntry;
 use crate::topic::Topic;
 
 /// A message that is in the mailboxes that had room, and waits for the others.
@@ -29,9 +29,9 @@ struct Full<T, R> {
     mailbox: Arc<Mailbox<T, R>>,
     /// Weak: a future that is never polled again must not keep the subscriber from seeing the end.
     sender: Weak<MailboxSender<T, R>>,
-    place: Place,
+    place: WaitEntry,
     /// While the task is the mailbox's own handler, and so takes nothing out.
-    paused: Option<Counted<Mailbox<T, R>>>,
+    paused: Option<CountGuard<Mailbox<T, R>>>,
 }
 
 impl<T, R> Drop for Full<T, R> {
@@ -119,7 +119,7 @@ impl<T: Clone, R> PendingDelivery<T, R> {
 impl<T: Clone, R> Full<T, R> {
     fn new(sender: &Arc<MailboxSender<T, R>>) -> Self {
         let mailbox = Arc::clone(&sender.mailbox);
-        Self { mailbox, sender: Arc::downgrade(sender), place: Place::default(), paused: None }
+        Self { mailbox, sender: Arc::downgrade(sender), place: WaitEntry::default(), paused: None }
     }
 
     fn offer(&mut self, topic: &Topic, outgoing: Outgoing<T, R>, context: &mut Context<'_>) -> Offer<T, R> {

@@ -32,7 +32,7 @@ use crate::sync::counters::Ordering;
 use crate::topic::{Pattern, Topic};
 
 /// A command that waits for the bus, and with it those behind it.
-type Waiting<R> = Pin<Box<dyn Future<Output = Outcome<R>> + Send>>;
+type PendingOutcome<R> = Pin<Box<dyn Future<Output = Outcome<R>> + Send>>;
 
 enum Outcome<R> {
     Answer(Utf8Bytes),
@@ -59,7 +59,7 @@ pub(super) struct Connection<T, R> {
     client: Arc<Client<T, R>>,
     rate: Rate,
     connected: bool,
-    waiting: Option<Waiting<R>>,
+    waiting: Option<PendingOutcome<R>>,
     requests: FuturesUnordered<Pin<Box<dyn Future<Output = Utf8Bytes> + Send>>>,
 }
 
@@ -85,10 +85,10 @@ where
     // What it held is free before the client hears of the end.
     drop(connection);
     match end {
-        End::Gone => {}
+        ConnectionEnd::Gone => {}
         // The answer is written on the way to the end of the stream.
-        End::Left => _ = timeout(shared.limits.write_timeout, socket.recv()).await,
-        End::Cut(code) => {
+        ConnectionEnd::Left => _ = timeout(shared.limits.write_timeout, socket.recv()).await,
+        ConnectionEnd::Cut(code) => {
             if code == CloseCode::Slow {
                 shared.slow_clients.fetch_add(1, Ordering::Relaxed);
             }
@@ -107,7 +107,7 @@ impl<T, R> Drop for Connection<T, R> {
 }
 
 /// How a connection ends.
-enum End {
+enum ConnectionEnd {
     /// There is no socket any more.
     Gone,
     /// The client has said goodbye.
@@ -115,14 +115,14 @@ enum End {
     Cut(CloseCode),
 }
 
-impl From<Option<CloseCode>> for End {
+impl From<Option<CloseCode>> for ConnectionEnd {
     fn from(code: Option<CloseCode>) -> Self {
         code.map_or(Self::Gone, Self::Cut)
     }
 }
 
 /// What the timer of the connection is for.
-enum Phase {
+enum ConnectionState {
     /// The `connect` is due.
     Connecting,
     /// The next ping is.
@@ -137,11 +137,11 @@ where
     R: Serialize + DeserializeOwned + Send + 'static,
 {
     /// Until the client is gone, or is to be sent away with a code.
-    async fn serve(&mut self, socket: &mut WebSocket) -> End {
+    async fn serve(&mut self, socket: &mut WebSocket) -> ConnectionEnd {
         let (shared, client) = (Arc::clone(&self.shared), Arc::clone(&self.client));
         let limits = &shared.limits;
         let mut timer = pin!(sleep(limits.connect_within));
-        let mut phase = Phase::Connecting;
+        let mut phase = ConnectionState::Connecting;
         loop {
             tokio::select! {
                 next = client.outbox.next() => match next {
@@ -150,7 +150,7 @@ where
                             return code.into();
                         }
                     }
-                    Next::Close(code) => return End::Cut(code),
+                    Next::Close(code) => return ConnectionEnd::Cut(code),
                 },
                 // What comes behind the end is not carried out.
                 frame = socket.recv(), if self.waiting.is_none() && !client.outbox.is_closed() => {
@@ -158,15 +158,15 @@ where
                         return end;
                     }
                     match phase {
-                        Phase::Connecting if self.connected => {
-                            phase = Phase::Idle;
+                        ConnectionState::Connecting if self.connected => {
+                            phase = ConnectionState::Idle;
                             timer.as_mut().reset(after(limits.ping_every));
                         }
-                        Phase::Pinged { next } => {
-                            phase = Phase::Idle;
+                        ConnectionState::Pinged { next } => {
+                            phase = ConnectionState::Idle;
                             timer.as_mut().reset(next);
                         }
-                        Phase::Connecting | Phase::Idle => {}
+                        ConnectionState::Connecting | ConnectionState::Idle => {}
                     }
                 }
                 outcome = wait_for(&mut self.waiting), if self.waiting.is_some() => {
@@ -179,27 +179,27 @@ where
                 Some(answer) = self.requests.next(), if !self.requests.is_empty() => client.outbox.push(answer),
                 () = timer.as_mut() => {
                     match phase {
-                        Phase::Connecting => return End::Cut(CloseCode::NoConnect),
-                        Phase::Idle => {
+                        ConnectionState::Connecting => return ConnectionEnd::Cut(CloseCode::NoConnect),
+                        ConnectionState::Idle => {
                             if let Err(code) = write::ping(socket, &client.outbox, limits.write_timeout).await {
                                 return code.into();
                             }
-                            phase = Phase::Pinged { next: after(limits.ping_every) };
+                            phase = ConnectionState::Pinged { next: after(limits.ping_every) };
                             timer.as_mut().reset(after(limits.pong_within));
                         }
                         // Nothing is read while a command waits.
-                        Phase::Pinged { next } if self.waiting.is_some() => {
-                            phase = Phase::Idle;
+                        ConnectionState::Pinged { next } if self.waiting.is_some() => {
+                            phase = ConnectionState::Idle;
                             timer.as_mut().reset(next);
                         }
-                        Phase::Pinged { next } => match socket.recv().now_or_never() {
-                            None => return End::Cut(CloseCode::NoPong),
+                        ConnectionState::Pinged { next } => match socket.recv().now_or_never() {
+                            None => return ConnectionEnd::Cut(CloseCode::NoPong),
                             // It was there, and nobody had looked.
                             Some(frame) => {
                                 if let Err(end) = self.hear(socket, frame).await {
                                     return end;
                                 }
-                                phase = Phase::Idle;
+                                phase = ConnectionState::Idle;
                                 timer.as_mut().reset(next);
                             }
                         },
@@ -210,7 +210,11 @@ where
     }
 
     /// Hears what the client says, or that it is over.
-    async fn hear(&mut self, socket: &mut WebSocket, frame: Option<Result<Frame, axum::Error>>) -> Result<(), End> {
+    async fn hear(
+        &mut self,
+        socket: &mut WebSocket,
+        frame: Option<Result<Frame, axum::Error>>,
+    ) -> Result<(), ConnectionEnd> {
         let outbox = &self.client.outbox;
         match frame {
             Some(Ok(Frame::Text(text))) => {
@@ -222,9 +226,9 @@ where
             Some(Ok(Frame::Binary(_))) => outbox.close(CloseCode::Binary),
             Some(Ok(Frame::Ping(_))) => write::pongs(socket, outbox, self.shared.limits.write_timeout).await?,
             Some(Ok(Frame::Pong(_))) => {}
-            Some(Ok(Frame::Close(_))) => return Err(End::Left),
+            Some(Ok(Frame::Close(_))) => return Err(ConnectionEnd::Left),
             Some(Err(error)) if is_too_large(&error) => outbox.close(CloseCode::TooLarge),
-            Some(Err(_)) | None => return Err(End::Gone),
+            Some(Err(_)) | None => return Err(ConnectionEnd::Gone),
         }
         Ok(())
     }
@@ -453,7 +457,7 @@ fn read<A: DeserializeOwned>(what: &str, json: &str) -> Result<A, Failure> {
     }
 }
 
-async fn wait_for<R>(waiting: &mut Option<Waiting<R>>) -> Outcome<R> {
+async fn wait_for<R>(waiting: &mut Option<PendingOutcome<R>>) -> Outcome<R> {
     match waiting {
         Some(waiting) => waiting.await,
         None => std::future::pending().await,

@@ -15,7 +15,7 @@ const BATCH: usize = 64 * 1024;
 const SHALLOW: usize = 16 * 1024;
 
 pub(super) struct Outbox {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<Backlog>,
     /// In bytes.
     pub(super) limit: usize,
     /// One task waits for it, that of the connection.
@@ -26,7 +26,7 @@ pub(super) struct Outbox {
 }
 
 #[derive(Default)]
-struct Waiting {
+struct Backlog {
     frames: VecDeque<Utf8Bytes>,
     /// Of these, and of those that are being written.
     bytes: usize,

@@ -11,7 +11,7 @@ use crate::sync::atomic::AtomicU8;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::channel::RecvTimeoutError;
 #[cfg(feature = "async")]
-use crate::sync::waiters::{Mark, Place, Waiters};
+use crate::sync::wait_list::{WaitEntry, WaitFlag, WaitList};
 
 /// How a handler tells its workers to end.
 pub(crate) struct Control {
@@ -26,7 +26,7 @@ pub(crate) struct Control {
     abandoned: EndSignal,
     abandon: EndTrigger,
     #[cfg(feature = "async")]
-    tasks: Waiters,
+    tasks: WaitList,
     #[cfg(feature = "async")]
     tasks_wait: AtomicU8,
 }
@@ -43,7 +43,7 @@ impl Control {
             abandoned,
             abandon,
             #[cfg(feature = "async")]
-            tasks: Waiters::default(),
+            tasks: WaitList::default(),
             #[cfg(feature = "async")]
             tasks_wait: AtomicU8::new(0),
         })
@@ -105,11 +105,11 @@ impl Control {
     }
 
     /// Has the task woken when it is to leave, or to abandon what it does. It looks afterwards.
-    pub(crate) fn wait(&self, place: &mut Place, waker: &Waker) {
+    pub(crate) fn wait(&self, place: &mut WaitEntry, waker: &Waker) {
         self.tasks.enter(place, waker, self.tasks_wait());
     }
 
-    pub(crate) fn wait_no_more(&self, place: &mut Place) {
+    pub(crate) fn wait_no_more(&self, place: &mut WaitEntry) {
         self.tasks.leave(place, self.tasks_wait());
     }
 
@@ -117,7 +117,7 @@ impl Control {
         matches!(self.abandoned.try_recv(), Err(crate::sync::channel::TryRecvError::Disconnected))
     }
 
-    fn tasks_wait(&self) -> Mark<'_> {
-        Mark { byte: &self.tasks_wait, bit: 1 }
+    fn tasks_wait(&self) -> WaitFlag<'_> {
+        WaitFlag { byte: &self.tasks_wait, bit: 1 }
     }
 }

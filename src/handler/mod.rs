@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::bus::{Core, leave};
+use crate::bus::{BusInner, leave};
 use crate::mailbox::Mailbox;
 use crate::routing::SubscribeError;
 use crate::sync::Instant;
@@ -129,7 +129,7 @@ trait Attached: Send + Sync {
 
 struct Attachment<T, R> {
     mailbox: Arc<Mailbox<T, R>>,
-    core: Weak<Core<T, R>>,
+    inner: Weak<BusInner<T, R>>,
     workers: usize,
     has_left: AtomicBool,
 }
@@ -138,7 +138,7 @@ impl<T: Send, R: Send> Attached for Attachment<T, R> {
     fn leave(&self, begun: usize) -> bool {
         // Relaxed: the lock of the map orders what follows.
         let first = !self.has_left.swap(true, Ordering::Relaxed);
-        first && leave(&self.core, &self.mailbox, self.workers.saturating_sub(begun))
+        first && leave(&self.inner, &self.mailbox, self.workers.saturating_sub(begun))
     }
 
     fn abandon(&self) -> usize {
@@ -197,7 +197,7 @@ impl Handler {
             Some(deadline) => !matches!(self.ended.recv_deadline(deadline), Err(RecvTimeoutError::Timeout)),
             None => self.ended.recv().is_err(),
         };
-        // Counted before they are told: a thread that was cut short is not one that has finished.
+        // CountGuard before they are told: a thread that was cut short is not one that has finished.
         let running = self.control.running();
         if ended {
             for thread in self.threads.drain(..) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::control::Control;
 use super::{Attached, Attachment, Handler, Retry, Stopwatch, Worker};
-use crate::bus::Core;
+use crate::bus::BusInner;
 use crate::dead_letter::Losses;
 use crate::lifecycle::{EndSignal, Lifecycle};
 use crate::mailbox::Mailbox;
@@ -28,7 +28,7 @@ where
     R: Send + 'static,
 {
     pub(crate) fn new(
-        core: &Arc<Core<T, R>>,
+        inner: &Arc<BusInner<T, R>>,
         mailbox: Arc<Mailbox<T, R>>,
         workers: StartingWorkers<T>,
         name: Option<String>,
@@ -39,19 +39,19 @@ where
         let StartingWorkers { control, guards, ended } = workers;
         let subscription: Arc<dyn Attached> = Arc::new(Attachment {
             mailbox: Arc::clone(&mailbox),
-            core: Arc::downgrade(core),
+            inner: Arc::downgrade(inner),
             workers: guards.len(),
             has_left: AtomicBool::new(false),
         });
         let worker = Worker {
             mailbox,
-            core: Arc::downgrade(core),
-            lifecycle: Arc::clone(&core.lifecycle),
-            losses: Arc::clone(&core.losses),
+            inner: Arc::downgrade(inner),
+            lifecycle: Arc::clone(&inner.lifecycle),
+            losses: Arc::clone(&inner.losses),
             subscription: Arc::clone(&subscription),
             control: Arc::clone(&control),
             retry,
-            stopwatch: Stopwatch::new(&core.name, &name),
+            stopwatch: Stopwatch::new(&inner.name, &name),
             serves,
         };
         let handler = Handler { subscription, name, control, workers: 0, threads: Vec::new(), ended, stopped: false };
@@ -105,10 +105,10 @@ pub(crate) struct StartingWorkers<T> {
 }
 
 impl<T> StartingWorkers<T> {
-    pub(crate) fn new<R>(core: &Core<T, R>, workers: usize) -> Self {
+    pub(crate) fn new<R>(inner: &BusInner<T, R>, workers: usize) -> Self {
         let control = Control::new();
         let (done, ended) = bounded(0);
-        let guards = (0..workers).map(|_| RunningWorker::new(core, &control, &done)).collect();
+        let guards = (0..workers).map(|_| RunningWorker::new(inner, &control, &done)).collect();
         Self { control, guards, ended }
     }
 }
@@ -124,14 +124,14 @@ pub(super) struct RunningWorker<T> {
 }
 
 impl<T> RunningWorker<T> {
-    fn new<R>(core: &Core<T, R>, control: &Arc<Control>, done: &Sender<Infallible>) -> Self {
+    fn new<R>(inner: &BusInner<T, R>, control: &Arc<Control>, done: &Sender<Infallible>) -> Self {
         control.worker_started();
-        core.lifecycle.worker_started();
+        inner.lifecycle.worker_started();
         Self {
             ended: false,
             control: Arc::clone(control),
-            lifecycle: Arc::clone(&core.lifecycle),
-            losses: Arc::clone(&core.losses),
+            lifecycle: Arc::clone(&inner.lifecycle),
+            losses: Arc::clone(&inner.losses),
             _done: done.clone(),
         }
     }

@@ -14,7 +14,7 @@ use crate::dead_letter::DeadLetterReason;
 use crate::message::Message;
 use crate::panic::catch;
 use crate::spans::HandlingTask;
-use crate::sync::waiters::Place;
+use crate::sync::wait_list::WaitEntry;
 
 /// So many messages a task handles in a row before it gives way to others.
 const STREAK: u32 = 64;
@@ -42,8 +42,8 @@ impl<T: Clone, R> Drop for Task<T, R> {
 struct Next<'a, T, R> {
     worker: &'a Worker<T, R>,
     streak: &'a mut u32,
-    message: Place,
-    leaving: Place,
+    message: WaitEntry,
+    leaving: WaitEntry,
     /// It counts as idle.
     idle: bool,
 }
@@ -118,7 +118,7 @@ impl<T: Clone, R> Task<T, R> {
 
     async fn next(&mut self) -> Option<Message<T, R>> {
         let Self { worker, streak, .. } = self;
-        Next { worker, streak, message: Place::default(), leaving: Place::default(), idle: false }.await
+        Next { worker, streak, message: WaitEntry::default(), leaving: WaitEntry::default(), idle: false }.await
     }
 
     async fn process<F, Fut>(&self, message: Message<T, R>, f: &mut F)
@@ -154,7 +154,7 @@ impl<T: Clone, R> Task<T, R> {
     /// Waits between two attempts; `false` if there is to be no other.
     async fn pause(&self, pause: Duration) -> bool {
         let mut delay = Delay::new(pause);
-        let mut place = Place::default();
+        let mut place = WaitEntry::default();
         let control = &self.worker.control;
         let go_on = poll_fn(|context| {
             control.wait(&mut place, context.waker());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::control::Control;
 use super::{Attached, Retry, Stopwatch};
-use crate::bus::{Core, reader_left};
+use crate::bus::{BusInner, reader_left};
 use crate::dead_letter::{DeadLetterReason, Losses};
 use crate::lifecycle::{Lifecycle, Serving};
 use crate::mailbox::Mailbox;
@@ -26,7 +26,7 @@ pub(super) enum Verdict {
 /// One worker of a handler: a thread, or a task.
 pub(crate) struct Worker<T, R> {
     pub(super) mailbox: Arc<Mailbox<T, R>>,
-    pub(super) core: Weak<Core<T, R>>,
+    pub(super) inner: Weak<BusInner<T, R>>,
     pub(super) lifecycle: Arc<Lifecycle>,
     pub(super) losses: Arc<Losses<T>>,
     pub(super) subscription: Arc<dyn Attached>,
@@ -41,7 +41,7 @@ impl<T, R> Clone for Worker<T, R> {
     fn clone(&self) -> Self {
         Self {
             mailbox: Arc::clone(&self.mailbox),
-            core: Weak::clone(&self.core),
+            inner: Weak::clone(&self.inner),
             lifecycle: Arc::clone(&self.lifecycle),
             losses: Arc::clone(&self.losses),
             subscription: Arc::clone(&self.subscription),
@@ -74,7 +74,7 @@ impl<T: Clone, R> Worker<T, R> {
 
     /// It takes nothing out any more.
     pub(crate) fn left(&self) {
-        reader_left(&self.core, &self.mailbox);
+        reader_left(&self.inner, &self.mailbox);
     }
 
     /// Says what to do after an attempt: the one place that knows the rules of retries.

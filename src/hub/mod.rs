@@ -11,9 +11,9 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::bus::{Bus, Core, Drain, DrainReport, PublishError, Queue, Unable, default_name, drain};
+use crate::bus::{Bus, BusInner, Drain, DrainReport, PausedThread, PublishError, QueueDepth, default_name, drain};
 use crate::delivery::Delivery;
-use crate::lifecycle::{Family, Phase};
+use crate::lifecycle::{DrainGroup, Phase};
 use crate::mailbox::Overflow;
 use crate::observe::{BusStats, stats};
 use crate::request::{PendingReply, RequestError};
@@ -79,13 +79,13 @@ pub use closures::HandlerFn;
 /// ```
 #[derive(Clone)]
 pub struct Hub {
-    shared: Arc<Shared>,
+    inner: Arc<HubInner>,
 }
 
-struct Shared {
+struct HubInner {
     buses: RwLock<Buses>,
     /// Handlers of one bus may publish on another while all are drained.
-    family: Family,
+    drain_group: DrainGroup,
     capacity: usize,
     overflow: Overflow,
 }
@@ -109,7 +109,7 @@ trait Member: Drain + Send + Sync {
     fn record_metrics(&self);
 }
 
-impl<T: Send + 'static, R: Send + 'static> Member for Core<T, R> {
+impl<T: Send + 'static, R: Send + 'static> Member for BusInner<T, R> {
     fn stats(&self) -> HubBusStats {
         HubBusStats { payload: type_name::<T>(), reply: type_name::<R>(), stats: stats(self) }
     }
@@ -150,7 +150,7 @@ impl Hub {
     /// ```
     pub fn with_defaults(capacity: usize, overflow: Overflow) -> Self {
         let buses = RwLock::default();
-        Self { shared: Arc::new(Shared { buses, family: Family::new(), capacity, overflow }) }
+        Self { inner: Arc::new(HubInner { buses, drain_group: DrainGroup::new(), capacity, overflow }) }
     }
 
     /// The bus of this type of message, with replies of the same type: another handle to it, or a new bus for the first
@@ -190,28 +190,28 @@ impl Hub {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn bus_with_reply<T: Clone + Send + 'static, R: Send + 'static>(&self) -> Bus<T, R> {
-        let found = self.shared.buses.read().find::<T, R>();
-        let core = found.unwrap_or_else(|| self.make());
-        Bus::from_core(core)
+        let found = self.inner.buses.read().find::<T, R>();
+        Bus::from_inner(found.unwrap_or_else(|| self.make()))
     }
 
-    fn make<T: Send + 'static, R: Send + 'static>(&self) -> Arc<Core<T, R>> {
-        let shared = &*self.shared;
-        let mut buses = shared.buses.write();
+    fn make<T: Send + 'static, R: Send + 'static>(&self) -> Arc<BusInner<T, R>> {
+        let inner = &*self.inner;
+        let mut buses = inner.buses.write();
         // Another thread may have been faster.
-        if let Some(core) = buses.find() {
-            return core;
+        if let Some(bus) = buses.find() {
+            return bus;
         }
-        let core = Arc::new(Core::<T, R>::new(bus_name::<T, R>(), shared.capacity, shared.overflow, shared.family));
-        let entry = Entry { bus: Arc::clone(&core) as _, member: Arc::clone(&core) as _ };
+        let bus =
+            Arc::new(BusInner::<T, R>::new(bus_name::<T, R>(), inner.capacity, inner.overflow, inner.drain_group));
+        let entry = Entry { bus: Arc::clone(&bus) as _, member: Arc::clone(&bus) as _ };
         buses.by_type.insert(TypeId::of::<(T, R)>(), entry);
         // It has nothing in it, so no code of the user runs here.
         match buses.phase {
             Phase::Open => {}
-            Phase::Draining => core.refuse(),
-            Phase::Closed => core.close(),
+            Phase::Draining => bus.refuse(),
+            Phase::Closed => bus.close(),
         }
-        core
+        bus
     }
 
     /// Publishes an event on its own topic: `self.bus::<E>().publish(E::TOPIC, event)`.
@@ -284,7 +284,7 @@ impl Hub {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stats(&self) -> Vec<HubBusStats> {
-        let mut stats: Vec<_> = self.shared.members().iter().map(|member| Member::stats(&**member)).collect();
+        let mut stats: Vec<_> = self.inner.members().iter().map(|member| Member::stats(&**member)).collect();
         stats.sort_by_key(|bus| (bus.payload, bus.reply));
         stats
     }
@@ -308,7 +308,7 @@ impl Hub {
     /// ```
     #[cfg(feature = "metrics")]
     pub fn record_metrics(&self) {
-        self.shared.members().iter().for_each(|member| member.record_metrics());
+        self.inner.members().iter().for_each(|member| member.record_metrics());
     }
 
     /// Closes every bus, see [`Bus::close`]; those that are asked for later are closed from the beginning.
@@ -324,7 +324,7 @@ impl Hub {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn close(&self) {
-        Drain::close(&*self.shared);
+        Drain::close(&*self.inner);
     }
 
     /// Returns `true` from the moment that the hub refuses new work: it is being [drained](Self::drain), or is closed.
@@ -340,10 +340,10 @@ impl Hub {
     /// assert!(hub.is_closed());
     /// ```
     pub fn is_closed(&self) -> bool {
-        self.shared.buses.read().phase != Phase::Open
+        self.inner.buses.read().phase != Phase::Open
     }
 
-    /// Drains all buses as one, see [`Bus::drain`]: refuses new work, waits until the queues are empty and the handlers idle,
+    /// Drains all buses as one, see [`Bus::drain`]: refuses new work, waits until the queue_depths are empty and the handlers idle,
     /// at most this long, closes, and reports what was left.
     ///
     /// Until then a handler of one bus may publish on any other, so work that goes through several buses is finished.
@@ -369,13 +369,13 @@ impl Hub {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn drain(&self, within: Duration) -> DrainReport {
-        drain(&*self.shared, within)
+        drain(&*self.inner, within)
     }
 
     /// Whether every queue is empty and every handler idle, waited for at most this long.
     #[cfg(feature = "testkit")]
     pub(crate) fn is_idle(&self, within: Duration) -> bool {
-        crate::bus::is_idle(&*self.shared, within)
+        crate::bus::is_idle(&*self.inner, within)
     }
 
     /// A handle that does not keep the hub alive, for closures that would keep their own bus open.
@@ -390,7 +390,7 @@ impl Hub {
     /// assert!(weak.upgrade().is_none());
     /// ```
     pub fn downgrade(&self) -> WeakHub {
-        WeakHub { shared: Arc::downgrade(&self.shared) }
+        WeakHub { inner: Arc::downgrade(&self.inner) }
     }
 }
 
@@ -404,13 +404,13 @@ fn bus_name<T: 'static, R: 'static>() -> Arc<str> {
 }
 
 impl Buses {
-    fn find<T: Send + 'static, R: Send + 'static>(&self) -> Option<Arc<Core<T, R>>> {
+    fn find<T: Send + 'static, R: Send + 'static>(&self) -> Option<Arc<BusInner<T, R>>> {
         let entry = self.by_type.get(&TypeId::of::<(T, R)>())?;
         Arc::clone(&entry.bus).downcast().ok()
     }
 }
 
-impl Shared {
+impl HubInner {
     /// All buses as of now; nothing of theirs is called under the lock.
     fn members(&self) -> Vec<Arc<dyn Member>> {
         self.buses.read().by_type.values().map(|entry| Arc::clone(&entry.member)).collect()
@@ -423,14 +423,14 @@ impl Shared {
     }
 }
 
-impl Drain for Shared {
+impl Drain for HubInner {
     fn refuse(&self) {
         self.advance(Phase::Draining);
         self.members().iter().for_each(|member| member.refuse());
     }
 
-    fn unable(&self) -> Vec<Unable> {
-        self.members().iter().flat_map(|member| member.unable()).collect()
+    fn pause_this_thread(&self) -> Vec<PausedThread> {
+        self.members().iter().flat_map(|member| member.pause_this_thread()).collect()
     }
 
     fn is_at_rest(&self) -> bool {
@@ -441,8 +441,8 @@ impl Drain for Shared {
         self.members().iter().map(|member| member.activity()).sum()
     }
 
-    fn queues(&self) -> Vec<Queue> {
-        self.members().iter().flat_map(|member| member.queues()).collect()
+    fn queue_depths(&self) -> Vec<QueueDepth> {
+        self.members().iter().flat_map(|member| member.queue_depths()).collect()
     }
 
     fn close(&self) {
@@ -463,7 +463,7 @@ impl Default for Hub {
 
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let buses = self.shared.buses.read().by_type.len();
+        let buses = self.inner.buses.read().by_type.len();
         f.debug_struct("Hub").field("buses", &buses).field("closed", &self.is_closed()).finish_non_exhaustive()
     }
 }
@@ -489,7 +489,7 @@ impl fmt::Debug for Hub {
 /// ```
 #[derive(Clone)]
 pub struct WeakHub {
-    shared: Weak<Shared>,
+    inner: Weak<HubInner>,
 }
 
 impl WeakHub {
@@ -505,7 +505,7 @@ impl WeakHub {
     /// assert!(weak.upgrade().is_none());
     /// ```
     pub fn upgrade(&self) -> Option<Hub> {
-        self.shared.upgrade().map(|shared| Hub { shared })
+        self.inner.upgrade().map(|inner| Hub { inner })
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use super::{Lifecycle, Phase};
 
 /// Something that waits for an answer and must hear of the end of the bus: a reply with a callback, or a task.
-pub(crate) trait EndsWithBus: Send + Sync {
+pub(crate) trait CloseListener: Send + Sync {
     fn bus_closed(&self);
 }
 
@@ -14,15 +14,15 @@ const MANY: usize = 64;
 
 /// Those that wait for an answer, at places that are used again.
 #[derive(Default)]
-pub(super) struct Waiting {
-    entries: Vec<Option<Weak<dyn EndsWithBus>>>,
+pub(super) struct CloseListeners {
+    entries: Vec<Option<Weak<dyn CloseListener>>>,
     free: Vec<usize>,
 }
 
 impl Lifecycle {
     /// Calls the callbacks that still wait, when everything else of the bus is closed: they may look at it.
-    pub(crate) fn tell_waiting(&self) {
-        let waiting = std::mem::take(&mut self.waiting.lock().entries);
+    pub(crate) fn notify_close_listeners(&self) {
+        let waiting = std::mem::take(&mut self.close_listeners.lock().entries);
         for entry in waiting.into_iter().flatten().filter_map(|entry| entry.upgrade()) {
             entry.bus_closed();
         }
@@ -30,9 +30,9 @@ impl Lifecycle {
 
     /// Has the entry told of the end of the bus, until it is forgotten. `None` if the bus is closed: it will not tell
     /// anybody any more.
-    pub(crate) fn remember(&self, entry: Weak<dyn EndsWithBus>) -> Option<usize> {
-        let mut waiting = self.waiting.lock();
-        // Under the lock that `tell_waiting` takes after the phase has moved: an entry made before is found there.
+    pub(crate) fn add_close_listener(&self, entry: Weak<dyn CloseListener>) -> Option<usize> {
+        let mut waiting = self.close_listeners.lock();
+        // Under the lock that `notify_close_listeners` takes after the phase has moved: an entry made before is found there.
         if self.phase() == Phase::Closed {
             return None;
         }
@@ -48,8 +48,8 @@ impl Lifecycle {
         }
     }
 
-    pub(crate) fn forget(&self, place: usize) {
-        let mut waiting = self.waiting.lock();
+    pub(crate) fn remove_close_listener(&self, place: usize) {
+        let mut waiting = self.close_listeners.lock();
         // After the end there are no entries, and no new ones.
         let entry = waiting.entries.get_mut(place).and_then(Option::take);
         if entry.is_some() {
@@ -57,7 +57,7 @@ impl Lifecycle {
         }
         if waiting.free.len() == waiting.entries.len() && waiting.free.len() > MANY {
             // A burst is over.
-            *waiting = Waiting::default();
+            *waiting = CloseListeners::default();
         }
         drop(waiting);
         drop(entry);
@@ -72,14 +72,14 @@ pub(crate) struct Registration {
 
 impl Registration {
     /// `None` if the bus is closed.
-    pub(crate) fn new(lifecycle: &Arc<Lifecycle>, entry: Weak<dyn EndsWithBus>) -> Option<Self> {
-        let place = lifecycle.remember(entry)?;
+    pub(crate) fn new(lifecycle: &Arc<Lifecycle>, entry: Weak<dyn CloseListener>) -> Option<Self> {
+        let place = lifecycle.add_close_listener(entry)?;
         Some(Self { lifecycle: Arc::clone(lifecycle), place })
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.lifecycle.forget(self.place);
+        self.lifecycle.remove_close_listener(self.place);
     }
 }

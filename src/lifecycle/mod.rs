@@ -8,14 +8,14 @@ use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::sync::{Mutex, counters};
 
 mod close_listeners;
-mod counted;
+mod count_guard;
 mod end_signal;
 mod serving;
 mod workers;
 
-use close_listeners::Waiting;
-pub(crate) use close_listeners::{EndsWithBus, Registration};
-pub(crate) use counted::Counted;
+use close_listeners::CloseListeners;
+pub(crate) use close_listeners::{CloseListener, Registration};
+pub(crate) use count_guard::CountGuard;
 pub(crate) use end_signal::{EndSignal, EndTrigger};
 use serving::serving;
 pub(crate) use serving::{Serving, this_thread_runs, this_thread_serves};
@@ -43,9 +43,9 @@ impl BusId {
 
 /// Buses that are drained as one: each takes what a handler of any of them publishes meanwhile.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Family(u64);
+pub(crate) struct DrainGroup(u64);
 
-impl Family {
+impl DrainGroup {
     pub(crate) fn new() -> Self {
         static NEXT: counters::AtomicU64 = counters::AtomicU64::new(1);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
@@ -54,27 +54,27 @@ impl Family {
 
 pub(crate) struct Lifecycle {
     id: BusId,
-    family: Family,
+    drain_group: DrainGroup,
     /// Read for every message, so that its line must not be one that is written: beside it lie the workers, and in front
     /// of it the count of the `Arc`, which changes with every request.
     phase: CachePadded<AtomicU8>,
     closed: EndSignal,
     closer: EndTrigger,
-    waiting: Mutex<Waiting>,
+    close_listeners: Mutex<CloseListeners>,
     workers: CachePadded<Workers>,
     pub(crate) callback_panics: counters::AtomicU64,
 }
 
 impl Lifecycle {
-    pub(crate) fn new(id: BusId, family: Family) -> Self {
+    pub(crate) fn new(id: BusId, drain_group: DrainGroup) -> Self {
         let (closer, closed) = EndTrigger::new();
         Self {
             id,
-            family,
+            drain_group,
             phase: CachePadded::new(AtomicU8::new(Phase::Open as u8)),
             closed,
             closer,
-            waiting: Mutex::default(),
+            close_listeners: Mutex::default(),
             workers: CachePadded::default(),
             callback_panics: counters::AtomicU64::new(0),
         }
@@ -117,6 +117,6 @@ impl Lifecycle {
     }
 
     pub(crate) fn is_served_by_this_thread(&self) -> bool {
-        serving().is_some_and(|serving| serving.family == self.family)
+        serving().is_some_and(|serving| serving.drain_group == self.drain_group)
     }
 }

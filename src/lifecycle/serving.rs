@@ -2,14 +2,14 @@
 
 use std::cell::Cell;
 
-use super::{BusId, Family, Lifecycle};
+use super::{BusId, DrainGroup, Lifecycle};
 use crate::sync::thread_local;
 
 /// What a thread serves that runs a handler.
 #[derive(Clone, Copy)]
 pub(crate) struct Serving {
     pub(super) bus: BusId,
-    pub(super) family: Family,
+    pub(super) drain_group: DrainGroup,
     pub(super) mailbox: u64,
     handler: usize,
 }
@@ -17,7 +17,7 @@ pub(crate) struct Serving {
 impl Serving {
     /// `handler` tells handlers apart while they live.
     pub(crate) fn new(lifecycle: &Lifecycle, mailbox: u64, handler: usize) -> Self {
-        Self { bus: lifecycle.id, family: lifecycle.family, mailbox, handler }
+        Self { bus: lifecycle.id, drain_group: lifecycle.drain_group, mailbox, handler }
     }
 
     /// Marks this thread, for the rest of its life.

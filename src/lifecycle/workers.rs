@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::serving::serving;
-use super::{Counted, Lifecycle, Phase};
+use super::{CountGuard, Lifecycle, Phase};
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// The workers of all handlers of a bus.
@@ -57,15 +57,15 @@ impl Lifecycle {
         self.workers().saturating_sub(idle)
     }
 
-    /// Counts this thread as a worker that drains the bus, until the guard is dropped; `None` if it is no worker of this
+    /// Counts this thread as a worker that start_draining the bus, until the guard is dropped; `None` if it is no worker of this
     /// bus. Also returns the mailbox that it serves.
-    pub(crate) fn drains(self: &Arc<Self>) -> Option<(u64, Counted<Self>)> {
+    pub(crate) fn start_draining(self: &Arc<Self>) -> Option<(u64, CountGuard<Self>)> {
         let serving = serving().filter(|serving| serving.bus == self.id)?;
-        Some((serving.mailbox, Counted::one(self, |lifecycle| &lifecycle.workers.draining)))
+        Some((serving.mailbox, CountGuard::one(self, |lifecycle| &lifecycle.workers.draining)))
     }
 
     pub(crate) fn draining_workers(&self) -> usize {
-        // SeqCst pairs with `Counted`.
+        // SeqCst pairs with `CountGuard`.
         self.workers.draining.load(Ordering::SeqCst)
     }
 

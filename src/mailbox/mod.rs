@@ -203,7 +203,7 @@ impl<T, R> Mailbox<T, R> {
     /// Removes `readers` readers: threads that have stopped receiving. The caller calls `wake_if_stuck` afterwards, when the
     /// lock of the map is released.
     pub(crate) fn readers_left(&self, readers: usize) {
-        // SeqCst pairs with `is_stuck`, in the same way as a `Counted` reader.
+        // SeqCst pairs with `is_stuck`, in the same way as a `CountGuard` reader.
         self.readers.fetch_sub(readers, Ordering::SeqCst);
     }
 

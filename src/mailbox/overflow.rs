@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Mailbox, MailboxSender, MailboxState, send_flag};
 use crate::dead_letter::DeadLetterReason;
-use crate::lifecycle::{Counted, this_thread_serves};
+use crate::lifecycle::{CountGuard, this_thread_serves};
 use crate::message::Outgoing;
 use crate::request::ReplySource;
 use crate::sync::atomic::Ordering;
@@ -80,7 +80,7 @@ pub(crate) enum AtOnce<T, R> {
 /// Whether a publisher may wait for room in a mailbox.
 pub(crate) enum Permit<T, R> {
     /// It may. If it is the mailbox's own handler, it counts as a reader that takes nothing out while this is kept.
-    Granted(Option<Counted<Mailbox<T, R>>>),
+    Granted(Option<CountGuard<Mailbox<T, R>>>),
     /// No reader but itself is left to make the room.
     SelfDeadlock,
 }
@@ -192,15 +192,15 @@ impl<T, R> Mailbox<T, R> {
     }
 
     /// Counts this thread, which serves the mailbox, as a reader that takes nothing out, until the guard is dropped.
-    pub(crate) fn pause_reader(self: &Arc<Self>) -> Counted<Self> {
-        let counted = Counted::one(self, |mailbox| &mailbox.paused_readers);
+    pub(crate) fn pause_reader(self: &Arc<Self>) -> CountGuard<Self> {
+        let counted = CountGuard::one(self, |mailbox| &mailbox.paused_readers);
         self.wake_if_stuck();
         counted
     }
 
     /// Whether no reader will take anything out until another thread does something.
     pub(crate) fn is_stuck(&self) -> bool {
-        // SeqCst pairs with `Counted`, `join` and `readers_left`.
+        // SeqCst pairs with `CountGuard`, `join` and `readers_left`.
         self.paused_readers.load(Ordering::SeqCst) >= self.readers.load(Ordering::SeqCst)
     }
 

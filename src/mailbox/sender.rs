@@ -64,7 +64,7 @@ impl<T, R> MailboxSender<T, R> {
     pub(super) fn after_enqueue(&self) {
         // SeqCst pairs with `Mailbox::finish`: the last subscriber marks the mailbox gone and then empties it, we put
         // the message in and then look for the mark. Whoever comes second drops the message. The same goes for a task
-        // that marks that it waits and then looks for a message, see `Mark`.
+        // that marks that it waits and then looks for a message, see `WaitFlag`.
         if self.mailbox.send_flags.load(Ordering::SeqCst) & (send_flag::ENDED | send_flag::TASKS_WAIT) != 0 {
             self.after_enqueue_closer();
         }

@@ -8,12 +8,12 @@ use std::task::{Context, Poll, Waker};
 use super::{Mailbox, send_flag};
 use crate::message::{Message, RecvError, TryRecvError};
 use crate::sync::atomic::{AtomicU8, Ordering};
-use crate::sync::waiters::{Mark, Place, Waiters};
+use crate::sync::wait_list::{WaitEntry, WaitFlag, WaitList};
 
 #[derive(Default)]
 pub(super) struct WaitingTasks {
-    receivers: Waiters,
-    publishers: Waiters,
+    receivers: WaitList,
+    publishers: WaitList,
 }
 
 /// Whether a task waits for room; beside what a reader writes.
@@ -23,19 +23,19 @@ pub(super) struct RoomWanted(AtomicU8);
 impl RoomWanted {
     #[inline]
     fn is_set(&self) -> bool {
-        // Invariant 11. SeqCst pairs with `Mark::set`: the task sets it and looks at the queue again, a reader takes a message
+        // Invariant 11. SeqCst pairs with `WaitFlag::set`: the task sets it and looks at the queue again, a reader takes a message
         // out and looks here.
         self.0.load(Ordering::SeqCst) != 0
     }
 }
 
 impl<T, R> Mailbox<T, R> {
-    fn receivers_wait(&self) -> Mark<'_> {
-        Mark { byte: &self.send_flags, bit: send_flag::TASKS_WAIT }
+    fn receivers_wait(&self) -> WaitFlag<'_> {
+        WaitFlag { byte: &self.send_flags, bit: send_flag::TASKS_WAIT }
     }
 
-    fn publishers_wait(&self) -> Mark<'_> {
-        Mark { byte: &self.reader.room_wanted.0, bit: 1 }
+    fn publishers_wait(&self) -> WaitFlag<'_> {
+        WaitFlag { byte: &self.reader.room_wanted.0, bit: 1 }
     }
 
     /// There is a message, or there will be none.
@@ -68,24 +68,24 @@ impl<T, R> Mailbox<T, R> {
     }
 
     /// Has the task woken when there may be room, or the mailbox has ended.
-    pub(crate) fn register_for_room(&self, place: &mut Place, waker: &Waker) {
+    pub(crate) fn register_for_room(&self, place: &mut WaitEntry, waker: &Waker) {
         self.tasks.publishers.enter(place, waker, self.publishers_wait());
     }
 
     /// The task waits no more. If it was told of room that it has not used, another is told.
-    pub(crate) fn leave_room_wait(&self, place: &mut Place) {
+    pub(crate) fn leave_room_wait(&self, place: &mut WaitEntry) {
         if self.tasks.publishers.leave(place, self.publishers_wait()) {
             self.notify_room();
         }
     }
 
     /// The task has used the room that it waited for.
-    pub(crate) fn finish_room_wait(&self, place: &mut Place) {
+    pub(crate) fn finish_room_wait(&self, place: &mut WaitEntry) {
         self.tasks.publishers.leave(place, self.publishers_wait());
     }
 
     /// The task waits for no message any more.
-    pub(crate) fn leave_message_wait(&self, place: &mut Place) {
+    pub(crate) fn leave_message_wait(&self, place: &mut WaitEntry) {
         self.tasks.receivers.leave(place, self.receivers_wait());
     }
 }
@@ -94,7 +94,7 @@ impl<T: Clone, R> Mailbox<T, R> {
     /// A message, or the end; otherwise the task is woken when it is worth asking again.
     pub(crate) fn poll_recv(
         &self,
-        place: &mut Place,
+        place: &mut WaitEntry,
         context: &mut Context<'_>,
     ) -> Poll<Result<Message<T, R>, RecvError>> {
         let mut received = self.try_recv();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ::metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 
-use crate::bus::{Bus, Core};
+use crate::bus::{Bus, BusInner};
 use crate::counters::{Loss, Sample};
 use crate::handler::HANDLER_DURATION;
 use crate::mailbox::Mailbox;
@@ -66,18 +66,18 @@ impl<T, R> Bus<T, R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn record_metrics(&self) {
-        record(self.core());
+        record(self.inner());
     }
 }
 
 /// What `record_metrics` does for one bus, whatever holds it.
-pub(crate) fn record<T, R>(core: &Core<T, R>) {
-    let bus = || Arc::clone(&core.name);
+pub(crate) fn record<T, R>(inner: &BusInner<T, R>) {
+    let bus = || Arc::clone(&inner.name);
     // The lock is held for as long as it takes to look; the recorder is user code.
-    if core.recordings.lock().first() {
+    if inner.recordings.lock().mark_described() {
         describe();
     }
-    let losses = &*core.losses;
+    let losses = &*inner.losses;
     let messages = &losses.messages;
     counter!(PUBLISHED, "bus" => bus()).absolute(messages.total_published());
     counter!(DELIVERED, "bus" => bus()).absolute(messages.total_delivered());
@@ -95,17 +95,17 @@ pub(crate) fn record<T, R>(core: &Core<T, R>) {
     for (outcome, messages) in handled {
         counter!(HANDLED, "bus" => bus(), "outcome" => outcome).absolute(messages);
     }
-    record_queues(core);
+    record_queues(inner);
 }
 
-fn record_queues<T, R>(core: &Core<T, R>) {
-    let (topics, mailboxes) = core.in_use();
+fn record_queues<T, R>(inner: &BusInner<T, R>) {
+    let (topics, mailboxes) = inner.in_use();
     let samples: Vec<_> =
         mailboxes.iter().filter(|mailbox| mailbox.members() > 0).map(|mailbox| sample(mailbox)).collect();
-    let bus = || Arc::clone(&core.name);
+    let bus = || Arc::clone(&inner.name);
     gauge!(TOPICS, "bus" => bus()).set(topics as f64);
     gauge!(SUBSCRIPTIONS, "bus" => bus()).set(samples.len() as f64);
-    let queues = core.recordings.lock().next(Instant::now(), samples);
+    let queues = inner.recordings.lock().next(Instant::now(), samples);
     for (subscription, queue) in queues {
         let subscription: Arc<str> = subscription.into();
         let name = || Arc::clone(&subscription);

@@ -1,6 +1,6 @@
 //! Snapshots of what a bus is doing.
 
-use crate::bus::{Bus, Core};
+use crate::bus::{Bus, BusInner};
 use crate::mailbox::{Mailbox, Overflow};
 use crate::sync::counters::Ordering;
 use crate::topic::Pattern;
@@ -136,16 +136,16 @@ impl<T, R> Bus<T, R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stats(&self) -> BusStats {
-        stats(self.core())
+        stats(self.inner())
     }
 }
 
 /// Takes the snapshot of one bus, whatever holds it.
-pub(crate) fn stats<T, R>(core: &Core<T, R>) -> BusStats {
-    let (topics, mailboxes) = core.in_use();
-    let losses = &*core.losses;
+pub(crate) fn stats<T, R>(inner: &BusInner<T, R>) -> BusStats {
+    let (topics, mailboxes) = inner.in_use();
+    let losses = &*inner.losses;
     BusStats {
-        name: core.name.to_string(),
+        name: inner.name.to_string(),
         topics,
         subscriptions: mailboxes
             .iter()
@@ -159,6 +159,6 @@ pub(crate) fn stats<T, R>(core: &Core<T, R>) -> BusStats {
         handler_failures: losses.handler_failures.load(Ordering::Relaxed),
         handler_panics: losses.handler_panics.load(Ordering::Relaxed),
         filter_panics: losses.filter_panics.load(Ordering::Relaxed),
-        callback_panics: core.lifecycle.callback_panics.load(Ordering::Relaxed),
+        callback_panics: inner.lifecycle.callback_panics.load(Ordering::Relaxed),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Answer, Collector, GatherError, ReplySlot, ReplySource, Responder};
 #[cfg(feature = "async")]
-use crate::lifecycle::{EndsWithBus, Registration};
+use crate::lifecycle::{CloseListener, Registration};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::spans::Requesting;
 use crate::sync::channel::{Receiver, Sender, TryRecvError, bounded};
@@ -224,7 +224,7 @@ impl<R: Send + 'static> Replies<R> {
         if received.is_none() {
             collector.wait(waker);
             if self.end_of_bus.is_none() {
-                let entry: Weak<dyn EndsWithBus> = Arc::<Collector>::downgrade(&collector);
+                let entry: Weak<dyn CloseListener> = Arc::<Collector>::downgrade(&collector);
                 // None if it is closed now, which is seen below.
                 self.end_of_bus = Registration::new(&self.lifecycle, entry);
             }

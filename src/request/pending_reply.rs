@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{Answer, Callback, ReplyError, ReplySlot, ReplySource, Responder, Sleeper, call};
 #[cfg(feature = "async")]
-use crate::lifecycle::EndsWithBus;
+use crate::lifecycle::CloseListener;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::spans::Requesting;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -272,9 +272,9 @@ impl<R: Send + 'static> PendingReply<R> {
         let mut answer = self.look();
         if answer.is_none() {
             if self.remembered.is_none() {
-                let entry: Weak<dyn EndsWithBus> = Arc::<ReplySlot<R>>::downgrade(&self.slot);
+                let entry: Weak<dyn CloseListener> = Arc::<ReplySlot<R>>::downgrade(&self.slot);
                 // None if the bus is closed, which is seen below.
-                self.remembered = self.slot.lifecycle().remember(entry);
+                self.remembered = self.slot.lifecycle().add_close_listener(entry);
             }
             answer = self.slot.take_or_sleep(Some(Sleeper::Task(waker.clone())));
         }
@@ -288,7 +288,7 @@ impl<R> Drop for PendingReply<R> {
     fn drop(&mut self) {
         #[cfg(feature = "async")]
         if let Some(place) = self.remembered {
-            self.slot.lifecycle().forget(place);
+            self.slot.lifecycle().remove_close_listener(place);
         }
         if !self.done.load(Ordering::Relaxed) {
             self.slot.cancel();

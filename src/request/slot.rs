@@ -10,14 +10,14 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use super::{RespondError, Responder};
-use crate::lifecycle::{EndsWithBus, Lifecycle, Phase, Registration};
+use crate::lifecycle::{CloseListener, Lifecycle, Phase, Registration};
 use crate::panic::catch;
 use crate::spans::Requesting;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::channel::Sender;
 #[cfg(feature = "async")]
-use crate::sync::waiters;
+use crate::sync::wait_list;
 
 /// What became of one request at one responder, or at all of them.
 pub(crate) enum Answer<R> {
@@ -91,7 +91,7 @@ impl Sleeper {
         match self {
             Self::Thread(_) => {}
             #[cfg(feature = "async")]
-            Self::Task(waker) => waiters::wake(waker),
+            Self::Task(waker) => wait_list::wake(waker),
         }
     }
 }
@@ -119,9 +119,9 @@ impl Collector {
 }
 
 #[cfg(feature = "async")]
-impl EndsWithBus for Collector {
+impl CloseListener for Collector {
     fn bus_closed(&self) {
-        self.task().into_iter().for_each(waiters::wake);
+        self.task().into_iter().for_each(wait_list::wake);
     }
 }
 
@@ -330,7 +330,7 @@ impl<R> ReplySlot<R> {
 impl<R: Send + 'static> ReplySlot<R> {
     /// Has the answer given to `callback`. Hands it back if there is an answer already, or the bus is closed.
     pub(crate) fn call_back(self: &Arc<Self>, callback: Callback<R>) -> Option<Callback<R>> {
-        let entry: Weak<dyn EndsWithBus> = Arc::<Self>::downgrade(self);
+        let entry: Weak<dyn CloseListener> = Arc::<Self>::downgrade(self);
         let Some(registration) = Registration::new(&self.lifecycle, entry) else { return Some(callback) };
         // From here on the end of the bus ends this slot, whether the callback is in it yet or not.
         let mut state = self.state.lock();
@@ -359,7 +359,7 @@ pub(crate) fn call<R>(lifecycle: &Lifecycle, callback: Callback<R>, answer: Answ
     }
 }
 
-impl<R: Send> EndsWithBus for ReplySlot<R> {
+impl<R: Send> CloseListener for ReplySlot<R> {
     fn bus_closed(&self) {
         let mut state = self.state.lock();
         // `Waiting`: a task, or its callback has been registered and is about to be set, see `call_back`.
@@ -384,7 +384,7 @@ impl<R: Send> EndsWithBus for ReplySlot<R> {
 fn wake(collector: &Weak<Collector>) {
     // Not kept alive while the waker runs, which may drop the replies: the other responders must see that.
     let task = collector.upgrade().and_then(|collector| collector.task());
-    task.into_iter().for_each(waiters::wake);
+    task.into_iter().for_each(wait_list::wake);
 }
 
 #[cfg(not(feature = "async"))]

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::Subscriber;
-use crate::bus::Core;
+use crate::bus::BusInner;
 use crate::handler::{Handler, Outcome, Retry, Start, StartingWorkers};
 use crate::mailbox::{Filter, MAX_CAPACITY, Mailbox, MailboxOptions, Overflow};
 use crate::message::Message;
@@ -78,7 +78,7 @@ pub struct ManyWorkers(());
 /// ```
 #[must_use = "a subscription begins with open, handle or serve"]
 pub struct SubscriptionBuilder<T, R = T, W = OneWorker> {
-    core: Arc<Core<T, R>>,
+    inner: Arc<BusInner<T, R>>,
     patterns: Result<Vec<Pattern>, TopicError>,
     group: Option<String>,
     name: Option<String>,
@@ -97,12 +97,12 @@ where
     T: Clone + Send + 'static,
     R: Send + 'static,
 {
-    pub(crate) fn new(core: Arc<Core<T, R>>, pattern: impl TryInto<Pattern, Error: Into<TopicError>>) -> Self {
+    pub(crate) fn new(inner: Arc<BusInner<T, R>>, pattern: impl TryInto<Pattern, Error: Into<TopicError>>) -> Self {
         Self {
-            capacity: core.capacity,
-            overflow: core.overflow,
+            capacity: inner.capacity,
+            overflow: inner.overflow,
             patterns: pattern.try_into().map(|pattern| vec![pattern]).map_err(Into::into),
-            core,
+            inner,
             group: None,
             name: None,
             retained: false,
@@ -128,9 +128,9 @@ where
     /// assert_eq!(error.to_string(), "capacity must be between 1 and 16777216, got 0");
     /// ```
     pub fn open(self) -> Result<Subscriber<T, R>, SubscribeError> {
-        let core = Arc::downgrade(&self.core);
+        let inner = Arc::downgrade(&self.inner);
         let mailbox = self.attach()?;
-        Ok(Subscriber::new(mailbox, core))
+        Ok(Subscriber::new(mailbox, inner))
     }
 
     /// Takes no message, but has `watch` look at each that is offered: its topic, its payload, whether it is a request. It
@@ -152,10 +152,10 @@ where
     /// have a capacity of 0: then it is full from the beginning.
     #[cfg(feature = "testkit")]
     pub(crate) fn open_unread(self) -> Result<impl Send + Sync + 'static, SubscribeError> {
-        let core = Arc::downgrade(&self.core);
+        let inner = Arc::downgrade(&self.inner);
         let mailbox = self.attach_with_any_capacity()?;
         let unread = mailbox.pause_reader();
-        Ok((Subscriber::new(mailbox, core), unread))
+        Ok((Subscriber::new(mailbox, inner), unread))
     }
 
     /// Calls `f` with every message, on a thread of its own.
@@ -250,7 +250,7 @@ where
     /// ```
     pub fn workers(self, workers: usize) -> SubscriptionBuilder<T, R, ManyWorkers> {
         SubscriptionBuilder {
-            core: self.core,
+            inner: self.inner,
             patterns: self.patterns,
             group: self.group,
             name: self.name,
@@ -540,7 +540,7 @@ where
             overflow: self.overflow,
             retained: self.retained,
         };
-        self.core.subscribe(options, self.workers, self.filter)
+        self.inner.subscribe(options, self.workers, self.filter)
     }
 
     /// Its failure is an answer.
@@ -565,10 +565,10 @@ where
         begin: impl FnOnce(&mut Start<T, R>) -> Result<(), SubscribeError>,
     ) -> Result<Handler, SubscribeError> {
         Handler::check(self.workers)?;
-        let (core, name) = (Arc::clone(&self.core), self.name.clone());
+        let (inner, name) = (Arc::clone(&self.inner), self.name.clone());
         let (count, retry, serves) = (self.workers, self.retry, self.serves);
-        let workers = StartingWorkers::new(&core, count);
-        let mut start = Start::new(&core, self.attach()?, workers, name, retry, serves);
+        let workers = StartingWorkers::new(&inner, count);
+        let mut start = Start::new(&inner, self.attach()?, workers, name, retry, serves);
         // Half of the workers are no handler: `start` is dropped, and with it those that have begun.
         begin(&mut start)?;
         Ok(start.into_handler())

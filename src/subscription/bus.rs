@@ -52,7 +52,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn subscription(&self, pattern: impl TryInto<Pattern, Error: Into<TopicError>>) -> SubscriptionBuilder<T, R> {
-        SubscriptionBuilder::new(Arc::clone(self.core()), pattern)
+        SubscriptionBuilder::new(Arc::clone(self.inner()), pattern)
     }
 
     /// Calls `f` with every message, on a thread of its own: `subscription(pattern).handle(f)`. See

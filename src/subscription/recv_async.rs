@@ -9,17 +9,17 @@ use futures_core::Stream;
 use super::Subscriber;
 use crate::mailbox::Mailbox;
 use crate::message::{Message, RecvError};
-use crate::sync::waiters::Place;
+use crate::sync::wait_list::WaitEntry;
 
 /// Waits for one message.
 pub(crate) struct Receive<'a, T, R> {
     mailbox: &'a Mailbox<T, R>,
-    place: Place,
+    place: WaitEntry,
 }
 
 impl<'a, T, R> Receive<'a, T, R> {
     pub(crate) fn new(mailbox: &'a Mailbox<T, R>) -> Self {
-        Self { mailbox, place: Place::default() }
+        Self { mailbox, place: WaitEntry::default() }
     }
 }
 

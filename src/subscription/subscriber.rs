@@ -6,13 +6,13 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::bus::{Core, leave};
+use crate::bus::{BusInner, leave};
 use crate::mailbox::Mailbox;
 use crate::message::{Message, RecvError, RecvTimeoutError, TryRecvError};
 use crate::sync::Instant;
 use crate::sync::channel::{Select, SelectedOperation};
 #[cfg(feature = "async")]
-use crate::sync::waiters::Place;
+use crate::sync::wait_list::WaitEntry;
 use crate::topic::Pattern;
 
 /// Receives the messages of one subscription.
@@ -42,12 +42,12 @@ use crate::topic::Pattern;
 #[must_use = "dropping a subscriber unsubscribes it"]
 pub struct Subscriber<T, R = T> {
     mailbox: Arc<Mailbox<T, R>>,
-    core: Weak<Core<T, R>>,
+    inner: Weak<BusInner<T, R>>,
     /// The subscription was ended by `unsubscribe`; `Drop` has nothing to do.
     ended: bool,
     /// Of the task that reads it as a stream.
     #[cfg(feature = "async")]
-    place: Place,
+    place: WaitEntry,
 }
 
 impl<T, R> Subscriber<T, R>
@@ -296,13 +296,13 @@ impl<T, R> Subscriber<T, R> {
 }
 
 impl<T, R> Subscriber<T, R> {
-    pub(crate) fn new(mailbox: Arc<Mailbox<T, R>>, core: Weak<Core<T, R>>) -> Self {
+    pub(crate) fn new(mailbox: Arc<Mailbox<T, R>>, inner: Weak<BusInner<T, R>>) -> Self {
         Self {
             mailbox,
-            core,
+            inner,
             ended: false,
             #[cfg(feature = "async")]
-            place: Place::default(),
+            place: WaitEntry::default(),
         }
     }
 
@@ -387,12 +387,12 @@ impl<T, R> Subscriber<T, R> {
         &self.mailbox.options.patterns
     }
 
-    /// See [`Core::renew`]. This one comes to its end.
+    /// See [`BusInner::renew`]. This one comes to its end.
     #[cfg(feature = "gateway")]
     pub(crate) fn renew(&self) -> Result<crate::bus::Renewed<Self, T>, crate::routing::SubscribeError> {
-        let core = self.core.upgrade().ok_or(crate::routing::SubscribeError::Closed)?;
-        let (mailbox, values) = core.renew(&self.mailbox)?;
-        Ok((Self::new(mailbox, Weak::clone(&self.core)), values))
+        let inner = self.inner.upgrade().ok_or(crate::routing::SubscribeError::Closed)?;
+        let (mailbox, values) = inner.renew(&self.mailbox)?;
+        Ok((Self::new(mailbox, Weak::clone(&self.inner)), values))
     }
 
     /// Ends the subscription and tells how many messages were left unread. They are dropped, as by dropping the
@@ -416,7 +416,7 @@ impl<T, R> Subscriber<T, R> {
         #[cfg(feature = "async")]
         self.mailbox.leave_message_wait(&mut self.place);
         let first = !std::mem::replace(&mut self.ended, true);
-        if first && leave(&self.core, &self.mailbox, 1) { self.mailbox.abandon() } else { 0 }
+        if first && leave(&self.inner, &self.mailbox, 1) { self.mailbox.abandon() } else { 0 }
     }
 }
 

@@ -10,7 +10,7 @@
 use std::convert::Infallible;
 
 #[cfg(feature = "async")]
-pub(crate) mod waiters;
+pub(crate) mod wait_list;
 
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) use {

@@ -384,9 +384,9 @@ where
     pub fn wait_until_idle(&self, within: Duration) {
         // An assertion of a test, as the one below: that it does not hold is the test's failure.
         let Some(bus) = self.bus.upgrade() else { panic!("the bus is gone: its last handle was dropped") };
-        let core = bus.core();
-        if !is_idle(&**core, within) {
-            let busy = core.lifecycle.busy_workers();
+        let inner = bus.inner();
+        if !is_idle(&**inner, within) {
+            let busy = inner.lifecycle.busy_workers();
             panic!("not idle after {within:?}, busy handler threads: {busy}\n{}", bus.stats());
         }
     }

@@ -160,7 +160,7 @@ impl<T: Clone + Send + 'static> Recorder<T> {
         let pattern = pattern.try_into().map_err(|error| SubscribeError::Topic(error.into()))?;
         let tape = tapes.tape(pattern.clone());
         let letters = Arc::clone(&tape);
-        let dead_letters = bus.core().losses.watch(move |letter| {
+        let dead_letters = bus.inner().losses.watch(move |letter| {
             if letters.pattern.matches(letter.topic()) {
                 let (topic, reason, attempts) = (letter.topic().clone(), letter.reason().clone(), letter.attempts());
                 letters.write(&topic, RecordedKind::DeadLetter { payload: letter.into_payload(), reason, attempts });

@@ -40,11 +40,11 @@ use crate::sync::channel::RecvTimeoutError;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Script<T, R> {
-    shared: Arc<Shared<T, R>>,
+    shared: Arc<ScriptState<T, R>>,
 }
 
 /// What the script shares with its responder.
-pub(super) struct Shared<T, R> {
+pub(super) struct ScriptState<T, R> {
     tapes: Arc<Tapes<T>>,
     /// Ends with the kit.
     end: EndSignal,
@@ -58,14 +58,14 @@ struct Steps<T, R> {
 }
 
 struct Step<T, R> {
-    answer: Answer<T, R>,
+    answer: ScriptedAnswer<T, R>,
     pause: Duration,
 }
 
 /// Makes the reply to a payload, and its text.
 type Make<T, R> = dyn FnMut(&T) -> (R, String) + Send;
 
-enum Answer<T, R> {
+enum ScriptedAnswer<T, R> {
     Reply(Box<Make<T, R>>),
     Fail(String),
     Ignore,
@@ -74,14 +74,14 @@ enum Answer<T, R> {
 impl<T: 'static, R: 'static> Script<T, R> {
     pub(super) fn new(tapes: &Arc<Tapes<T>>, end: &EndSignal) -> Self {
         let steps = Mutex::new(Steps { list: Vec::new(), next: 0 });
-        Self { shared: Arc::new(Shared { tapes: Arc::clone(tapes), end: end.clone(), steps }) }
+        Self { shared: Arc::new(ScriptState { tapes: Arc::clone(tapes), end: end.clone(), steps }) }
     }
 
-    pub(super) fn shared(&self) -> Arc<Shared<T, R>> {
+    pub(super) fn shared(&self) -> Arc<ScriptState<T, R>> {
         Arc::clone(&self.shared)
     }
 
-    fn step(self, answer: Answer<T, R>) -> Self {
+    fn step(self, answer: ScriptedAnswer<T, R>) -> Self {
         self.shared.steps.lock().list.push(Step { answer, pause: Duration::ZERO });
         self
     }
@@ -120,7 +120,7 @@ impl<T: 'static, R: 'static> Script<T, R> {
     where
         R: fmt::Debug,
     {
-        self.step(Answer::Reply(Box::new(move |payload: &T| {
+        self.step(ScriptedAnswer::Reply(Box::new(move |payload: &T| {
             let reply = f(payload);
             let text = format!("{reply:?}");
             (reply, text)
@@ -139,7 +139,7 @@ impl<T: 'static, R: 'static> Script<T, R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn then_fail(self, why: impl Into<String>) -> Self {
-        self.step(Answer::Fail(why.into()))
+        self.step(ScriptedAnswer::Fail(why.into()))
     }
 
     /// One request is dropped without an answer. Its caller gets `Unanswered`, if nobody else answers. It may be the first.
@@ -155,7 +155,7 @@ impl<T: 'static, R: 'static> Script<T, R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn then_ignore(self) -> Self {
-        self.step(Answer::Ignore)
+        self.step(ScriptedAnswer::Ignore)
     }
 
     /// The answer before this comes so long after its request was taken. Other requests wait meanwhile; the end of the kit
@@ -190,7 +190,7 @@ impl<T: 'static, R: 'static> Script<T, R> {
     }
 }
 
-impl<T, R> Shared<T, R> {
+impl<T, R> ScriptState<T, R> {
     /// Answers one request. Runs on the one thread of the responder.
     pub(super) fn answer(&self, message: &Message<T, R>) {
         if !message.is_request() {
@@ -205,14 +205,14 @@ impl<T, R> Shared<T, R> {
         }
         // Written down before it is given, so that what the caller makes of it comes behind it.
         match &mut step.answer {
-            Answer::Reply(make) => {
+            ScriptedAnswer::Reply(make) => {
                 let (reply, text) = make(message.payload());
                 self.tapes.write(message.topic(), || RecordedKind::Replied(text.clone()));
                 // The caller may have gone, or another responder been first.
                 let _ = message.reply(reply);
             }
-            Answer::Fail(why) => self.fail(message, why),
-            Answer::Ignore => self.tapes.write(message.topic(), || RecordedKind::Ignored),
+            ScriptedAnswer::Fail(why) => self.fail(message, why),
+            ScriptedAnswer::Ignore => self.tapes.write(message.topic(), || RecordedKind::Ignored),
         }
         self.steps.lock().list[index] = step;
     }
@@ -229,7 +229,7 @@ impl<T, R> Shared<T, R> {
         let mut steps = self.steps.lock();
         let index = steps.next.min(steps.list.len().checked_sub(1)?);
         steps.next = index + 1;
-        let empty = Step { answer: Answer::Fail("its closure has panicked".to_owned()), pause: Duration::ZERO };
+        let empty = Step { answer: ScriptedAnswer::Fail("its closure has panicked".to_owned()), pause: Duration::ZERO };
         Some((index, std::mem::replace(&mut steps.list[index], empty)))
     }
 }

@@ -194,7 +194,7 @@ impl<T> Drop for Receiver<T> {
 }
 
 /// One end of a channel, to be waited for.
-trait End {
+trait ChannelEnd {
     /// Whether something can be done here at once. If not, `sleeper` is woken when that may have changed.
     fn is_ready(&self, sleeper: Option<&Arc<Sleeper>>) -> bool;
     /// As `is_ready`; what can be done is kept for the one who asks.
@@ -213,7 +213,7 @@ impl<T> Sender<T> {
     }
 }
 
-impl<T> End for Sender<T> {
+impl<T> ChannelEnd for Sender<T> {
     fn is_ready(&self, sleeper: Option<&Arc<Sleeper>>) -> bool {
         self.look(sleeper, 0)
     }
@@ -223,7 +223,7 @@ impl<T> End for Sender<T> {
     }
 }
 
-impl<T> End for Receiver<T> {
+impl<T> ChannelEnd for Receiver<T> {
     fn is_ready(&self, sleeper: Option<&Arc<Sleeper>>) -> bool {
         let mut state = self.0.state.lock();
         let ready = !state.queue.is_empty() || (state.senders == 0 && state.promised == 0);
@@ -241,7 +241,7 @@ impl<T> End for Receiver<T> {
 
 /// Always takes the first that is ready, which is one of the choices that the original may make.
 #[derive(Default)]
-pub struct Select<'a>(Vec<&'a dyn End>);
+pub struct Select<'a>(Vec<&'a dyn ChannelEnd>);
 
 impl<'a> Select<'a> {
     pub fn new() -> Self {
@@ -279,7 +279,7 @@ impl<'a> Select<'a> {
         chosen.map(|index| SelectedOperation { index, ends: PhantomData }).ok_or(SelectTimeoutError)
     }
 
-    fn wait(&self, look: impl Fn(&dyn End, Option<&Arc<Sleeper>>) -> bool) -> usize {
+    fn wait(&self, look: impl Fn(&dyn ChannelEnd, Option<&Arc<Sleeper>>) -> bool) -> usize {
         loop {
             let sleeper = Sleeper::new();
             if let Some(index) = self.0.iter().position(|end| look(*end, Some(&sleeper))) {

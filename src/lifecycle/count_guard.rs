@@ -5,12 +5,12 @@ use std::sync::Arc;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// One more in a counter of its owner, until it is dropped.
-pub(crate) struct Counted<O> {
+pub(crate) struct CountGuard<O> {
     owner: Arc<O>,
     counter: fn(&O) -> &AtomicUsize,
 }
 
-impl<O> Counted<O> {
+impl<O> CountGuard<O> {
     pub(crate) fn one(owner: &Arc<O>, counter: fn(&O) -> &AtomicUsize) -> Self {
         // SeqCst pairs with the loads in `Mailbox::is_stuck` and `Lifecycle::draining_workers`: of two readers that stop
         // taking messages at the same time, the later one sees both.
@@ -19,7 +19,7 @@ impl<O> Counted<O> {
     }
 }
 
-impl<O> Drop for Counted<O> {
+impl<O> Drop for CountGuard<O> {
     fn drop(&mut self) {
         // SeqCst pairs with the same loads as in `one`.
         (self.counter)(&self.owner).fetch_sub(1, Ordering::SeqCst);

@@ -12,7 +12,7 @@ use crate::panic::catch;
 
 /// Those who wait, in the order in which they came.
 #[derive(Default)]
-pub(crate) struct Waiters {
+pub(crate) struct WaitList {
     list: Mutex<List>,
 }
 
@@ -31,7 +31,7 @@ impl List {
 
 /// A task's place among those who wait. One that does not wait, or is waiting for the first time, has none.
 #[derive(Debug, Default)]
-pub(crate) struct Place(Option<u64>);
+pub(crate) struct WaitEntry(Option<u64>);
 
 /// Says that somebody waits, to those who look at this byte anyway. Changed under the lock of the list.
 ///
@@ -39,12 +39,12 @@ pub(crate) struct Place(Option<u64>);
 /// afterwards. One of them sees the other. The channel's part in this is a SeqCst exchange at each end of the queue, and
 /// a SeqCst fence before it says that it is full or empty.
 #[derive(Clone, Copy)]
-pub(crate) struct Mark<'a> {
+pub(crate) struct WaitFlag<'a> {
     pub(crate) byte: &'a AtomicU8,
     pub(crate) bit: u8,
 }
 
-impl Mark<'_> {
+impl WaitFlag<'_> {
     fn set(self) {
         self.byte.fetch_or(self.bit, Ordering::SeqCst);
     }
@@ -58,10 +58,10 @@ impl Mark<'_> {
     }
 }
 
-impl Waiters {
+impl WaitList {
     /// Has the task woken by the next call of `wake_one` that comes to it, or of `wake_all`. A task that waits already
     /// keeps its place.
-    pub(crate) fn enter(&self, place: &mut Place, waker: &Waker, mark: Mark<'_>) {
+    pub(crate) fn enter(&self, place: &mut WaitEntry, waker: &Waker, mark: WaitFlag<'_>) {
         let mut waker = waker.clone();
         let mut list = self.list.lock();
         match place.0.and_then(|key| list.find(key)) {
@@ -80,7 +80,7 @@ impl Waiters {
     }
 
     /// The task waits no more. `true` if it has been woken since it entered.
-    pub(crate) fn leave(&self, place: &mut Place, mark: Mark<'_>) -> bool {
+    pub(crate) fn leave(&self, place: &mut WaitEntry, mark: WaitFlag<'_>) -> bool {
         let Some(key) = place.0.take() else { return false };
         if !mark.is_set() {
             // Nobody waits: whoever cleared the mark has woken this one too.
@@ -98,7 +98,7 @@ impl Waiters {
     }
 
     /// Wakes the one who has waited longest.
-    pub(crate) fn wake_one(&self, mark: Mark<'_>) {
+    pub(crate) fn wake_one(&self, mark: WaitFlag<'_>) {
         let list = self.list.lock();
         if let Some(waker) = pop(list, mark) {
             wake(waker);
@@ -106,7 +106,7 @@ impl Waiters {
     }
 
     /// Wakes all who wait now.
-    pub(crate) fn wake_all(&self, mark: Mark<'_>) {
+    pub(crate) fn wake_all(&self, mark: WaitFlag<'_>) {
         let mut list = self.list.lock();
         let end = list.next_key;
         while list.entries.front().is_some_and(|(key, _)| *key < end) {
@@ -127,7 +127,7 @@ pub(crate) fn wake(waker: Waker) {
 }
 
 /// Takes the first out and releases the lock.
-fn pop(mut list: MutexGuard<'_, List>, mark: Mark<'_>) -> Option<Waker> {
+fn pop(mut list: MutexGuard<'_, List>, mark: WaitFlag<'_>) -> Option<Waker> {
     let (_, waker) = list.entries.pop_front()?;
     if list.entries.is_empty() {
         mark.clear();
@@ -140,7 +140,7 @@ mod tests {
     use std::sync::Arc;
     use std::task::{Wake, Waker};
 
-    use super::{Mark, Place, Waiters};
+    use super::{WaitEntry, WaitFlag, WaitList};
     use crate::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
     #[derive(Default)]
@@ -155,12 +155,12 @@ mod tests {
     struct Task {
         count: Arc<Count>,
         waker: Waker,
-        place: Place,
+        place: WaitEntry,
     }
 
     fn task() -> Task {
         let count = Arc::<Count>::default();
-        Task { waker: Waker::from(Arc::clone(&count)), count, place: Place::default() }
+        Task { waker: Waker::from(Arc::clone(&count)), count, place: WaitEntry::default() }
     }
 
     impl Task {
@@ -171,8 +171,8 @@ mod tests {
 
     #[test]
     fn those_who_wait_are_woken_in_turn_or_all_at_once() {
-        let (waiters, byte) = (Waiters::default(), AtomicU8::new(0b100));
-        let mark = Mark { byte: &byte, bit: 1 };
+        let (waiters, byte) = (WaitList::default(), AtomicU8::new(0b100));
+        let mark = WaitFlag { byte: &byte, bit: 1 };
         let mut tasks = [task(), task(), task()];
         for Task { waker, place, .. } in &mut tasks {
             waiters.enter(place, waker, mark);
@@ -191,8 +191,8 @@ mod tests {
 
     #[test]
     fn who_leaves_is_not_woken_and_learns_whether_it_was() {
-        let (waiters, byte) = (Waiters::default(), AtomicU8::new(0));
-        let mark = Mark { byte: &byte, bit: 1 };
+        let (waiters, byte) = (WaitList::default(), AtomicU8::new(0));
+        let mark = WaitFlag { byte: &byte, bit: 1 };
         let [mut one, mut two] = [task(), task()];
         waiters.enter(&mut one.place, &one.waker, mark);
         waiters.enter(&mut two.place, &two.waker, mark);
@@ -212,10 +212,10 @@ mod tests {
                 panic!("a waker panics");
             }
         }
-        let (waiters, byte) = (Waiters::default(), AtomicU8::new(0));
-        let mark = Mark { byte: &byte, bit: 1 };
+        let (waiters, byte) = (WaitList::default(), AtomicU8::new(0));
+        let mark = WaitFlag { byte: &byte, bit: 1 };
         let mut task = task();
-        waiters.enter(&mut Place::default(), &Waker::from(Arc::new(Panics)), mark);
+        waiters.enter(&mut WaitEntry::default(), &Waker::from(Arc::new(Panics)), mark);
         waiters.enter(&mut task.place, &task.waker, mark);
         waiters.wake_all(mark);
         assert_eq!(task.wakes(), 1);
@@ -224,17 +224,17 @@ mod tests {
     /// Woken by `wake_all`, it enters again at once: it must not be woken for ever.
     #[test]
     fn who_comes_back_while_all_are_woken_waits_again() {
-        struct Again(Waiters, AtomicU8, AtomicUsize);
+        struct Again(WaitList, AtomicU8, AtomicUsize);
         impl Wake for Again {
             fn wake(self: Arc<Self>) {
                 self.2.fetch_add(1, Ordering::Relaxed);
                 let waker = Waker::from(Arc::clone(&self));
-                self.0.enter(&mut Place::default(), &waker, Mark { byte: &self.1, bit: 1 });
+                self.0.enter(&mut WaitEntry::default(), &waker, WaitFlag { byte: &self.1, bit: 1 });
             }
         }
-        let again = Arc::new(Again(Waiters::default(), AtomicU8::new(0), AtomicUsize::new(0)));
-        let mark = Mark { byte: &again.1, bit: 1 };
-        again.0.enter(&mut Place::default(), &Waker::from(Arc::clone(&again)), mark);
+        let again = Arc::new(Again(WaitList::default(), AtomicU8::new(0), AtomicUsize::new(0)));
+        let mark = WaitFlag { byte: &again.1, bit: 1 };
+        again.0.enter(&mut WaitEntry::default(), &Waker::from(Arc::clone(&again)), mark);
         again.0.wake_all(mark);
         assert_eq!(again.2.load(Ordering::Relaxed), 1);
         assert_eq!(again.1.load(Ordering::Relaxed), 1);
