@@ -300,7 +300,7 @@ where
     /// ```
     pub fn clear_retained(&self, topic: impl TryInto<Topic, Error: Into<TopicError>>) -> Option<T> {
         let topic = topic.try_into().ok()?;
-        let (value, deferred) = self.inner.map.write().forget(&topic);
+        let (value, deferred) = self.inner.map.write().clear_retained(&topic);
         drop(deferred);
         value.map(|value| value.take())
     }

@@ -216,7 +216,7 @@ where
     /// Keeps a value as the topic's last. Who subscribed before is in the route that comes back, who comes later finds
     /// the value.
     pub(crate) fn keep(&self, value: T) -> RouteGuard<T, R> {
-        let (route, deferred) = self.inner.map.read().retain(&self.entry, value);
+        let (route, deferred) = self.inner.map.read().set_retained(&self.entry, value);
         drop(deferred);
         Guard::from_inner(route)
     }

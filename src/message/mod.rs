@@ -1,110 +1,19 @@
-//! The message as a subscriber sees it, and the envelope in which it waits in a mailbox.
+//! Messages: as a subscriber sees them, and on their way.
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
 
+mod envelope;
 mod error;
 mod retained;
 
+pub(crate) use envelope::{Envelope, Extras, Outgoing};
 pub use error::{RecvError, RecvTimeoutError, TryRecvError};
 pub(crate) use retained::Retained;
 
-use crate::request::{ReplySource, RespondError, Responder};
+use crate::request::{RespondError, Responder};
 use crate::spans::Requesting;
 use crate::topic::Topic;
-
-/// What waits in a queue. Kept small: whatever few messages have sits behind one pointer.
-pub(crate) enum Envelope<T, R> {
-    Plain(T),
-    WithExtras(Box<Extras<T, R>>),
-}
-
-/// What few messages have. It goes on with the message when its payload is taken out.
-pub(crate) struct Extras<T, R> {
-    payload: QueuedPayload<T>,
-    lost_before: u64,
-    reply: Option<Responder<R>>,
-}
-
-enum QueuedPayload<T> {
-    Live(T),
-    /// Cloned by the subscriber when it takes the message out.
-    Retained(Arc<Retained<T>>),
-    /// It is in the message.
-    Taken,
-}
-
-/// What an envelope holds.
-pub(crate) struct Outgoing<T, R> {
-    pub(crate) payload: T,
-    pub(crate) reply: Option<Responder<R>>,
-}
-
-impl<T: Clone, R> Outgoing<T, R> {
-    #[inline]
-    pub(crate) fn copy(&self, replies: &impl ReplySource<R>) -> Self {
-        Self { payload: self.payload.clone(), reply: replies.another(self.reply.as_ref()) }
-    }
-}
-
-impl<T, R> Envelope<T, R> {
-    pub(crate) fn new(outgoing: Outgoing<T, R>, lost_before: u64) -> Self {
-        match outgoing {
-            Outgoing { payload, reply: None } if lost_before == 0 => Self::Plain(payload),
-            Outgoing { payload, reply } => {
-                Self::WithExtras(Box::new(Extras { payload: QueuedPayload::Live(payload), lost_before, reply }))
-            }
-        }
-    }
-
-    pub(crate) fn retained(value: Arc<Retained<T>>) -> Self {
-        Self::WithExtras(Box::new(Extras { payload: QueuedPayload::Retained(value), lost_before: 0, reply: None }))
-    }
-
-    #[inline]
-    pub(crate) fn is_retained(&self) -> bool {
-        match self {
-            Self::Plain(_) => false,
-            Self::WithExtras(extras) => matches!(extras.payload, QueuedPayload::Retained(_)),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn lost_before(&self) -> u64 {
-        match self {
-            Self::Plain(_) => 0,
-            Self::WithExtras(extras) => extras.lost_before,
-        }
-    }
-}
-
-impl<T: Clone> QueuedPayload<T> {
-    fn take(&mut self) -> T {
-        match std::mem::replace(self, Self::Taken) {
-            Self::Live(payload) => payload,
-            Self::Retained(value) => value.take(),
-            Self::Taken => unreachable!("what is in a queue has its payload"),
-        }
-    }
-}
-
-impl<T: Clone, R> Envelope<T, R> {
-    #[inline]
-    pub(crate) fn into_outgoing(self) -> Outgoing<T, R> {
-        match self {
-            Self::Plain(payload) => Outgoing { payload, reply: None },
-            Self::WithExtras(mut extras) => Outgoing { payload: extras.payload.take(), reply: extras.reply },
-        }
-    }
-
-    pub(crate) fn into_message(self, topic: Topic) -> Message<T, R> {
-        match self {
-            Self::Plain(payload) => Message::plain(topic, payload),
-            Self::WithExtras(mut extras) => Message { topic, payload: extras.payload.take(), extras: Some(extras) },
-        }
-    }
-}
 
 /// One message, taken out of a mailbox. Derefs to its payload.
 ///
@@ -147,7 +56,7 @@ impl<T, R> Message<T, R> {
 
     /// So many more were lost before this one.
     pub(crate) fn add_lost(&mut self, lost: u64) {
-        let new = || Box::new(Extras { payload: QueuedPayload::Taken, lost_before: 0, reply: None });
+        let new = || Box::new(Extras::of_taken_payload());
         self.extras.get_or_insert_with(new).lost_before += lost;
     }
 

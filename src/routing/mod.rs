@@ -3,6 +3,7 @@
 mod error;
 mod route;
 mod topic_map;
+mod trie;
 
 pub use error::SubscribeError;
 pub(crate) use route::{Route, RouteGuard};

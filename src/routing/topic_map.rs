@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::trie::{Node, shrink};
 use super::{Route, SubscribeError};
 use crate::dead_letter::Losses;
 use crate::mailbox::{Filter, Mailbox, MailboxOptions, MailboxSender};
@@ -53,129 +54,6 @@ pub(crate) struct DeferredDrops<T, R> {
 impl<T, R> Default for DeferredDrops<T, R> {
     fn default() -> Self {
         Self { routes: Vec::new(), entries: Vec::new(), nodes: Vec::new(), senders: Vec::new(), values: Vec::new() }
-    }
-}
-
-/// A node of the trie; the way to it from the root spells a pattern or a topic.
-struct Node<T, R> {
-    children: HashMap<Box<str>, Node<T, R>>,
-    any: Option<Box<Node<T, R>>>,
-    /// Subscriptions to the pattern that ends here.
-    here: Vec<Arc<MailboxSender<T, R>>>,
-    /// Subscriptions to this pattern with a `>` behind it.
-    rest: Vec<Arc<MailboxSender<T, R>>>,
-    /// The topic that ends here, if it is in use.
-    entry: Option<Arc<TopicEntry<T, R>>>,
-}
-
-impl<T, R> Default for Node<T, R> {
-    fn default() -> Self {
-        Self { children: HashMap::new(), any: None, here: Vec::new(), rest: Vec::new(), entry: None }
-    }
-}
-
-impl<T, R> Node<T, R> {
-    fn is_empty(&self) -> bool {
-        self.children.is_empty()
-            && self.any.is_none()
-            && self.here.is_empty()
-            && self.rest.is_empty()
-            && self.entry.is_none()
-    }
-
-    /// The node of these tokens, made if need be. A `Rest` token ends the way at the node before it.
-    fn reach<'a>(&mut self, tokens: impl Iterator<Item = Token<'a>>) -> &mut Self {
-        let mut node = self;
-        for token in tokens {
-            node = match token {
-                Token::Rest => return node,
-                Token::Any => node.any.get_or_insert_default(),
-                Token::Literal(token) => {
-                    // Looked up twice, because `entry` would want an owned key even for a node that is there.
-                    if !node.children.contains_key(token) {
-                        node.children.insert(token.into(), Node::default());
-                    }
-                    match node.children.get_mut(token) {
-                        Some(child) => child,
-                        None => unreachable!("the child was inserted"),
-                    }
-                }
-            };
-        }
-        node
-    }
-
-    /// Lets `change` act on the node of these tokens, and takes out nodes that have become empty on the way back.
-    fn prune<'a>(&mut self, mut tokens: impl Iterator<Item = Token<'a>>, change: impl FnOnce(&mut Self)) {
-        match tokens.next() {
-            None | Some(Token::Rest) => change(self),
-            Some(Token::Any) => {
-                if let Some(any) = &mut self.any {
-                    any.prune(tokens, change);
-                    if any.is_empty() {
-                        self.any = None;
-                    }
-                }
-            }
-            Some(Token::Literal(token)) => {
-                if let Some(child) = self.children.get_mut(token) {
-                    child.prune(tokens, change);
-                    if child.is_empty() {
-                        self.children.remove(token);
-                        shrink(&mut self.children);
-                    }
-                }
-            }
-        }
-    }
-
-    /// The mailboxes that a message on the topic of these tokens goes to; one may come several times.
-    fn collect<'a>(
-        &self,
-        mut tokens: impl Iterator<Item = &'a str> + Clone,
-        mailboxes: &mut Vec<Arc<MailboxSender<T, R>>>,
-    ) {
-        let Some(token) = tokens.next() else {
-            mailboxes.extend_from_slice(&self.here);
-            return;
-        };
-        mailboxes.extend_from_slice(&self.rest);
-        if let Some(any) = &self.any {
-            any.collect(tokens.clone(), mailboxes);
-        }
-        if let Some(child) = self.children.get(token) {
-            child.collect(tokens, mailboxes);
-        }
-    }
-
-    /// Visits every topic in use that matches the pattern of these tokens.
-    fn visit<'a>(
-        &self,
-        mut tokens: impl Iterator<Item = Token<'a>> + Clone,
-        found: &mut impl FnMut(&Arc<TopicEntry<T, R>>),
-    ) {
-        match tokens.next() {
-            None => self.entry.iter().for_each(found),
-            Some(Token::Literal(token)) => {
-                if let Some(child) = self.children.get(token) {
-                    child.visit(tokens, found);
-                }
-            }
-            Some(Token::Any) => self.children.values().for_each(|child| child.visit(tokens.clone(), found)),
-            Some(Token::Rest) => self.children.values().for_each(|child| child.visit_all(found)),
-        }
-    }
-
-    fn visit_all(&self, found: &mut impl FnMut(&Arc<TopicEntry<T, R>>)) {
-        self.entry.iter().for_each(&mut *found);
-        self.children.values().for_each(|child| child.visit_all(found));
-    }
-}
-
-/// Gives memory back after a flood of topics, with enough slack that it is rare.
-fn shrink<K: Eq + std::hash::Hash, V>(map: &mut HashMap<K, V>) {
-    if map.capacity() > 64 && map.len() < map.capacity() / 8 {
-        map.shrink_to(map.len() * 2);
     }
 }
 
@@ -238,7 +116,7 @@ impl<T, R> TopicMap<T, R> {
     }
 
     /// The entry of a topic, made if need be; the caller gives it a reason to stay.
-    fn entry(&mut self, topic: &Topic) -> Arc<TopicEntry<T, R>> {
+    pub(super) fn entry(&mut self, topic: &Topic) -> Arc<TopicEntry<T, R>> {
         if let Some(entry) = self.topics.get(topic) {
             return Arc::clone(entry);
         }
@@ -283,7 +161,7 @@ impl<T, R> TopicMap<T, R> {
     // Invariant 9.
     /// Keeps `value` as the last one of the topic of `entry`, which is in use. Tells the route that the message has to
     /// take, as of this moment: who subscribes later gets the kept value, who subscribed before gets the message.
-    pub(crate) fn retain(&self, entry: &TopicEntry<T, R>, value: T) -> (Arc<Route<T, R>>, DeferredDrops<T, R>) {
+    pub(crate) fn set_retained(&self, entry: &TopicEntry<T, R>, value: T) -> (Arc<Route<T, R>>, DeferredDrops<T, R>) {
         let mut deferred = DeferredDrops::default();
         let value = Retained::new(value, self.next_value.fetch_add(1, Ordering::Relaxed));
         if self.closed {
@@ -298,7 +176,7 @@ impl<T, R> TopicMap<T, R> {
         self.topics.get(topic)?.retained()
     }
 
-    pub(crate) fn forget(&mut self, topic: &Topic) -> (Option<Arc<Retained<T>>>, DeferredDrops<T, R>) {
+    pub(crate) fn clear_retained(&mut self, topic: &Topic) -> (Option<Arc<Retained<T>>>, DeferredDrops<T, R>) {
         let value = self.topics.get(topic).and_then(|entry| entry.retained.lock().take());
         let deferred = if value.is_some() { self.release(topic) } else { DeferredDrops::default() };
         (value, deferred)
@@ -378,20 +256,20 @@ impl<T, R> TopicMap<T, R> {
     pub(crate) fn leave(&mut self, mailbox: &Mailbox<T, R>, readers: usize) -> (bool, DeferredDrops<T, R>) {
         let last = mailbox.leave(readers);
         let deferred = if last { self.unroute(mailbox) } else { DeferredDrops::default() };
-        self.forget_if_deserted(mailbox);
+        self.remove_if_deserted(mailbox);
         (last, deferred)
     }
 
     /// A thread will not take anything out of the mailbox any more.
     pub(crate) fn reader_left(&mut self, mailbox: &Mailbox<T, R>) {
         mailbox.readers_left(1);
-        self.forget_if_deserted(mailbox);
+        self.remove_if_deserted(mailbox);
     }
 
     /// Removes a mailbox without members and readers. A handler that is being stopped has left, but its threads still empty
     /// the mailbox: the end of the bus, and a drain, concern it until they are done.
     // Invariant 8.
-    fn forget_if_deserted(&mut self, mailbox: &Mailbox<T, R>) {
+    fn remove_if_deserted(&mut self, mailbox: &Mailbox<T, R>) {
         if mailbox.is_deserted() {
             self.subscriptions.remove(&mailbox.id);
         }
