@@ -2,7 +2,7 @@
 //!
 //! Counts are read when somebody asks, so a message pays for none of this but the few tallies of
 //! [`MessageCounters`](crate::counters::MessageCounters). Only durations are recorded as they happen, see
-//! [`Stopwatch`](crate::handler::Stopwatch).
+//! `handler/stopwatch.rs`.
 
 use std::sync::Arc;
 

@@ -56,7 +56,7 @@ pub(crate) type Callback<R> = Box<dyn FnOnce(Answer<R>) + Send>;
 /// | `Answered`  | `AlreadyAnswered`  | -                  | -              | -                           |
 /// | `Cancelled` | `Cancelled`        | -                  | -              | -                           |
 ///
-/// `Gone` becomes `Failed` if a handler has [given up](ReplySlot::give_up).
+/// `Gone` becomes `Failed` if a handler has given up, see `Responder::give_up`.
 enum SlotState<R> {
     /// Of a caller that may sleep.
     Waiting(Option<Sleeper>),
