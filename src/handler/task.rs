@@ -30,7 +30,7 @@ struct Task<T: Clone, R> {
 
 impl<T: Clone, R> Drop for Task<T, R> {
     fn drop(&mut self) {
-        self.worker.left();
+        self.worker.reader_left();
         let last = self.guard.end();
         if last && !self.finished {
             self.worker.abandon();

@@ -33,7 +33,7 @@ impl<T: Clone, R> Worker<T, R> {
         }
         // The closure may hold handles of the bus, and they must be gone before the thread counts as ended.
         let _ = catch(|| drop(f));
-        self.left();
+        self.reader_left();
     }
 
     /// Waits for the next message, asleep in `select`; `None` when there is nothing more to do.

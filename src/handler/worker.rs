@@ -73,7 +73,7 @@ impl<T: Clone, R> Worker<T, R> {
     }
 
     /// It takes nothing out any more.
-    pub(crate) fn left(&self) {
+    pub(crate) fn reader_left(&self) {
         reader_left(&self.inner, &self.mailbox);
     }
 

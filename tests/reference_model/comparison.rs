@@ -279,7 +279,7 @@ impl Comparison {
             Operation::Forget(topic) => {
                 let Some(bus) = self.reach() else { return Ok(()) };
                 let value = bus.clear_retained(*topic).map(|payload| payload.number);
-                compare("forgotten", self.model.forget(topic), value)
+                compare("forgotten", self.model.clear_retained(topic), value)
             }
             Operation::ListenForDeadLetters => {
                 if let Some(bus) = self.reach() {
@@ -437,7 +437,7 @@ impl Comparison {
         let (which, topic) = self.by(by);
         let Some(bus) = self.reach() else { return Ok(()) };
         let would_wait = self.model.would_wait(topic, self.next + 1);
-        if would_wait && matches!(how, Kind::Retain) {
+        if would_wait && matches!(how, Kind::PublishRetained) {
             return Ok(());
         }
         let payload = self.payload();
@@ -460,13 +460,13 @@ impl Comparison {
             (Kind::Publish | Kind::Timeout, Some(publisher)) => publisher.publish_timeout(payload, Duration::ZERO),
             (Kind::Try, None) => bus.try_publish(topic, payload),
             (Kind::Try, Some(publisher)) => publisher.try_publish(payload),
-            (Kind::Retain, None) => bus.publish_retained(topic, payload),
-            (Kind::Retain, Some(publisher)) => publisher.publish_retained(payload),
+            (Kind::PublishRetained, None) => bus.publish_retained(topic, payload),
+            (Kind::PublishRetained, Some(publisher)) => publisher.publish_retained(payload),
         };
         let expected = match how {
             Kind::Publish | Kind::Timeout => self.model.publish(topic, number, Wait::Zero),
             Kind::Try | Kind::Fire => self.model.publish(topic, number, Wait::Never),
-            Kind::Retain => self.model.retain(topic, number),
+            Kind::PublishRetained => self.model.publish_retained(topic, number),
         };
         compare("delivery", expected, published(outcome))
     }
@@ -808,21 +808,21 @@ impl Comparison {
         let is_busy = self.model.is_busy(id);
         self.has_loose_threads |= is_busy;
         let report = handler.stop(if is_busy { Duration::ZERO } else { LONG });
-        let left = self.model.drop_handler(id);
-        compare("left, busy", (left, usize::from(is_busy)), (report.remaining(), report.running()))
+        let remaining = self.model.drop_handler(id);
+        compare("remaining, running", (remaining, usize::from(is_busy)), (report.remaining(), report.running()))
     }
 
     fn drain(&mut self) -> Compared {
         let Some(bus) = self.reach() else { return Ok(()) };
-        let (left, busy) = (self.model.queued(), self.model.busy());
-        let is_at_rest = left == 0 && busy == 0;
+        let (remaining, running) = (self.model.queued(), self.model.running());
+        let is_at_rest = remaining == 0 && running == 0;
         let report = bus.drain(if is_at_rest { LONG } else { Duration::ZERO });
         self.model.close();
-        compare("left", left, report.remaining())?;
+        compare("remaining", remaining, report.remaining())?;
         // Threads that have nothing to do may have ended by then, or not.
         let most = if is_at_rest { 0 } else { self.model.workers };
-        compare("busy handlers, as many as may be", true, (busy..=most).contains(&report.running()))?;
-        compare("is complete", left == 0 && report.running() == 0, report.is_complete())
+        compare("running workers, as many as may be", true, (running..=most).contains(&report.running()))?;
+        compare("is complete", remaining == 0 && report.running() == 0, report.is_complete())
     }
 
     /// Everything that can be seen without changing anything.

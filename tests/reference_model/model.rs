@@ -446,7 +446,7 @@ impl Model {
         }
     }
 
-    pub fn retain(&mut self, topic: &'static str, payload: Payload) -> Published {
+    pub fn publish_retained(&mut self, topic: &'static str, payload: Payload) -> Published {
         if naive::is_topic(topic) && !self.is_closed {
             self.values.insert(topic, (payload, self.next_value));
             self.next_value += 1;
@@ -462,7 +462,7 @@ impl Model {
         self.values.keys().copied().collect()
     }
 
-    pub fn forget(&mut self, topic: &str) -> Option<Payload> {
+    pub fn clear_retained(&mut self, topic: &str) -> Option<Payload> {
         self.values.remove(topic).map(|(payload, _)| payload)
     }
 
@@ -865,7 +865,7 @@ impl Model {
     }
 
     /// How many handlers are in the middle of a message.
-    pub fn busy(&self) -> usize {
+    pub fn running(&self) -> usize {
         self.handlers.values().filter(|handler| handler.in_hand.is_some()).count()
     }
 
@@ -1003,7 +1003,7 @@ impl Model {
         let values: BTreeSet<_> = self.values.values().map(|(_, number)| *number).collect();
         let values: BTreeSet<_> = values.into_iter().chain(queued().filter_map(|message| message.value)).collect();
         let letters: usize = self.listeners.values().map(|listener| listener.letters.len()).sum();
-        live + values.len() + letters + self.busy() + self.held.len()
+        live + values.len() + letters + self.running() + self.held.len()
     }
 
     pub fn stats(&self) -> Stats {

@@ -134,7 +134,7 @@ pub enum Kind {
     Try,
     Fire,
     /// Left out if it had to wait.
-    Retain,
+    PublishRetained,
 }
 
 /// One message, or all there are. Those that wait do so only if they need not.
@@ -371,7 +371,7 @@ impl Operation {
                     4 => Kind::Timeout,
                     5..=6 => Kind::Try,
                     7..=8 => Kind::Fire,
-                    _ => Kind::Retain,
+                    _ => Kind::PublishRetained,
                 };
                 Self::Publish(by(b, a), how)
             }
