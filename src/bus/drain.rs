@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use crate::sync::{Instant, thread};
 
-/// What can be drained: one bus, or all of a hub.
+/// One bus, or all of a hub.
 pub(crate) trait Drain {
     /// Refuses what does not come from handlers.
     fn refuse(&self);
     /// Counts this thread, until the result is dropped, as one that handles nothing, if it is a handler's.
     fn pause_this_thread(&self) -> Vec<PausedThread>;
-    /// Whether every queue is empty, or cannot get any shorter, and no handler is busy. The queue_depths are looked at first: a
+    /// Whether every queue is empty, or cannot get any shorter, and no handler is busy. The queues are looked at first: a
     /// worker is busy before it takes a message out.
     fn is_at_rest(&self) -> bool;
     /// Counts how often a worker has become busy.
     fn activity(&self) -> u64;
-    /// The queue_depths there are, to be counted after the end.
+    /// Returns the depth of each queue, to be counted after the end.
     fn queue_depths(&self) -> Vec<QueueDepth>;
     fn close(&self);
     /// Workers whose threads have not ended, without those that drain.
@@ -28,9 +28,9 @@ pub(crate) type PausedThread = Box<dyn Send>;
 /// Tells the number of messages in one queue.
 pub(crate) type QueueDepth = Box<dyn Fn() -> usize>;
 
-/// Refuses new work, waits until the queue_depths are empty and the handlers idle, and closes.
+/// Refuses new work, waits until the queues are empty and the handlers idle, and closes.
 ///
-/// It looks rather than being told: being told would cost every message something, and a drain happens once.
+/// It polls: a notification would cost every message something, and a drain happens once.
 pub(crate) fn drain(bus: &impl Drain, within: Duration) -> DrainReport {
     let started = Instant::now();
     let mut pause = Pause::new(started.checked_add(within));
@@ -40,13 +40,13 @@ pub(crate) fn drain(bus: &impl Drain, within: Duration) -> DrainReport {
     rest(bus, &mut pause);
     let queue_depths = bus.queue_depths();
     bus.close();
-    // What came from publishers that were on their way is handled too: the threads end when their queue_depths are empty.
+    // What came from publishers that were on their way is handled too: the threads end when their queues are empty.
     while bus.workers() > 0 && pause.wait() {}
     let remaining = queue_depths.iter().map(|queue| queue()).sum();
     DrainReport { remaining, running: bus.workers(), elapsed: started.elapsed() }
 }
 
-/// Waits until the queue_depths are empty and the handlers idle; `false` if they are not in time. Nothing is refused meanwhile, so
+/// Waits until the queues are empty and the handlers idle; `false` if they are not in time. Nothing is refused meanwhile, so
 /// that this lasts only if nobody else publishes.
 #[cfg(feature = "testkit")]
 pub(crate) fn is_idle(bus: &impl Drain, within: Duration) -> bool {
@@ -55,7 +55,7 @@ pub(crate) fn is_idle(bus: &impl Drain, within: Duration) -> bool {
     rest(bus, &mut pause)
 }
 
-/// Handlers may still publish for one another while they finish, also into queue_depths that were just looked at. So two looks in
+/// Handlers may still publish for one another while they finish, also into queues that were just looked at. So two looks in
 /// a row have to find every queue empty and every worker idle, and no worker may have become busy from before the first
 /// until after the second: then no handler published during the second. `false` if the time is over before that.
 fn rest(bus: &impl Drain, pause: &mut Pause) -> bool {
@@ -93,7 +93,7 @@ impl Pause {
     }
 }
 
-/// What [`Bus::drain`](crate::Bus::drain) left.
+/// The result of [`Bus::drain`](crate::Bus::drain).
 ///
 /// # Examples
 ///

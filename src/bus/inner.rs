@@ -1,4 +1,4 @@
-//! What all handles of one bus share, and the operations that more than one of them offers.
+//! The part of a bus that all its handles share, and the operations that several handles offer.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Weak};
@@ -69,12 +69,12 @@ impl<T, R> BusInner<T, R> {
     ) -> Result<Arc<Mailbox<T, R>>, SubscribeError> {
         let joining_only = self.lifecycle.phase() != Phase::Open;
         let mut deferred = DeferredDrops::default();
-        // The lock is released at the end of this statement; deferred and an unused filter are dropped after it.
+        // The lock is released at the end of this statement; the deferred drops and an unused filter come after it.
         self.map.write().subscribe(options, readers, &mut filter, joining_only, &mut deferred)
     }
 
     /// A new mailbox in the place of this one, with the same options, and the retained values as of that step. What was
-    /// published before it is in the old mailbox, which comes to its end; what is published after it, in the new one.
+    /// published before it is in the old mailbox, which ends; what is published after it, in the new one.
     #[cfg(feature = "gateway")]
     pub(crate) fn renew(&self, old: &Mailbox<T, R>) -> Result<Renewed<Arc<Mailbox<T, R>>, T>, SubscribeError> {
         let options = MailboxOptions { group: None, retained: false, ..old.options.clone() };
@@ -107,7 +107,7 @@ impl<T, R> BusInner<T, R> {
         if self.lifecycle.workers() == 0 {
             self.losses.close();
         }
-        // What is left over may hold payloads, whose `Drop` may panic; but the callbacks have to be told.
+        // The deferred drops may hold payloads, whose `Drop` may panic; but the callbacks must run.
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(deferred)));
         self.lifecycle.notify_close_listeners();
         if let Err(panic) = dropped {
@@ -203,7 +203,7 @@ impl<T: Clone, R> BusInner<T, R> {
         Ok(delivery)
     }
 
-    /// What fire-and-forget makes of the outcome: a closed bus, or an invalid topic, is one more loss.
+    /// Counts a loss if the outcome of a fire-and-forget is a closed bus or an invalid topic.
     pub(crate) fn fire(&self, outcome: Result<Delivery, PublishError<T>>) {
         if let Err(error) = outcome {
             self.losses.dropped.add(if error.is_invalid_topic() { Loss::InvalidTopic } else { Loss::Closed });
@@ -271,7 +271,7 @@ impl<T: Clone, R> BusInner<T, R> {
         Err(RequestError::Closed(outgoing.payload))
     }
 
-    /// What a request makes of its delivery.
+    /// Turns the delivery of a request into its result.
     pub(crate) fn asked<S: ReplySource<R>>(
         &self,
         delivered: Delivered<T, R>,
@@ -307,7 +307,7 @@ pub(super) enum Rest<T, R> {
     Closed(T),
 }
 
-/// What the span of a publish says of one that took the passes.
+/// Names the outcome of a publish for its span.
 pub(crate) fn outcome<T>(result: &Result<Delivery, PublishError<T>>) -> &'static str {
     match result {
         Ok(delivery) if !delivery.is_unheard() => "delivered",
@@ -318,7 +318,7 @@ pub(crate) fn outcome<T>(result: &Result<Delivery, PublishError<T>>) -> &'static
     }
 }
 
-/// What the span of a request says of one that was not sent.
+/// Names why a request was not sent, for its span.
 pub(crate) fn refusal<T>(error: &RequestError<T>) -> &'static str {
     if error.is_no_responders() { "no_responders" } else { "closed" }
 }

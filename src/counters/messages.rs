@@ -30,7 +30,7 @@ mod counted {
             &self.0[(this_thread() % SHARDS) as usize]
         }
 
-        /// A message was offered to the mailboxes of its topic, and so many took it.
+        /// Counts a message that was offered to the mailboxes of its topic, of which `delivered` took it.
         #[inline]
         pub(crate) fn published(&self, delivered: usize) {
             let shard = self.shard();

@@ -46,7 +46,7 @@ pub(crate) struct OwnerBiasedCounter {
 }
 
 impl OwnerBiasedCounter {
-    /// What was counted so far. Not more than was counted, when others count at the same time.
+    /// Returns the count so far; never too much, while others count at the same time.
     #[inline]
     pub(crate) fn get(&self) -> u64 {
         self.by_first.load(Ordering::Relaxed).wrapping_add(self.by_others.load(Ordering::Relaxed))

@@ -41,7 +41,7 @@ pub(crate) struct Recordings {
 }
 
 impl Recordings {
-    /// Whether this is the first time that somebody asks.
+    /// Marks the metrics as described. Returns `true` the first time.
     pub(crate) fn mark_described(&mut self) -> bool {
         !std::mem::replace(&mut self.described, true)
     }

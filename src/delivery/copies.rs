@@ -22,13 +22,13 @@ impl<T: Clone, R, S: ReplySource<R>> Copies<'_, T, R, S> {
         Some(self.original.as_ref()?.copy(self.replies))
     }
 
-    /// The original for the last mailbox, a copy for the others.
+    /// Returns the original for the last mailbox, a copy for the others.
     #[inline]
     pub(super) fn take(&mut self, last: bool) -> Option<Outgoing<T, R>> {
         if last { self.original.take() } else { self.copy() }
     }
 
-    /// What a mailbox did not take.
+    /// Keeps a copy that a mailbox did not take.
     pub(super) fn put_back(&mut self, outgoing: Outgoing<T, R>) {
         let place = if self.original.is_none() { &mut self.original } else { &mut self.spare };
         if let Some(extra) = place.replace(outgoing) {

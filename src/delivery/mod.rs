@@ -20,7 +20,7 @@ pub(crate) use at_once::{Undelivered, deliver_at_once};
 pub(crate) use pending::{PendingDelivery, deliver_pending};
 pub(crate) use sleeping::deliver_rest;
 
-/// What became of one published message.
+/// The outcome of one publish.
 ///
 /// `Ok(delivery)` means that the message is in `delivered` mailboxes, not that anybody has read it.
 ///

@@ -89,7 +89,7 @@ impl<'a, T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S
     /// Notes what a mailbox did with the message.
     pub(super) fn settle(&mut self, mailbox: &Mailbox<T, R>, offer: Offer<T, R>) {
         let outgoing = match offer {
-            Offer::Taken { evicted } => return self.delivery.enqueued(evicted),
+            Offer::Enqueued { evicted } => return self.delivery.enqueued(evicted),
             Offer::Lost(outgoing, reason) => {
                 self.delivery.dropped += 1;
                 if reason == DeadLetterReason::Overflowed {

@@ -80,7 +80,7 @@ impl<T: Clone, R> PendingDelivery<T, R> {
                 }
                 offer => {
                     let mut full = self.full.remove(index);
-                    if matches!(offer, Offer::Taken { .. }) {
+                    if matches!(offer, Offer::Enqueued { .. }) {
                         full.mailbox.finish_room_wait(&mut full.place);
                     }
                     pass.settle(&full.mailbox, offer);

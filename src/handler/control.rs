@@ -1,4 +1,4 @@
-//! How a handler tells its workers to end.
+//! The signals with which a handler ends its workers.
 
 use std::sync::Arc;
 #[cfg(feature = "async")]
@@ -13,7 +13,7 @@ use crate::sync::channel::RecvTimeoutError;
 #[cfg(feature = "async")]
 use crate::sync::wait_list::{WaitEntry, WaitFlag, WaitList};
 
-/// How a handler tells its workers to end.
+/// The signals with which a handler ends its workers.
 pub(crate) struct Control {
     /// Workers that have not ended.
     running: AtomicUsize,

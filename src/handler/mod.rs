@@ -80,7 +80,7 @@ pub struct Handler {
 trait Attached: Send + Sync {
     /// Stops the flow of new messages. `true` if no other member is left for those that are queued.
     ///
-    /// So many workers have begun: they stay readers of the mailbox until they end.
+    /// `begun` workers have begun: they stay readers of the mailbox until they end.
     fn leave(&self, begun: usize) -> bool;
     /// Drops what is queued.
     fn abandon(&self) -> usize;
@@ -157,7 +157,7 @@ impl Handler {
             Some(deadline) => !matches!(self.ended.recv_deadline(deadline), Err(RecvTimeoutError::Timeout)),
             None => self.ended.recv().is_err(),
         };
-        // CountGuard before they are told: a thread that was cut short is not one that has finished.
+        // Counted before the workers hear of it: a thread that was cut short is not one that has finished.
         let running = self.control.running();
         if ended {
             for thread in self.threads.drain(..) {
@@ -189,7 +189,7 @@ impl fmt::Debug for Handler {
     }
 }
 
-/// What [`Handler::stop`] left.
+/// The result of [`Handler::stop`].
 ///
 /// # Examples
 ///

@@ -109,7 +109,7 @@ impl Retry {
         self
     }
 
-    /// The pause before the next attempt, after so many that failed; `None` to give up.
+    /// Returns the pause before the next attempt, after `attempts` that failed; `None` to give up.
     pub(crate) fn pause_after(&self, attempts: u32) -> Option<Duration> {
         if attempts > self.times {
             return None;

@@ -16,7 +16,7 @@ use crate::panic::catch;
 use crate::spans::HandlingTask;
 use crate::sync::wait_list::WaitEntry;
 
-/// So many messages a task handles in a row before it gives way to others.
+/// The number of messages that a task handles in a row before it yields.
 const STREAK: u32 = 64;
 
 /// A worker while it is a task. When it is dropped it has ended, or its runtime has dropped it.

@@ -1,4 +1,4 @@
-//! What the workers of a handler share, whether they are threads or tasks.
+//! The part of a worker that threads and tasks share.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::mailbox::Mailbox;
 use crate::message::Message;
 use crate::sync::atomic::Ordering;
 
-/// What a worker does after one attempt at a message.
+/// The next step of a worker after one attempt at a message.
 pub(super) enum Verdict {
     Done,
     /// It tries again after the pause, unless the handler is abandoned meanwhile: then `error` is the end.

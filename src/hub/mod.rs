@@ -343,7 +343,7 @@ impl Hub {
         self.inner.buses.read().phase != Phase::Open
     }
 
-    /// Drains all buses as one, see [`Bus::drain`]: refuses new work, waits until the queue_depths are empty and the handlers idle,
+    /// Drains all buses as one, see [`Bus::drain`]: refuses new work, waits until the queues are empty and the handlers idle,
     /// at most this long, closes, and reports what was left.
     ///
     /// Until then a handler of one bus may publish on any other, so work that goes through several buses is finished.

@@ -9,10 +9,10 @@ pub(crate) trait CloseListener: Send + Sync {
     fn bus_closed(&self);
 }
 
-/// More places for those that wait for an answer are given back when none is in use.
+/// More places than this are given back when none is in use.
 const MANY: usize = 64;
 
-/// Those that wait for an answer, at places that are used again.
+/// The listeners of a bus, at places that are used again.
 #[derive(Default)]
 pub(super) struct CloseListeners {
     entries: Vec<Option<Weak<dyn CloseListener>>>,
@@ -28,8 +28,8 @@ impl Lifecycle {
         }
     }
 
-    /// Has the entry told of the end of the bus, until it is forgotten. `None` if the bus is closed: it will not tell
-    /// anybody any more.
+    /// Notifies the listener of the end of the bus, until it is removed. Returns its place; `None` if the bus is closed
+    /// and notifies nobody any more.
     pub(crate) fn add_close_listener(&self, entry: Weak<dyn CloseListener>) -> Option<usize> {
         let mut waiting = self.close_listeners.lock();
         // Under the lock that `notify_close_listeners` takes after the phase has moved: an entry made before is found there.

@@ -5,10 +5,10 @@ use std::convert::Infallible;
 use crate::sync::Mutex;
 use crate::sync::channel::{Receiver, Sender, bounded};
 
-/// A channel that never carries anything: it ends, and that wakes whoever waits for it.
+/// A channel that never carries anything: its end wakes every thread that waits for it.
 pub(crate) type EndSignal = Receiver<Infallible>;
 
-/// Ends an [`EndSignal`] when it is told to, or dropped.
+/// Ends an [`EndSignal`] when it fires or is dropped.
 pub(crate) struct EndTrigger(Mutex<Option<Sender<Infallible>>>);
 
 impl EndTrigger {

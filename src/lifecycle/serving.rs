@@ -5,7 +5,7 @@ use std::cell::Cell;
 use super::{BusId, DrainGroup, Lifecycle};
 use crate::sync::thread_local;
 
-/// What a thread serves that runs a handler.
+/// The handler that a thread runs.
 #[derive(Clone, Copy)]
 pub(crate) struct Serving {
     pub(super) bus: BusId,
@@ -15,7 +15,7 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// `handler` tells handlers apart while they live.
+    /// `handler` identifies a handler while it lives.
     pub(crate) fn new(lifecycle: &Lifecycle, mailbox: u64, handler: usize) -> Self {
         Self { bus: lifecycle.id, drain_group: lifecycle.drain_group, mailbox, handler }
     }
@@ -43,7 +43,7 @@ thread_local! {
     static SERVING: Cell<Option<Serving>> = const { Cell::new(None) };
 }
 
-/// What this thread serves.
+/// Returns the handler that this thread runs.
 pub(super) fn serving() -> Option<Serving> {
     SERVING.with(Cell::get)
 }

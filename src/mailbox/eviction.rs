@@ -77,14 +77,14 @@ impl<T: Clone, R> MailboxSender<T, R> {
         Some((topic, envelope))
     }
 
-    /// Before the new message gets in: the next one to be taken out tells of it.
+    /// Counts before the new message gets in: the next one to be taken out reports it.
     fn count_eviction(&self) {
         self.mailbox.evicted.add(1);
         self.mailbox.losses.dropped.add(Loss::Evicted);
     }
 
-    /// What is left to do for a message that had to go: it was counted, unless it is a retained value, which only the
-    /// filter can tell to be a loss. Tells how many that makes.
+    /// Settles a message that was evicted: it was counted, unless it is a retained value, which is a loss only if the filter
+    /// accepts it. Returns the number of losses, 0 or 1.
     fn settle_evicted(&self, (topic, envelope): Addressed<T, R>) -> usize {
         let mailbox = &*self.mailbox;
         let losses = &*mailbox.losses;

@@ -3,7 +3,7 @@
 //! A [`Mailbox`] is shared by everyone. A [`MailboxSender`] can put messages in; only routes and the topic map hold
 //! one, so that when a bus closes the last sender goes and subscribers see the end of the queue. The other way round, a
 //! publisher that waits for room watches the mailbox's end signal: the mailbox keeps a receiver of its own, for
-//! evictions and for emptying itself, so the channel alone would never tell.
+//! evictions and for emptying itself, so the channel alone would never show it.
 
 use std::any::TypeId;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ use waiting_tasks::{RoomWanted, WaitingTasks};
 /// The largest capacity, in messages: the queue's memory is reserved when it is made.
 pub(crate) const MAX_CAPACITY: usize = 1 << 24;
 
-/// Mailboxes of all buses are told apart by number; a later one has a higher number.
+/// The number of the next mailbox, of any bus; a later one has a higher number.
 static NEXT_ID: counters::AtomicU64 = counters::AtomicU64::new(1);
 
 /// How a mailbox is to be made; it keeps them.
@@ -71,7 +71,7 @@ pub(crate) type Accepts<T> = dyn Fn(&Topic, &T, bool) -> bool + Send + Sync;
 mod send_flag {
     /// It takes no messages any more; `Mailbox::state` says why.
     pub(super) const ENDED: u8 = 1;
-    /// What is full here, or how it is dealt with, is not for the channel alone to say; never changes.
+    /// The channel alone does not say whether the mailbox is full, or what happens then; never changes.
     pub(super) const SPECIAL: u8 = 2;
     /// It has refused a message before, so that the next may have to report losses; stays for good.
     pub(super) const LOSSY: u8 = 4;
@@ -111,7 +111,7 @@ pub(crate) struct Mailbox<T, R> {
     pub(crate) filter: Option<Filter<T>>,
     losses: Arc<Losses<T>>,
     queue: QueueReceiver<T, R>,
-    /// 0 if the channel says all there is to say, so that most messages need one look. Set after what it tells of.
+    /// 0 if the channel alone decides, so that most messages need one look. A flag is set after its cause.
     send_flags: AtomicU8,
     state: AtomicU8,
     ended: EndSignal,
@@ -144,7 +144,7 @@ pub(crate) struct Mailbox<T, R> {
 }
 
 impl<T, R> Mailbox<T, R> {
-    /// A mailbox whose queue begins with so many retained values.
+    /// Creates a mailbox whose queue begins with `kept` retained values.
     fn new(
         options: MailboxOptions,
         filter: Option<Filter<T>>,
@@ -227,7 +227,7 @@ impl<T, R> Mailbox<T, R> {
         })
     }
 
-    /// What spans say of the subscription.
+    /// Returns what spans show of the subscription.
     pub(crate) fn labels(&self) -> Labels<'_> {
         Labels {
             patterns: &self.options.patterns,

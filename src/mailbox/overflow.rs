@@ -1,4 +1,4 @@
-//! What happens to a message for a full mailbox: every decision, for publishers that are threads or tasks.
+//! Every decision about a message for a full mailbox, for publishers that are threads or tasks.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::request::ReplySource;
 use crate::sync::atomic::Ordering;
 use crate::topic::Topic;
 
-/// What happens to a message for a mailbox that is full.
+/// The policy of a mailbox for a message that finds it full.
 ///
 /// # Examples
 ///
@@ -40,21 +40,21 @@ pub enum Overflow {
     Disconnect,
 }
 
-/// What a mailbox made of a message.
+/// The outcome of offering a message to a mailbox.
 pub(crate) enum Offer<T, R> {
-    /// It is in; so many others had to go for it.
-    Taken { evicted: usize },
-    /// It blocks: worth waiting for.
+    /// Enqueued, after evicting `evicted` older messages.
+    Enqueued { evicted: usize },
+    /// The mailbox is full and blocks: the publisher may wait.
     Full(Outgoing<T, R>),
     /// Its policy dropped the message.
     Lost(Outgoing<T, R>, DeadLetterReason),
-    /// It takes no messages any more.
+    /// The mailbox no longer takes messages.
     Gone(Outgoing<T, R>),
     /// The bus is closed.
     Closed(Outgoing<T, R>),
 }
 
-/// What a message finds at a mailbox, as far as one look tells.
+/// The way of a message into a mailbox, as far as one look at its flags shows.
 enum Admission {
     /// There may be room.
     Open,
@@ -66,10 +66,10 @@ enum Admission {
     Undecided,
 }
 
-/// What a mailbox did with a message at first sight.
+/// The outcome of a first look at a mailbox.
 pub(crate) enum AtOnce<T, R> {
     Enqueued,
-    /// Enqueued, after evicting so many older messages.
+    /// Enqueued, after evicting this number of older messages.
     Evicting(usize),
     /// Dropped and counted, by its policy.
     Dropped,
@@ -148,16 +148,16 @@ impl<T: Clone, R> MailboxSender<T, R> {
             return self.mailbox.ended(outgoing);
         }
         if self.mailbox.options.overflow == Overflow::DropOldest {
-            return Offer::Taken { evicted: self.push_evicting(topic, outgoing) };
+            return Offer::Enqueued { evicted: self.push_evicting(topic, outgoing) };
         }
-        // No envelope is made for a queue that will not take it: telling of losses needs an allocation.
+        // No envelope is made for a queue that will not take it: reporting losses needs an allocation.
         if self.mailbox.has_unreported_refusals() && self.is_full() {
             return self.full(outgoing, may_wait);
         }
         match self.try_send(topic, self.envelope(outgoing)) {
             Ok(()) => {
                 self.after_enqueue();
-                Offer::Taken { evicted: 0 }
+                Offer::Enqueued { evicted: 0 }
             }
             Err(back) => self.full(self.unpack(back), may_wait),
         }
@@ -213,7 +213,7 @@ impl<T, R> Mailbox<T, R> {
 }
 
 impl<T: Clone, R> Mailbox<T, R> {
-    /// Counts a message that this mailbox will never have.
+    /// Counts a message that this mailbox will never get, and posts a dead letter if anybody listens.
     pub(crate) fn lost(&self, topic: &Topic, payload: &T, reason: DeadLetterReason) {
         self.count_refusal();
         if let Some(loss) = reason.loss() {

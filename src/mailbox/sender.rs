@@ -99,14 +99,14 @@ impl<T, R> MailboxSender<T, R> {
         }
     }
 
-    /// Puts the message into an envelope that tells of the losses before it.
+    /// Puts the message into an envelope that reports the losses before it.
     pub(super) fn envelope(&self, outgoing: Outgoing<T, R>) -> Envelope<T, R> {
         Envelope::new(outgoing, self.mailbox.take_unreported_refusals())
     }
 }
 
 impl<T: Clone, R> MailboxSender<T, R> {
-    /// The message did not get in after all: the next one has to tell of the losses.
+    /// Takes the message out of an envelope that was not enqueued: another message reports the losses.
     pub(super) fn unpack(&self, envelope: Envelope<T, R>) -> Outgoing<T, R> {
         let lost = envelope.lost_before();
         if lost > 0 {
@@ -130,7 +130,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
 }
 
 // Invariant 4.
-/// Sleeps until one of these mailboxes takes the message or ends; tells which, and hands the message back if none did
+/// Sleeps until one of these mailboxes takes the message or ends. Returns which, or the message if none did
 /// by the deadline.
 pub(crate) fn wait_for_any<T: Clone, R>(
     full: &[Arc<MailboxSender<T, R>>],
@@ -161,7 +161,7 @@ pub(crate) fn wait_for_any<T: Clone, R>(
     match sender.queue.complete(operation, topic, sender.envelope(outgoing)) {
         Ok(()) => {
             sender.after_enqueue();
-            Ok((index, Offer::Taken { evicted: 0 }))
+            Ok((index, Offer::Enqueued { evicted: 0 }))
         }
         Err(back) => Ok((index, sender.mailbox.ended(sender.unpack(back)))),
     }

@@ -1,7 +1,7 @@
 //! WaitingTasks at a mailbox: those that wait for a message, and those that wait for room.
 //!
-//! A thread sleeps in the channel, which wakes it. A task cannot, so whoever puts a message in looks whether a task waits
-//! for one, and whoever takes one out looks whether a task waits for room.
+//! A thread sleeps in the channel, which wakes it. A task cannot, so a publisher that enqueues looks whether a task waits for
+//! a message, and a reader that dequeues looks whether a task waits for room.
 
 use std::task::{Context, Poll, Waker};
 
@@ -72,19 +72,19 @@ impl<T, R> Mailbox<T, R> {
         self.tasks.publishers.enter(place, waker, self.publishers_wait());
     }
 
-    /// The task waits no more. If it was told of room that it has not used, another is told.
+    /// Stops waiting for room. If the task was woken and has not used the room, another is woken.
     pub(crate) fn leave_room_wait(&self, place: &mut WaitEntry) {
         if self.tasks.publishers.leave(place, self.publishers_wait()) {
             self.notify_room();
         }
     }
 
-    /// The task has used the room that it waited for.
+    /// Stops waiting for room, which the task has used.
     pub(crate) fn finish_room_wait(&self, place: &mut WaitEntry) {
         self.tasks.publishers.leave(place, self.publishers_wait());
     }
 
-    /// The task waits for no message any more.
+    /// Stops waiting for a message.
     pub(crate) fn leave_message_wait(&self, place: &mut WaitEntry) {
         self.tasks.receivers.leave(place, self.receivers_wait());
     }

@@ -6,13 +6,13 @@ use super::{Message, Retained};
 use crate::request::{ReplySource, Responder};
 use crate::topic::Topic;
 
-/// What waits in a queue. Kept small: whatever few messages have sits behind one pointer.
+/// A message in a queue. Kept small: what few messages have sits behind one pointer.
 pub(crate) enum Envelope<T, R> {
     Plain(T),
     WithExtras(Box<Extras<T, R>>),
 }
 
-/// What few messages have. It goes on with the message when its payload is taken out.
+/// The parts that few messages have. They stay with the message when its payload is taken out.
 pub(crate) struct Extras<T, R> {
     payload: QueuedPayload<T>,
     pub(super) lost_before: u64,
@@ -27,7 +27,7 @@ enum QueuedPayload<T> {
     Taken,
 }
 
-/// What an envelope holds.
+/// A message on its way to a mailbox.
 pub(crate) struct Outgoing<T, R> {
     pub(crate) payload: T,
     pub(crate) reply: Option<Responder<R>>,

@@ -54,7 +54,7 @@ impl<T, R> Message<T, R> {
         Self { topic, extras: None, payload }
     }
 
-    /// So many more were lost before this one.
+    /// Adds `lost` to the messages that were lost before this one.
     pub(crate) fn add_lost(&mut self, lost: u64) {
         let new = || Box::new(Extras::of_taken_payload());
         self.extras.get_or_insert_with(new).lost_before += lost;

@@ -19,12 +19,12 @@ use crate::sync::channel::Sender;
 #[cfg(feature = "async")]
 use crate::sync::wait_list;
 
-/// What became of one request at one responder, or at all of them.
+/// The outcome of one request at one responder, or at all of them.
 pub(crate) enum Answer<R> {
     Reply(R),
     Failed(String),
     Gone,
-    /// The bus was closed first. No responder says so: callers are told, or see it themselves.
+    /// The bus was closed first. No responder reports it: the close does, or the caller sees it.
     Closed,
     /// It was taken before.
     Taken,
@@ -81,7 +81,7 @@ impl<R> SlotState<R> {
 pub(crate) enum Sleeper {
     /// Wakes when this is dropped. It watches the end of the bus itself.
     Thread(#[expect(dead_code, reason = "dropped to wake")] Sender<Infallible>),
-    /// The slot is told of the end of the bus.
+    /// The slot is notified of the end of the bus.
     #[cfg(feature = "async")]
     Task(Waker),
 }
@@ -96,7 +96,7 @@ impl Sleeper {
     }
 }
 
-/// Who collects the answers to a gathered request. Alive as long as it does.
+/// The collector of the answers to a gathered request. Alive as long as it collects.
 #[derive(Default)]
 pub(crate) struct Collector {
     /// A thread waits at the channel.
@@ -130,7 +130,7 @@ pub(crate) struct ReplySlot<R> {
     /// Set when the state becomes one of the last three, so that a caller can look without the lock.
     ended: AtomicBool,
     pub(super) responders: AtomicUsize,
-    /// Why a handler that did not promise an answer failed; told if nobody answers.
+    /// Why a handler that did not promise an answer failed; reported if nobody answers.
     pub(super) failure: Mutex<Option<String>>,
     lifecycle: Arc<Lifecycle>,
     pub(crate) requesting: Requesting,

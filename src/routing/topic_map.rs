@@ -1,7 +1,7 @@
 //! The lock-protected map: topics in use and the token trie of subscriptions, and from both the route of each topic.
 //!
 //! A topic is in the map as long as it has a publisher, a subscription to just this topic, or a retained value. Its
-//! route is renewed by whoever changes a subscription that matches it, so publishers only ever load it. What a change
+//! route is renewed by every change of a subscription that matches it, so publishers only ever load it. What a change
 //! leaves over may hold payloads and closures, whose `Drop` is user code; it is handed to the caller as [`DeferredDrops`],
 //! to be dropped after the lock is released.
 
@@ -41,7 +41,7 @@ impl<T, R> TopicEntry<T, R> {
     }
 }
 
-/// What was taken out of the map, to be dropped after its lock is released.
+/// Values taken out of the map, to be dropped after its lock is released.
 // Invariant 1.
 pub(crate) struct DeferredDrops<T, R> {
     routes: Vec<Arc<Route<T, R>>>,
@@ -325,7 +325,7 @@ impl<T, R> TopicMap<T, R> {
     }
 }
 
-/// What keeps a new member from joining this group.
+/// Returns why a new member cannot join this group.
 fn difference<T, R>(
     sender: &MailboxSender<T, R>,
     options: &MailboxOptions,

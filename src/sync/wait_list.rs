@@ -83,7 +83,7 @@ impl WaitList {
     pub(crate) fn leave(&self, place: &mut WaitEntry, mark: WaitFlag<'_>) -> bool {
         let Some(key) = place.0.take() else { return false };
         if !mark.is_set() {
-            // Nobody waits: whoever cleared the mark has woken this one too.
+            // Nobody waits: the thread that cleared the flag has woken this task too.
             return true;
         }
         let mut list = self.list.lock();
@@ -121,7 +121,7 @@ impl WaitList {
     }
 }
 
-/// Calls a waker. What it throws is left alone: whoever wakes has others to wake, and work of its own to finish.
+/// Calls a waker. A panic of it is ignored: the caller has others to wake, and work of its own to finish.
 pub(crate) fn wake(waker: Waker) {
     let _ = catch(|| waker.wake());
 }
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(task.wakes(), 1);
     }
 
-    /// Woken by `wake_all`, it enters again at once: it must not be woken for ever.
+    /// Woken by `wake_all`, it enters again at once: it must not be woken forever.
     #[test]
     fn who_comes_back_while_all_are_woken_waits_again() {
         struct Again(WaitList, AtomicU8, AtomicUsize);
