@@ -121,7 +121,7 @@ impl<T> Losses<T> {
 /// waker. What a task publishes with `fire`, `try_publish` or `publish` makes letters, so a task that republishes letters
 /// uses `publish_async`; with `fire` a message that nobody hears would come back forever. The same holds for a future
 /// that has a waker of its own, such as one that was spawned, or a member of a `FuturesUnordered`. When several tasks share
-/// a reader, the task that took the last letter is the one that is recognised.
+/// a reader, each of them is recognised, up to the newest 64.
 ///
 /// # The end
 ///
@@ -356,7 +356,7 @@ impl<T> DeadLetters<T> {
         letter
     }
 
-    fn asks(&self) {
+    pub(super) fn asks(&self) {
         republishing::end(&self.alive);
     }
 }
@@ -368,7 +368,7 @@ impl<T> Drop for DeadLetters<T> {
         self.tasks.leave(&mut self.place);
         if let Some(losses) = self.losses.upgrade() {
             #[cfg(feature = "async")]
-            losses.in_hand.forget(Arc::as_ptr(&self.tasks).addr());
+            losses.in_hand.remove_reader(Arc::as_ptr(&self.tasks).addr());
             losses.remove(|listener| match listener {
                 Listener::Reader(queue) => queue.letters.as_ptr() == Arc::as_ptr(&self.letters),
                 #[cfg(feature = "testkit")]

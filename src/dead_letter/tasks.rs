@@ -59,51 +59,74 @@ impl Drop for WakesWhenDropped {
     }
 }
 
-/// The tasks that have taken a letter and have not asked for the next one: for each reader the last one that took.
-///
-/// One for each reader is enough. Of several tasks that share a reader and publish again what nobody hears, the last one
-/// makes no letter, so every round has a letter less.
+/// The most tasks of one reader that are known to have a letter in hand. A task that ends with a letter in hand stays in
+/// the list, so it needs a bound.
+const MOST: usize = 64;
+
+/// The tasks that have taken a letter and have not asked for the next one, the newest [`MOST`] of each reader.
 #[derive(Default)]
 pub(super) struct InHand {
-    /// The address of the reader's [`WaitingTasks`], which the reader keeps from being used again.
+    /// The address of the reader's [`WaitingTasks`], which the reader keeps from being used again. The oldest come first.
     tasks: Mutex<Vec<(usize, Waker)>>,
     /// The length of `tasks`, to be read without the lock on the path of a message.
     count: AtomicUsize,
 }
 
 impl InHand {
-    /// The task has taken a letter. Wakers are code of the user: they are cloned and dropped under no lock.
+    /// Adds a task that has taken a letter. Wakers are code of the user: they are cloned and dropped under no lock.
     fn begin(&self, reader: usize, waker: &Waker) {
         let waker = waker.clone();
-        self.replace(reader, |_| true, Some(waker));
+        self.change(|tasks| {
+            let of_reader = tasks.iter().filter(|(other, _)| *other == reader).count();
+            let oldest = tasks.iter().position(|(other, _)| *other == reader).filter(|_| of_reader >= MOST);
+            let removed = oldest.map(|index| tasks.remove(index));
+            tasks.push((reader, waker));
+            removed
+        });
     }
 
-    /// The task asks for the next letter.
+    /// Removes a task that asks for the next letter.
     fn end(&self, reader: usize, waker: &Waker) {
         if self.count.load(Ordering::Relaxed) > 0 {
-            self.replace(reader, |holder| holder.will_wake(waker), None);
+            self.change(|tasks| {
+                let index = tasks.iter().position(|(other, holder)| *other == reader && is_same_task(holder, waker));
+                index.map(|index| tasks.remove(index))
+            });
         }
     }
 
-    /// The reader is gone.
-    pub(super) fn forget(&self, reader: usize) {
-        self.replace(reader, |_| true, None);
+    /// Removes the tasks of a reader that is gone.
+    pub(super) fn remove_reader(&self, reader: usize) {
+        self.change(|tasks| {
+            let (gone, others): (Vec<_>, Vec<_>) = tasks.drain(..).partition(|(other, _)| *other == reader);
+            *tasks = others;
+            gone
+        });
     }
 
-    fn replace(&self, reader: usize, is_it: impl Fn(&Waker) -> bool, new: Option<Waker>) {
+    /// Changes the list under its lock; what `change` removes is dropped after it.
+    fn change<A>(&self, change: impl FnOnce(&mut Vec<(usize, Waker)>) -> A) {
         let mut tasks = self.tasks.lock();
-        let found = tasks.iter().position(|(other, holder)| *other == reader && is_it(holder));
-        let old = found.map(|index| tasks.swap_remove(index));
-        tasks.extend(new.map(|waker| (reader, waker)));
+        let removed = change(&mut tasks);
         self.count.store(tasks.len(), Ordering::Relaxed);
         drop(tasks);
-        drop(old);
+        drop(removed);
     }
 
     fn has(&self, waker: &Waker) -> bool {
         // Relaxed: a task sees what it has done itself, on whatever thread.
-        self.count.load(Ordering::Relaxed) > 0 && self.tasks.lock().iter().any(|(_, holder)| holder.will_wake(waker))
+        self.count.load(Ordering::Relaxed) > 0
+            && self.tasks.lock().iter().any(|(_, holder)| is_same_task(holder, waker))
     }
+}
+
+/// Whether two wakers wake the same task.
+///
+/// `will_wake` compares the tables of functions too, and is documented as best effort: with optimisation, the waker of
+/// tokio's `block_on` and its clone have tables at two addresses (tokio 1.54, current-thread runtime). The data is the
+/// task itself, which the clone keeps alive.
+fn is_same_task(one: &Waker, other: &Waker) -> bool {
+    one.will_wake(other) || (one.data() == other.data() && !one.data().is_null())
 }
 
 /// Whether what a task publishes makes no dead letters, because it has one in hand.
@@ -150,6 +173,8 @@ impl<T> Drop for Receive<'_, T> {
 
 impl<T> DeadLetters<T> {
     fn poll_recv(&self, place: &mut WaitEntry, context: &mut Context<'_>) -> Poll<Result<DeadLetter<T>, RecvError>> {
+        // Also for a letter that this thread took before, with `recv` or `try_recv`.
+        self.asks();
         let (losses, reader) = (self.losses.upgrade(), Arc::as_ptr(&self.tasks).addr());
         if let Some(losses) = &losses {
             losses.in_hand.end(reader, context.waker());

@@ -222,6 +222,8 @@ fn a05_room_goes_to_a_thread_or_a_task_that_waits() {
 on_every_runtime![
     a_task_that_republishes_unheard_letters_does_not_get_them_again,
     a_task_with_a_letter_in_hand_hides_nothing_of_other_tasks,
+    tasks_that_share_a_reader_and_republish_do_not_get_letters_again,
+    a_task_that_asks_again_after_try_recv_hides_nothing_of_other_tasks,
 ];
 
 async fn a_task_that_republishes_unheard_letters_does_not_get_them_again(runtime: impl Runtime) {
@@ -283,4 +285,54 @@ async fn a_task_with_a_letter_in_hand_hides_nothing_of_other_tasks(runtime: impl
     drop(letters);
     bus.publish_async("nobody.listens", 5).await.unwrap();
     assert_eq!(more.recv_async().await.unwrap().into_payload(), 5);
+}
+
+/// Two tasks take a letter in turn and publish it again: neither may make letters for the other.
+async fn tasks_that_share_a_reader_and_republish_do_not_get_letters_again(runtime: impl Runtime) {
+    const TASKS: u32 = 4;
+
+    let bus = Bus::<u32>::new();
+    let letters = Arc::new(bus.dead_letters());
+    for n in 0..2 * TASKS {
+        bus.publish_async("nobody.listens", n).await.unwrap();
+    }
+    let republishing: Vec<_> = (0..TASKS)
+        .map(|_| {
+            let (bus, letters) = (bus.clone(), Arc::clone(&letters));
+            runtime.spawn(async move {
+                for _ in 0..2 {
+                    let letter = letters.recv_async().await.unwrap();
+                    // The others take theirs meanwhile.
+                    for _ in 0..10 {
+                        yield_now().await;
+                    }
+                    assert!(bus.publish_async("nobody.either", letter.into_payload()).await.unwrap().is_unheard());
+                }
+            })
+        })
+        .collect();
+    for task in republishing {
+        task.await;
+    }
+    assert!(letters.is_empty(), "what one of them published has come back");
+    assert_eq!(bus.stats().dead_letters, u64::from(2 * TASKS));
+}
+
+/// A letter that was taken with `try_recv` marks the thread, which other tasks share.
+async fn a_task_that_asks_again_after_try_recv_hides_nothing_of_other_tasks(runtime: impl Runtime) {
+    let bus = Bus::<u32>::new();
+    let letters = bus.dead_letters();
+    bus.fire("nobody.listens", 0);
+    let reading = runtime.spawn(async move {
+        assert_eq!(letters.try_recv().unwrap().into_payload(), 0);
+        for n in 1..=10 {
+            assert_eq!(letters.recv_async().await.unwrap().into_payload(), n);
+        }
+    });
+    // The reader has asked again when it has marked its thread and waits.
+    for n in 1..=10 {
+        yield_now().await;
+        bus.fire("nobody.listens", n);
+    }
+    reading.await;
 }
