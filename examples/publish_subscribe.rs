@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("a samovar went into {} mailboxes", delivery.delivered());
     // The bus itself publishes to any topic.
     let delivery = bus.publish("orders.fr.new", Order { item: "coffee", cents: 1_250 })?;
-    println!("coffee went into {} mailboxes", delivery.delivered());
+    println!("coffee went into {} mailbox", delivery.delivered());
     let delivery = bus.publish("returns.fr", Order { item: "a cup", cents: 450 })?;
     println!("nobody wants a cup back: unheard is {}", delivery.is_unheard());
 

@@ -122,7 +122,9 @@ where
         Ok(Publisher::new(Arc::clone(&self.inner), &topic))
     }
 
-    /// Publishes to a topic, as [`Publisher::publish`] does; costs one read lock and one look-up more.
+    /// Publishes to a topic, as [`Publisher::publish`] does.
+    ///
+    /// It also parses the topic, and finds it in the map under a read lock: a [`Publisher`] does neither.
     ///
     /// # Errors
     ///

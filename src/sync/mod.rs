@@ -1,7 +1,7 @@
 //! Where locks, atomics, channels, threads and the time come from, so that a model checker can stand in.
 //!
 //! Usually these are other names for what the standard library and a few crates have, and nothing more. With `--cfg loom`
-//! and `--cfg shuttle` they are stand-ins (`sync/model.rs`) that tell the checker of every step, and `tests/loom.rs` and
+//! and `--cfg shuttle` they are stand-ins (`sync/model/`) that tell the checker of every step, and `tests/loom.rs` and
 //! `tests/shuttle.rs` run the bus in all orders of steps, or in very many.
 //!
 //! `Arc` and `Weak` are always those of the standard library, because loom has no `Weak`. That the last one is dropped is
