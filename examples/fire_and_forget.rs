@@ -33,14 +33,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("disconnect:  {error}");
     }
 
-    // The loss is also told with the next message that gets in.
+    // The next message that gets in reports the loss too.
+    println!("an eleventh reading");
     sensor.fire(11);
     let message = oldest.recv()?;
     println!("drop newest: {} after {} lost", *message, message.lost_before());
 
     for subscription in bus.stats().subscriptions {
         let (policy, lost) = (subscription.overflow, subscription.dropped);
-        println!("{policy:?}: {} delivered, {lost} lost", subscription.delivered);
+        println!("{policy:?}: {} entered the mailbox, {lost} lost", subscription.delivered);
     }
     println!("{} dead letters, the first: {}", dead_letters.len(), dead_letters.recv()?.reason());
     Ok(())

@@ -88,7 +88,12 @@ impl Report {
         if fed.is_stopped {
             rows.push(("    in the air", fed.in_the_air));
         }
-        rows.extend([("bad rows", self.bad_rows), ("audited events", self.audited), ("  lost", self.audit_lost())]);
+        rows.extend([
+            ("events (cancelled, departed, landed, diverted)", tally.events()),
+            ("  audited", self.audited),
+            ("  lost by the audit", self.audit_lost()),
+            ("bad rows", self.bad_rows),
+        ]);
         writeln!(out, "\n{}", table(None, rows.into_iter().map(|(name, count)| [name.to_owned(), count.to_string()])))?;
 
         let airport = |code: &Code| names.airport(code.as_str()).unwrap_or_default().to_owned();
@@ -136,7 +141,12 @@ impl Report {
             ]
         });
         writeln!(out, "{}", table(Some(header), rows))?;
-        writeln!(out, "\n  peak: the most messages that waited in the mailbox, and how many it holds")
+        out.write_str(
+            "
+  delivered: messages that entered the mailbox; alerts has a filter, for departures more than an hour late
+  peak:      the most messages that waited in the mailbox, and how many it holds
+",
+        )
     }
 
     fn write_requests(&self, out: &mut String) -> fmt::Result {
@@ -162,10 +172,10 @@ impl Report {
         writeln!(out, "{}", table(Some(header), rows))?;
         out.write_str(
             "
-  dropped:      a full mailbox did not take them; only the audit chooses that
+  dropped:      a full mailbox did not take them; only the audit may drop messages
   unheard:      no module subscribes to them, as with bad rows
   abandoned:    still waiting when their subscriber left
-  dead letters: losses that dead_letters reports with a reason
+  dead letters: losses that the program read from the bus, with a reason
 ",
         )
     }
