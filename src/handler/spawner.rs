@@ -13,7 +13,7 @@ use crate::lifecycle::Serving;
 /// a type of your own where an executor travels with other things.
 ///
 /// A task that is dropped before it has ended, because its runtime is shut down, ends its handler as if that had been
-/// dropped: it unsubscribes, and nobody waits for it.
+/// dropped: it unsubscribes, and no drain or stop waits for it.
 ///
 /// # Examples
 ///
@@ -40,6 +40,11 @@ use crate::lifecycle::Serving;
 /// assert_eq!(bus.request("double", 21)?.wait()?, 42);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot spawn the tasks of a handler",
+    label = "not a `Spawner`",
+    note = "write a closure that spawns its argument, such as `|task| {{ tokio::spawn(task); }}`"
+)]
 pub trait Spawner {
     /// Has the task run to its end, and does not wait for that.
     ///
