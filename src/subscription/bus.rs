@@ -89,6 +89,8 @@ where
     /// Answers every request with what `f` returns, on a thread of its own: `subscription(pattern).serve(f)`. See
     /// [`SubscriptionBuilder::serve`].
     ///
+    /// To refuse a request, make the reply a `Result`, or use `on` with [`Message::reply`] and [`Message::fail`].
+    ///
     /// # Errors
     ///
     /// As [`on`](Self::on).
