@@ -41,9 +41,9 @@ pub struct BusStats {
     /// topic.
     pub dropped: u64,
     /// Messages that were still queued when the last reader of their mailbox left: a subscriber or handler was dropped,
-    /// or stopped before it had finished. Whoever ends a subscription chooses that, so these make no dead letters.
+    /// or stopped before it had finished. The program chose to end the subscription, so these make no dead letters.
     pub abandoned: u64,
-    /// Dead letters posted; only counted while somebody listens for them.
+    /// Dead letters posted; only counted while a reader listens for them.
     pub dead_letters: u64,
     /// Messages that a handler gave up on because of an error.
     pub handler_failures: u64,
@@ -130,7 +130,7 @@ impl<T, R> Bus<T, R> {
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
     /// bus.fire("one.off", 1);
-    /// assert_eq!((bus.stats().unheard, bus.stats().topics), (1, 0)); // a topic that nobody uses is forgotten
+    /// assert_eq!((bus.stats().unheard, bus.stats().topics), (1, 0)); // a topic without users is forgotten
     /// let _orders = bus.publisher("orders.new")?;
     /// assert_eq!(bus.stats().topics, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())

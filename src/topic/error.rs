@@ -51,7 +51,7 @@ pub enum TopicError {
         token: usize,
         /// Where that token begins: a byte offset into the text; the first byte is 0.
         position: usize,
-        /// What is wrong with it.
+        /// The rule that the token breaks.
         reason: InvalidToken,
     },
 }
