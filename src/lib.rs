@@ -217,7 +217,8 @@
 //! | `testkit` | the module [`testkit`](#testing), for the tests of your modules | nothing |
 //! | `tracing` | [spans](#spans), for the subscriber of the tracing crate | tracing 0.1 |
 //!
-//! The versions are those whose types or traits a program meets in this API.
+//! The versions are those of crates whose types or traits are in this API. Without features, [`Subscriber::register`] and
+//! [`Subscriber::complete`] have types of crossbeam-channel 0.5.
 //!
 //! # Errors
 //!
