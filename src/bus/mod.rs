@@ -65,7 +65,7 @@ impl<T> Bus<T>
 where
     T: Clone + Send + 'static,
 {
-    /// Makes a bus whose replies are of the type of its payloads, with the default options.
+    /// Creates a bus whose replies are of the type of its payloads, with the default options.
     ///
     /// # Examples
     ///
@@ -85,7 +85,7 @@ where
     T: Clone + Send + 'static,
     R: Send + 'static,
 {
-    /// Options for a new bus, and the way to make one whose replies have a type of their own.
+    /// Returns a builder for a bus with options, or with a type of its own for replies.
     ///
     /// # Examples
     ///
@@ -100,7 +100,7 @@ where
         BusBuilder::new()
     }
 
-    /// A handle that publishes to one topic: the fast path.
+    /// Returns a handle that publishes to one topic: the fast path.
     ///
     /// # Errors
     ///
@@ -146,7 +146,7 @@ where
         self.send(topic, payload, Wait::Forever)
     }
 
-    /// Publishes and waits at most this long for room, as [`Publisher::publish_timeout`] does.
+    /// Publishes and waits for room up to the timeout, as [`Publisher::publish_timeout`] does.
     ///
     /// # Errors
     ///
@@ -268,7 +268,7 @@ where
         }
     }
 
-    /// A clone of the last value that was kept for a topic; `None` if there is none, or the topic is invalid.
+    /// Returns a clone of the last value that was kept for a topic; `None` if there is none, or the topic is invalid.
     ///
     /// When the bus closes, all kept values are dropped.
     ///
@@ -289,7 +289,7 @@ where
         value.map(|value| value.get())
     }
 
-    /// Forgets the last value of a topic, and hands it out. Later subscriptions get nothing.
+    /// Removes the last value of a topic, and returns it. Later subscriptions do not begin with it.
     ///
     /// # Examples
     ///
@@ -452,7 +452,7 @@ impl<T, R> Bus<T, R> {
         self.inner.close();
     }
 
-    /// Whether the bus refuses new messages: it is closed, or being drained.
+    /// Returns `true` if the bus refuses new messages: it is closed, or being drained.
     ///
     /// # Examples
     ///
@@ -481,7 +481,7 @@ impl<T, R> Bus<T, R> {
         Self { inner }
     }
 
-    /// A handle that does not keep the bus open, for closures that the bus itself holds.
+    /// Returns a handle that does not keep the bus open, for closures that the bus itself holds.
     ///
     /// Once the last full handle is gone it leads nowhere, although handlers still finish what is queued. Where
     /// handlers publish for one another, end the bus with [`drain`](Self::drain), so that the whole chain is finished.

@@ -307,7 +307,7 @@ impl<T> DeadLetters<T> {
         self.letters.queue.len()
     }
 
-    /// Whether no letter is waiting.
+    /// Returns `true` if no letter is waiting.
     ///
     /// # Examples
     ///

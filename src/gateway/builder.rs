@@ -39,7 +39,6 @@ pub enum GatewayError {
         /// The method of the builder that got the pattern, such as `allow_subscribe`.
         list: &'static str,
         /// The rule that the pattern breaks.
-        #[source]
         error: TopicError,
     },
     /// An origin to be allowed is not valid.

@@ -17,7 +17,7 @@ const MIN_DURATION: Duration = Duration::from_millis(1);
 
 /// The limits of a gateway, each with a default that is safe for unknown clients.
 ///
-/// No value means "unlimited". [`GatewayBuilder::build`](super::GatewayBuilder::build) checks the range of each limit and
+/// 0 never means "unlimited". [`GatewayBuilder::build`](super::GatewayBuilder::build) checks the range of each limit and
 /// returns [`GatewayError::Limit`] for a value with which no client could work.
 ///
 /// # Examples

@@ -5,7 +5,7 @@ use crate::mailbox::{Mailbox, Overflow};
 use crate::sync::counters::Ordering;
 use crate::topic::Pattern;
 
-/// What one bus has done and holds, see [`Bus::stats`](crate::Bus::stats).
+/// The statistics of one bus, see [`Bus::stats`](crate::Bus::stats).
 ///
 /// It displays as a table that a person can read in a terminal.
 ///
@@ -92,13 +92,13 @@ pub struct SubscriptionStats {
     pub capacity: usize,
     /// The most messages that were seen waiting: exact for a burst into a mailbox that was empty, a sample otherwise.
     pub high_water: usize,
-    /// What happens when it is full.
+    /// The policy at a full mailbox.
     pub overflow: Overflow,
     /// Messages put into the mailbox. Retained values that its filter is going to reject count until they are looked at.
     pub delivered: u64,
     /// Messages lost at the mailbox: never put in, or evicted.
     pub dropped: u64,
-    /// Whether it ran over under [`Overflow::Disconnect`], so that no message comes to it any more.
+    /// `true` if it overflowed under [`Overflow::Disconnect`], so that it gets no more messages.
     pub overflowed: bool,
 }
 
@@ -123,7 +123,7 @@ impl SubscriptionStats {
 
 /// Statistics.
 impl<T, R> Bus<T, R> {
-    /// What the bus has done and holds.
+    /// Returns the statistics of the bus.
     ///
     /// # Examples
     ///

@@ -127,7 +127,7 @@ impl<R> Responder<R> {
         self.slot.fail(why.into())
     }
 
-    /// Whether the caller has gone, so that an answer is no longer worth the work.
+    /// Returns `true` if the caller has gone, so that an answer would be in vain.
     ///
     /// # Examples
     ///

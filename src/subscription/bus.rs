@@ -38,7 +38,7 @@ where
         self.subscription(pattern).open()
     }
 
-    /// A subscription with options of its own.
+    /// Returns a builder for a subscription with options of its own.
     ///
     /// # Examples
     ///

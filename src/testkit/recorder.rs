@@ -377,7 +377,7 @@ impl<T: Clone + fmt::Debug + Send + 'static> Recorder<T> {
     /// Asserts that no message or request comes beyond those that [`wait_for`](Self::wait_for) waited for: none
     /// at all, if it was not called.
     ///
-    /// That nothing comes can only be seen by waiting, so this takes the whole of `within`. Where the program is known to
+    /// If nothing comes, this waits for the whole of `within`. Where the program is known to
     /// have finished, as after [`wait_until_idle`](super::TestKit::wait_until_idle), zero is enough.
     ///
     /// # Panics

@@ -106,7 +106,7 @@ impl TopicError {
     }
 }
 
-/// What is wrong with one token of a topic or pattern, see [`TopicError::Token`].
+/// The rule that one token of a topic or pattern breaks, see [`TopicError::Token`].
 ///
 /// # Examples
 ///
