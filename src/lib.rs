@@ -22,12 +22,13 @@
 //! | call | at a full mailbox that blocks | fails when the bus is closed |
 //! | --- | --- | --- |
 //! | [`publish`](Publisher::publish) | waits | yes |
-//! | [`publish_timeout`](Publisher::publish_timeout) | waits so long, then hands the payload back | yes |
+//! | [`publish_timeout`](Publisher::publish_timeout) | waits up to the timeout, then returns the payload | yes |
 //! | [`try_publish`](Publisher::try_publish) | does not wait: a counted loss | yes |
 //! | [`fire`](Publisher::fire) | does not wait: a counted loss | no: a counted loss |
-//! | [`publish_retained`](Publisher::publish_retained) | waits; and keeps the value for those who come later | yes |
+//! | [`publish_retained`](Publisher::publish_retained) | waits; and keeps the value for later subscriptions | yes |
 //!
-//! `Ok` means that the message is in mailboxes: the [`Delivery`] says in how many. That there was none is no error.
+//! `Ok` means that the message is in mailboxes: the [`Delivery`] says in how many. Publishing without
+//! subscribers is not an error.
 //!
 //! # Subscribing
 //!
@@ -48,13 +49,14 @@
 //! - [`Disconnect`](Overflow::Disconnect): a reader that falls behind has to start afresh.
 //!
 //! What is lost is counted: in the [`Delivery`], in [`Bus::stats`], in [`Message::lost_before`] of the next message,
-//! and as a [`DeadLetter`] if anybody [listens](Bus::dead_letters).
+//! and as a [`DeadLetter`] if the program [listens](Bus::dead_letters).
 //!
 //! # Requests
 //!
 //! [`Bus::request`] publishes a message that wants an answer, and returns a [`PendingReply`]: wait for it, poll it, or
-//! give it a callback. Nobody there is known at once; that everyone has dropped the request unanswered is known at once
-//! too. [`Bus::gather`] collects the answers of all responders. A responder answers with [`Message::reply`], from a
+//! give it a callback. If there is no responder, or every responder drops the request, the caller learns of it immediately.
+//! Every subscription of the topic counts as a responder, also one that only watches: while it keeps the request, the
+//! caller waits. [`Bus::gather`] collects the answers of all responders. A responder answers with [`Message::reply`], from a
 //! closure given to [`Bus::serve`], or later through a [`Responder`].
 //!
 //! ```
@@ -69,10 +71,10 @@
 //! # Handlers
 //!
 //! [`Bus::on`] runs a closure on a thread of its own; [`workers`](SubscriptionBuilder::workers) shares it among
-//! several. A closure that returns `Err` is tried again as its [`Retry`] says, and then the message becomes a dead
-//! letter; a panic makes a dead letter at once. The handler lives on either way.
+//! several. A message whose closure returns `Err` is retried according to its [`Retry`] policy, and then becomes a
+//! dead letter; a panic makes a dead letter at once. The handler lives on either way.
 //!
-//! A handler that publishes into its own full mailbox, which only it could drain, has that delivery refused. A circle
+//! A handler that publishes into its own full mailbox, which only it could drain, has that delivery refused. A cycle
 //! of several handlers that publish into one another's full mailboxes is not detected: give one of them a policy that
 //! does not block, or use [`try_publish`](Publisher::try_publish) there. The same goes for a handler that waits for the
 //! reply to a request that only its own thread could serve.
@@ -99,8 +101,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Hub::on`] and [`Hub::serve`] run a closure on each message of a type. [`Hub::bus`] is the bus of a type, for other
-//! topics, patterns and options.
+//! [`Hub::on`] and [`Hub::serve`] run a closure on each message of a type. For other topics, patterns and options take
+//! the bus itself: [`Hub::bus`] for an event, [`Hub::bus_with_reply`] for a request.
 //!
 //! # Async
 //!
@@ -143,21 +145,21 @@
 //!
 //! | name | labels | what it is |
 //! | --- | --- | --- |
-//! | `tramline_published_total` | `bus` | messages published, requests among them, whether anybody took them or not |
+//! | `tramline_published_total` | `bus` | messages published, requests among them, delivered or not |
 //! | `tramline_delivered_total` | `bus` | messages put into mailboxes, once for each mailbox; without retained values that a new subscription began with |
 //! | `tramline_dropped_total` | `bus`, `reason` | messages lost at mailboxes, once for each mailbox: `full`, `evicted`, `overflowed`, `self_deadlock`, `cancelled`; and fired in vain: `closed`, `invalid_topic` |
 //! | `tramline_unheard_total` | `bus` | messages that no mailbox took |
 //! | `tramline_abandoned_total` | `bus` | messages that were queued when the last reader of their mailbox left |
-//! | `tramline_dead_letters_total` | `bus` | dead letters posted; only while somebody listens for them |
+//! | `tramline_dead_letters_total` | `bus` | dead letters posted; only while a reader listens for them |
 //! | `tramline_handled_total` | `bus`, `outcome` | messages that handlers have finished with: `ok`, `failed`, `panicked` |
-//! | `tramline_handler_duration_seconds` | `bus`, `handler` | histogram: what a handler took for a message, with all attempts and the pauses between them |
+//! | `tramline_handler_duration_seconds` | `bus`, `handler` | histogram: the time of a handler for a message, with all attempts and the pauses between them |
 //! | `tramline_subscriptions` | `bus` | mailboxes that have a member |
 //! | `tramline_topics` | `bus` | topics in use |
 //! | `tramline_queue_depth` | `bus`, `subscription` | messages waiting |
 //! | `tramline_queue_capacity` | `bus`, `subscription` | the most messages that can wait |
 //! | `tramline_oldest_message_age_seconds` | `bus`, `subscription` | how long the oldest message has been known to wait; too low by less than the time between two recordings |
 //!
-//! A `bus` is called what its [builder](BusBuilder::name) was told, or by the type of its messages. A `handler` is
+//! A `bus` has the name that its [builder](BusBuilder::name) set, or the name of the type of its messages. A `handler` is
 //! called by its [name](SubscriptionBuilder::name), or its first pattern; a `subscription` by its name, or its group,
 //! or its patterns with commas between them. Queues of the same name are added up, and the older message counts. So
 //! names are for a few subscriptions that stay, not for one made for each client.
@@ -183,7 +185,7 @@
 //! With the feature `testkit`, in `[dev-dependencies]`, the module `testkit` has what the tests of a program's own modules
 //! need. A module under test is given a bus, as in the program; around it are:
 //!
-//! | what | made by | it |
+//! | tool | made by | it |
 //! | --- | --- | --- |
 //! | `Recorder` | `kit.record("order.>")?` | writes down messages, requests, losses and dead letters in order; `wait_for`, `assert_published`, `assert_nothing_more` fail with the list |
 //! | `Script` | `kit.reply_to("price.*")?.with(350).then_fail("out of stock")` | answers in place of another module |
@@ -193,9 +195,9 @@
 //!
 //! # WebSockets
 //!
-//! With the feature `gateway`, the module `gateway` puts a bus behind WebSockets, for browsers and other programs, as a route
-//! of axum or a server of its own. Clients subscribe, publish, ask and answer in JSON, may do what patterns allow and
-//! nothing else, and one that does not read delays nobody. It needs tokio.
+//! With the feature `gateway`, the module `gateway` puts a bus behind WebSockets, for browsers and other programs, as a
+//! route of axum or a server of its own. Clients subscribe, publish, ask and answer in JSON, may do what patterns allow
+//! and nothing else, and a client that does not read delays neither publishers nor other clients. It needs tokio.
 //!
 //! # Your code and the bus's locks
 //!
@@ -209,11 +211,14 @@
 //!
 //! | feature | what it adds | what it needs |
 //! | --- | --- | --- |
-//! | `async` | futures, streams and handlers that are tasks, on any runtime | futures-core, futures-timer |
-//! | `gateway` | the module [`gateway`](#websockets): the bus for browsers | axum, tokio, serde, and what `async` needs |
-//! | `metrics` | [`record_metrics`](#metrics), for the recorder of the metrics crate | metrics |
+//! | `async` | futures, streams and handlers that are tasks, on any runtime | futures-core 0.3, futures-timer |
+//! | `gateway` | the module [`gateway`](#websockets): the bus for browsers | axum 0.8, tokio 1, serde 1, and what `async` needs |
+//! | `metrics` | [`record_metrics`](#metrics), for the recorder of the metrics crate | metrics 0.24 |
 //! | `testkit` | the module [`testkit`](#testing), for the tests of your modules | nothing |
-//! | `tracing` | [spans](#spans), for the subscriber of the tracing crate | tracing |
+//! | `tracing` | [spans](#spans), for the subscriber of the tracing crate | tracing 0.1 |
+//!
+//! The versions are those of crates whose types or traits are in this API. Without features, [`Subscriber::register`] and
+//! [`Subscriber::complete`] have types of crossbeam-channel 0.5.
 //!
 //! # Errors
 //!

@@ -131,6 +131,14 @@ fn g04_when_the_last_member_leaves_the_group_is_gone() {
 }
 
 #[test]
+fn joining_with_a_different_filter_names_the_difference() {
+    let bus = Bus::<u32>::new();
+    let _even = bus.subscription("jobs").group("workers").filter(|n| n % 2 == 0).open().unwrap();
+    let error = bus.subscription("jobs").group("workers").filter(|n| n % 2 == 1).open().unwrap_err();
+    assert_eq!(error.to_string(), "cannot join group `workers`: its filter is a different closure, not this one");
+}
+
+#[test]
 fn g05_joining_with_other_options_names_the_difference() {
     let bus = Bus::<u32>::new();
     let open = || bus.subscription("jobs").group("workers").capacity(8).overflow(Overflow::DropNewest);
@@ -139,7 +147,7 @@ fn g05_joining_with_other_options_names_the_difference() {
         (open().capacity(9), "capacity", "8", "9"),
         (open().overflow(Overflow::Block), "overflow", "DropNewest", "Block"),
         (open().with_retained(), "retained", "false", "true"),
-        (open().filter(|_| true), "filter", "absent", "another closure"),
+        (open().filter(|_| true), "filter", "absent", "present"),
     ] {
         let error = builder.open().unwrap_err();
         let told = error.to_string();

@@ -477,7 +477,7 @@ waited 1ms for 6 messages, got 5; recorded on `>`:
             recorder.assert_nothing_more(Duration::from_millis(2));
             recorder.assert_no_dead_letters();
             bus.fire("a", 1);
-            let text = "expected 0 messages and no more, got 1; recorded on `a`:\n# published    a  1";
+            let text = "expected no message, got 1; recorded on `a`:\n# published    a  1";
             fails_with(text, || recorder.assert_nothing_more(LONG));
             recorder.wait_for(1, NOW);
             recorder.assert_nothing_more(NOW);
@@ -753,6 +753,13 @@ mod scripts {
 
 mod faults {
     use super::*;
+
+    #[test]
+    #[should_panic(expected = "n must be at least 1, got 0")]
+    fn the_message_number_of_a_panic_begins_at_1() {
+        let bus = Bus::<u32>::new();
+        let _ = TestKit::new(&bus).panic_on("a", 0);
+    }
 
     #[test]
     fn a_handler_panics_on_its_nth_message_only() {

@@ -49,10 +49,10 @@ where
         Self { name: None, capacity: DEFAULT_CAPACITY, overflow: Overflow::default(), types: PhantomData }
     }
 
-    /// What the bus is called in its [statistics](crate::BusStats::name); the default is the name of the type of its
+    /// Sets the name of the bus in its [statistics](crate::BusStats::name); the default is the name of the type of its
     /// messages, as [`type_name`] writes it.
     ///
-    /// It is for people and for what observes the program; the bus itself does nothing with it. Names need not differ.
+    /// The name is for people and for tools that observe the program; the bus does not use it. Names need not differ.
     ///
     /// # Examples
     ///
@@ -68,9 +68,9 @@ where
         self
     }
 
-    /// The capacity of mailboxes that do not set their own, in messages, from 1 to 16,777,216; the default is 256.
+    /// Sets the capacity of mailboxes that do not set their own, in messages, from 1 to 16,777,216; the default is 256.
     ///
-    /// One that is out of range is reported by every subscription that would use it.
+    /// A capacity out of this range is reported by every subscription that would use it.
     ///
     /// # Examples
     ///
@@ -85,7 +85,7 @@ where
         self
     }
 
-    /// The policy of mailboxes that do not set their own; the default is [`Overflow::Block`].
+    /// Sets the policy of mailboxes that do not set their own; the default is [`Overflow::Block`].
     ///
     /// # Examples
     ///
@@ -102,7 +102,7 @@ where
         self
     }
 
-    /// Makes the bus.
+    /// Creates the bus.
     ///
     /// # Examples
     ///

@@ -1,5 +1,6 @@
 //! Draining: refusing new work, and waiting until what is there is done.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::sync::{Instant, thread};
@@ -117,9 +118,47 @@ pub struct DrainReport {
     elapsed: Duration,
 }
 
+/// One line, such as `complete after 12ms`, or `not complete after 5s: 1 message remaining, 0 workers running`.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let bus = tramline::Bus::<u32>::new();
+/// let _orders = bus.subscribe("orders.new")?;
+/// bus.publish("orders.new", 7)?;
+/// let report = bus.drain(Duration::ZERO);
+/// assert!(report.to_string().ends_with(": 1 message remaining, 0 workers running"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl fmt::Display for DrainReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { remaining, running, elapsed } = *self;
+        if self.is_complete() {
+            return write!(f, "complete after {elapsed:.0?}");
+        }
+        write!(f, "not complete after {elapsed:.0?}: {}", Unfinished { remaining, running })
+    }
+}
+
+/// Displays what a drain or a stop left behind.
+pub(crate) struct Unfinished {
+    pub(crate) remaining: usize,
+    pub(crate) running: usize,
+}
+
+impl fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = |count| if count == 1 { "" } else { "s" };
+        let Self { remaining, running } = *self;
+        write!(f, "{remaining} message{} remaining, {running} worker{} running", plural(remaining), plural(running))
+    }
+}
+
 impl DrainReport {
-    /// The messages that were still waiting in mailboxes when the bus was closed. Subscribers and handlers can go on to
-    /// take them.
+    /// Returns the number of messages that were still waiting in mailboxes when the bus was closed. Subscribers and
+    /// handlers can go on to take them.
     ///
     /// # Examples
     ///
@@ -134,7 +173,7 @@ impl DrainReport {
         self.remaining
     }
 
-    /// The handler threads that had not ended.
+    /// Returns the number of handler threads that had not ended.
     ///
     /// # Examples
     ///
@@ -151,8 +190,8 @@ impl DrainReport {
         self.running
     }
 
-    /// Whether every queue was empty and every handler had finished in time. What a subscriber has taken out is its
-    /// own.
+    /// Returns `true` if every queue was empty and every handler had finished in time. Messages that a subscriber has taken
+    /// out do not count.
     ///
     /// # Examples
     ///
@@ -168,7 +207,7 @@ impl DrainReport {
         self.remaining == 0 && self.running == 0
     }
 
-    /// How long it took.
+    /// Returns the time that the drain took.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! Why a message was not published.
+//! The errors of publishing.
 
 use std::fmt;
 
@@ -26,19 +26,19 @@ use crate::topic::TopicError;
 #[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PublishError<T> {
-    /// The text is no topic; nothing was delivered.
+    /// The string is not a valid topic; nothing was delivered.
     #[error("cannot publish: {0}")]
     Topic(TopicError, T),
     /// The bus is closed, or was closed while the message waited for room.
     #[error("cannot publish: the bus is closed")]
     Closed(T),
-    /// Some mailbox stayed full until the time was over. The mailboxes that had room have the message.
+    /// The wait timed out: a mailbox stayed full. The mailboxes that had room have the message.
     #[error("a full mailbox did not take the message in time")]
     Timeout(T),
 }
 
 impl<T> PublishError<T> {
-    /// The payload that was to be published.
+    /// Returns the payload.
     ///
     /// # Examples
     ///
@@ -55,7 +55,7 @@ impl<T> PublishError<T> {
         }
     }
 
-    /// Whether the topic was invalid.
+    /// Returns `true` if the topic was invalid.
     ///
     /// # Examples
     ///
@@ -67,7 +67,7 @@ impl<T> PublishError<T> {
         matches!(self, Self::Topic(..))
     }
 
-    /// Whether the bus was closed.
+    /// Returns `true` if the bus was closed.
     ///
     /// # Examples
     ///
@@ -82,7 +82,7 @@ impl<T> PublishError<T> {
         matches!(self, Self::Closed(_))
     }
 
-    /// Whether the time was over.
+    /// Returns `true` if the wait timed out.
     ///
     /// # Examples
     ///

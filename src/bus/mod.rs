@@ -29,7 +29,7 @@ pub(crate) use builder::{DEFAULT_CAPACITY, default_name};
 pub use drain::DrainReport;
 #[cfg(feature = "testkit")]
 pub(crate) use drain::is_idle;
-pub(crate) use drain::{Drain, PausedThread, QueueDepth, drain};
+pub(crate) use drain::{Drain, PausedThread, QueueDepth, Unfinished, drain};
 pub use error::PublishError;
 #[cfg(feature = "gateway")]
 pub(crate) use inner::Renewed;
@@ -43,7 +43,7 @@ pub use weak::WeakBus;
 /// A `Bus` is a handle: clones are the same bus, and every thread may have one. `T` is cloned for all mailboxes of a
 /// message but one, so large payloads travel as `Arc<Big>`; it need not be `Sync`.
 ///
-/// **Dropping** the last `Bus` and [`Publisher`] closes the bus, since nobody is left to publish: subscribers and
+/// **Dropping** the last `Bus` and [`Publisher`] closes the bus, since no publisher is left: subscribers and
 /// handlers take what is queued and end. [`downgrade`](Self::downgrade) gives a handle that does not count.
 ///
 /// # Examples
@@ -65,7 +65,7 @@ impl<T> Bus<T>
 where
     T: Clone + Send + 'static,
 {
-    /// Makes a bus whose replies are of the type of its payloads, with the default options.
+    /// Creates a bus whose replies are of the type of its payloads, with the default options.
     ///
     /// # Examples
     ///
@@ -85,7 +85,7 @@ where
     T: Clone + Send + 'static,
     R: Send + 'static,
 {
-    /// Options for a new bus, and the way to make one whose replies have a type of their own.
+    /// Returns a builder for a bus with options, or with a type of its own for replies.
     ///
     /// # Examples
     ///
@@ -100,7 +100,7 @@ where
         BusBuilder::new()
     }
 
-    /// A handle that publishes to one topic: the fast path.
+    /// Returns a handle that publishes to one topic: the fast path.
     ///
     /// # Errors
     ///
@@ -148,7 +148,7 @@ where
         self.send(topic, payload, Wait::Forever)
     }
 
-    /// Publishes and waits at most this long for room, as [`Publisher::publish_timeout`] does.
+    /// Publishes and waits for room up to the timeout, as [`Publisher::publish_timeout`] does.
     ///
     /// # Errors
     ///
@@ -203,6 +203,9 @@ where
     }
 
     /// Publishes without waiting, as [`Publisher::try_publish`] does.
+    ///
+    /// Unlike `try_send` of a channel it returns `Ok` and drops the message where a mailbox is full: check
+    /// [`Delivery::dropped`]. To keep the payload use [`publish_timeout`](Self::publish_timeout) with `Duration::ZERO`.
     ///
     /// # Errors
     ///
@@ -267,7 +270,7 @@ where
         }
     }
 
-    /// A clone of the last value that was kept for a topic; `None` if there is none, or the topic is invalid.
+    /// Returns a clone of the last value that was kept for a topic; `None` if there is none, or the topic is invalid.
     ///
     /// When the bus closes, all kept values are dropped.
     ///
@@ -288,7 +291,7 @@ where
         value.map(|value| value.get())
     }
 
-    /// Forgets the last value of a topic, and hands it out. Later subscriptions get nothing.
+    /// Removes the last value of a topic, and returns it. Later subscriptions do not begin with it.
     ///
     /// # Examples
     ///
@@ -308,6 +311,9 @@ where
     }
 
     /// Sends a request, as [`Publisher::request`] does: every subscription of the topic gets it, the first reply wins.
+    ///
+    /// Every subscription counts as a responder, also one that only watches: with such a subscription the request does not
+    /// fail with [`RequestError::NoResponders`], and the caller waits until the subscription drops the request.
     ///
     /// # Errors
     ///
@@ -364,7 +370,11 @@ where
         }
     }
 
-    /// A reader of dead letters: of all that is lost from now on, and why.
+    /// Returns a reader of dead letters: of each message that is lost from now on, and why.
+    ///
+    /// A message that [`DropOldest`](crate::Overflow::DropOldest) evicts is a dead letter too. The reader has room for 1,024
+    /// letters, so a busy display that skips messages can push out a handler's failures: read steadily, or check
+    /// [`DeadLetters::dropped`].
     ///
     /// # Examples
     ///
@@ -391,12 +401,16 @@ where
         }
     }
 
-    /// Refuses new work, waits until all queues are empty and all handlers idle, at most this long, then closes the bus
-    /// and tells what was left.
+    /// Refuses new work, waits up to `within` until all queues are empty and all handlers idle, then closes the bus and
+    /// reports what was left.
     ///
-    /// What handlers of this bus publish while they finish still belongs to the work, and is accepted until the close.
-    /// New subscriptions are refused, but a group that exists can still be joined. Called from a handler, it does not
+    /// What handlers of this bus publish or request while they finish still belongs to the work, and is accepted until the
+    /// close. New subscriptions are refused, but a group that exists can still be joined. Called from a handler, it does not
     /// wait for that handler's thread.
+    ///
+    /// The queues of subscribers count too: a queue that no subscriber reads, even one with a lossy policy, uses up the
+    /// time. Drop such a subscriber first. The call blocks its thread; on a runtime with one thread call it from
+    /// `spawn_blocking`. If a gateway serves this bus, shut the gateway down first, and then drain.
     ///
     /// # Examples
     ///
@@ -440,7 +454,7 @@ impl<T, R> Bus<T, R> {
         self.inner.close();
     }
 
-    /// Whether the bus refuses new messages: it is closed, or being drained.
+    /// Returns `true` if the bus refuses new messages: it is closed, or being drained.
     ///
     /// # Examples
     ///
@@ -469,7 +483,7 @@ impl<T, R> Bus<T, R> {
         Self { inner }
     }
 
-    /// A handle that does not keep the bus open, for closures that the bus itself holds.
+    /// Returns a handle that does not keep the bus open, for closures that the bus itself holds.
     ///
     /// Once the last full handle is gone it leads nowhere, although handlers still finish what is queued. Where
     /// handlers publish for one another, end the bus with [`drain`](Self::drain), so that the whole chain is finished.

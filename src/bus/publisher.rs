@@ -56,7 +56,7 @@ where
     /// Publishes, and waits for room in mailboxes that are full and [block](crate::Overflow::Block).
     ///
     /// The message is first offered to all mailboxes, so a full one delays only its own subscriber. The wait ends when
-    /// there is room, when the subscriber goes, or when the bus closes. That nobody listens is no error:
+    /// there is room, when the subscriber goes, or when the bus closes. Publishing without subscribers is not an error:
     /// see [`Delivery::is_unheard`].
     ///
     /// # Errors
@@ -82,13 +82,13 @@ where
         self.send(payload, Wait::Forever)
     }
 
-    /// Publishes, and waits at most this long for room.
+    /// Publishes, and waits for room up to the timeout.
     ///
     /// # Errors
     ///
     /// As [`publish`](Self::publish), and [`PublishError::Timeout`], with the payload, if a mailbox was still full. The
-    /// mailboxes that had room have the message; for the full one nothing is counted as lost, since the payload is
-    /// handed back.
+    /// mailboxes that had room have the message; for the full one nothing is counted as lost, since the error returns the
+    /// payload. Publishing that payload again duplicates the message in the mailboxes that had room.
     ///
     /// # Examples
     ///
@@ -109,19 +109,19 @@ where
         self.send(payload, wait_for(timeout))
     }
 
-    /// Publishes every payload of `payloads`, in order, as [`publish`](Self::publish) does, and adds up what became of
-    /// them. Cheaper than a loop: the mailboxes are found once for up to 64 messages.
+    /// Publishes every payload of `payloads`, in order, as [`publish`](Self::publish) does, and returns the sum of the
+    /// deliveries. Cheaper than a loop: the mailboxes are found once for up to 64 messages.
     ///
     /// So a subscription that comes while this runs may miss up to 64 messages more than the loop would make it miss. A
     /// payload is taken from the iterator when it is about to be published, or earlier, with up to 63 others, if the
-    /// iterator promises so many more ([`size_hint`](Iterator::size_hint)).
+    /// [`size_hint`](Iterator::size_hint) of the iterator promises that many.
     ///
     /// # Errors
     ///
     /// [`PublishAllError::Closed`], with the payloads that were not published, if the bus is closed, or was closed
     /// during a wait; in that case the mailboxes that had room have the first of them. What was not taken from the
     /// iterator is among them only if the iterator knows an end ([`size_hint`](Iterator::size_hint) has an upper bound) and
-    /// there is memory for so many; lend it with [`by_ref`](Iterator::by_ref) to keep the rest of one that does not.
+    /// there is memory for them; lend it with [`by_ref`](Iterator::by_ref) to keep the rest of one that does not.
     ///
     /// # Examples
     ///
@@ -142,6 +142,9 @@ where
     }
 
     /// Publishes without waiting: a full mailbox that blocks does not get the message, and counts it as dropped.
+    ///
+    /// Unlike `try_send` of a channel it returns `Ok` and drops the message where a mailbox is full: check
+    /// [`Delivery::dropped`]. To keep the payload use [`publish_timeout`](Self::publish_timeout) with `Duration::ZERO`.
     ///
     /// # Errors
     ///
@@ -221,11 +224,11 @@ where
         Guard::from_inner(route)
     }
 
-    /// Sends a request and gives back the reply that is on its way. Waits for room as [`publish`](Self::publish) does.
+    /// Sends a request and returns its pending reply. Waits for room as [`publish`](Self::publish) does.
     ///
-    /// Every subscription of the topic gets it, one per group; the first reply wins. So one that only watches counts as
-    /// a responder too: there is no `NoResponders` while it is there, and no `Unanswered` while it keeps the message.
-    /// Dropping the [`PendingReply`] cancels.
+    /// Every subscription of the topic gets it, one per group; the first reply wins. So a subscription that only
+    /// watches counts as a responder too: there is no `NoResponders` while it exists, and no `Unanswered` while it
+    /// keeps the message. Dropping the [`PendingReply`] cancels.
     ///
     /// # Errors
     ///
@@ -290,7 +293,7 @@ impl<T, R> Publisher<T, R> {
 }
 
 impl<T, R> Publisher<T, R> {
-    /// The topic that it publishes to.
+    /// Returns the topic of this publisher.
     ///
     /// # Examples
     ///
@@ -305,7 +308,7 @@ impl<T, R> Publisher<T, R> {
         &self.entry.topic
     }
 
-    /// The number of mailboxes that a message would be offered to now. A group counts as one.
+    /// Returns the number of mailboxes that match the topic now. A group counts as one.
     ///
     /// # Examples
     ///

@@ -9,7 +9,7 @@ use super::{Bus, BusInner};
 ///
 /// # Examples
 ///
-/// A handler that publishes to its own bus. With a `Bus` in the closure this bus would stay open for ever.
+/// A handler that publishes to its own bus. With a `Bus` in the closure this bus would stay open forever.
 ///
 /// ```
 /// let bus = tramline::Bus::<u32>::new();

@@ -119,7 +119,7 @@ impl<T> Losses<T> {
 /// of the stream, what *this task* publishes with `publish_async`, `publish_all_async`, `request_async` and `gather_async`
 /// makes no dead letters, until it waits for the next one or the reader is dropped. Only a method that is awaited sees the
 /// waker. What a task publishes with `fire`, `try_publish` or `publish` makes letters, so a task that republishes letters
-/// uses `publish_async`; with `fire` a message that nobody hears would come back forever. The same holds for a future
+/// uses `publish_async`; with `fire` a message without subscribers would come back forever. The same holds for a future
 /// that has a waker of its own, such as one that was spawned, or a member of a `FuturesUnordered`. When several tasks share
 /// a reader, each of them is recognised, up to the newest 64.
 ///
@@ -143,7 +143,7 @@ impl<T> Losses<T> {
 /// assert_eq!(letter.into_payload(), "hello");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "dropping the reader ends the listening"]
+#[must_use = "dropping the reader ends the listening: keep it in a variable such as `_letters`; `let _ =` drops it at once"]
 pub struct DeadLetters<T> {
     bus: BusId,
     letters: Arc<Letters<T>>,
@@ -307,7 +307,7 @@ impl<T> DeadLetters<T> {
         self.letters.queue.len()
     }
 
-    /// Whether no letter is waiting.
+    /// Returns `true` if no letter is waiting.
     ///
     /// # Examples
     ///

@@ -22,7 +22,7 @@ pub(crate) use sleeping::deliver_rest;
 
 /// The outcome of one publish.
 ///
-/// `Ok(delivery)` means that the message is in `delivered` mailboxes, not that anybody has read it.
+/// `Ok(delivery)` means that the message is in `delivered` mailboxes, not that a subscriber has read it.
 ///
 /// # Examples
 ///
@@ -57,7 +57,7 @@ impl Delivery {
         Self { delivered: self.delivered + other.delivered, dropped: self.dropped + other.dropped }
     }
 
-    /// The number of mailboxes that took the message.
+    /// Returns the number of mailboxes that took the message.
     ///
     /// # Examples
     ///
@@ -73,8 +73,8 @@ impl Delivery {
         self.delivered
     }
 
-    /// The number of messages lost by this delivery, each at one full mailbox: this message where it was not taken, or
-    /// older ones that had to go for it under [`Overflow::DropOldest`](crate::Overflow::DropOldest).
+    /// Returns the number of messages lost by this delivery, each at one full mailbox: this message where it was not
+    /// taken, or older ones evicted to make room under [`Overflow::DropOldest`](crate::Overflow::DropOldest).
     ///
     /// # Examples
     ///
@@ -85,7 +85,7 @@ impl Delivery {
     /// let latest = bus.subscription("price").capacity(1).overflow(Overflow::DropOldest).open()?;
     /// bus.publish("price", 1)?;
     /// let delivery = bus.publish("price", 2)?;
-    /// assert_eq!((delivery.delivered(), delivery.dropped()), (1, 1)); // 2 is in, 1 had to go
+    /// assert_eq!((delivery.delivered(), delivery.dropped()), (1, 1)); // 2 is in, 1 was evicted
     /// assert_eq!(*latest.recv()?, 2);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -93,7 +93,8 @@ impl Delivery {
         self.dropped
     }
 
-    /// Whether no mailbox took the message: nobody subscribes, no filter accepts it, or all who want it dropped it.
+    /// Returns `true` if no mailbox took the message: there is no subscription, no filter accepts it, or every mailbox
+    /// dropped it.
     ///
     /// # Examples
     ///

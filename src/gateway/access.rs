@@ -13,7 +13,7 @@ use crate::topic::{Pattern, Topic};
 /// ```
 /// use tramline::gateway::{Action, Decision, Session};
 ///
-/// /// Everyone reads; who has a name writes.
+/// /// Every client reads; a client with a name writes.
 /// fn decide(session: &Session, action: &Action<'_>) -> Decision {
 ///     match action {
 ///         Action::Subscribe { .. } => Decision::Allow,
@@ -26,24 +26,24 @@ use crate::topic::{Pattern, Topic};
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Action<'a> {
-    /// To publish a message.
+    /// The client publishes a message.
     #[non_exhaustive]
     Publish {
-        /// Where.
+        /// The topic.
         topic: &'a Topic,
     },
-    /// To subscribe, and to be asked: a subscriber gets requests too, and may answer those.
+    /// The client subscribes. A subscriber gets requests too, and may answer them.
     #[non_exhaustive]
     Subscribe {
-        /// To which topics.
+        /// The pattern of the subscription.
         pattern: &'a Pattern,
-        /// As a member of this group, whose messages nobody else gets.
+        /// The group that the client joins; each of its messages goes to one member.
         group: Option<&'a str>,
     },
-    /// To ask for a reply.
+    /// The client sends a request.
     #[non_exhaustive]
     Request {
-        /// Where.
+        /// The topic.
         topic: &'a Topic,
     },
 }
@@ -58,7 +58,7 @@ impl fmt::Display for Action<'_> {
     }
 }
 
-/// What a hook says to an [`Action`].
+/// The answer of a hook to an [`Action`].
 ///
 /// # Examples
 ///
@@ -70,9 +70,9 @@ impl fmt::Display for Action<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Decision {
-    /// It may.
+    /// Allows the action.
     Allow,
-    /// It may not; the client gets `denied`.
+    /// Denies the action; the client gets `denied`.
     Deny,
 }
 

@@ -18,7 +18,7 @@ use crate::bus::Bus;
 use crate::sync::counters::AtomicU64;
 use crate::topic::{Pattern, TopicError};
 
-/// Why a gateway cannot be built.
+/// The error of [`GatewayBuilder::build`].
 ///
 /// # Examples
 ///
@@ -33,11 +33,28 @@ use crate::topic::{Pattern, TopicError};
 #[non_exhaustive]
 pub enum GatewayError {
     /// A pattern to be allowed is not valid.
-    #[error(transparent)]
-    Topic(#[from] TopicError),
+    #[error("`{list}`: {error}")]
+    #[non_exhaustive]
+    Topic {
+        /// The method of the builder that got the pattern, such as `allow_subscribe`.
+        list: &'static str,
+        /// The rule that the pattern breaks.
+        error: TopicError,
+    },
     /// An origin to be allowed is not valid.
     #[error("`{0}` is not a valid origin: expected the form `https://example.com`")]
     Origin(String),
+    /// A limit is out of its range.
+    #[error("limit `{limit}` must be {rule}, got {value}")]
+    #[non_exhaustive]
+    Limit {
+        /// The method of [`Limits`] that set the value, such as `capacity`.
+        limit: &'static str,
+        /// The value.
+        value: String,
+        /// The range, such as `between 1 and 16777216`.
+        rule: String,
+    },
 }
 
 impl GatewayError {
@@ -51,7 +68,7 @@ impl GatewayError {
     /// assert!(gateway.build().unwrap_err().is_invalid_topic());
     /// ```
     pub fn is_invalid_topic(&self) -> bool {
-        matches!(self, Self::Topic(_))
+        matches!(self, Self::Topic { .. })
     }
 
     /// Returns `true` if an origin is not valid.
@@ -66,9 +83,25 @@ impl GatewayError {
     pub fn is_invalid_origin(&self) -> bool {
         matches!(self, Self::Origin(_))
     }
+
+    /// Returns `true` if a limit is out of its range.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::gateway::{Gateway, Limits};
+    ///
+    /// let bus = tramline::Bus::<String>::new();
+    /// let error = Gateway::builder(&bus).limits(Limits::default().capacity(0)).build().unwrap_err();
+    /// assert!(error.is_invalid_limit());
+    /// assert_eq!(error.to_string(), "limit `capacity` must be between 1 and 16777216, got 0");
+    /// ```
+    pub fn is_invalid_limit(&self) -> bool {
+        matches!(self, Self::Limit { .. })
+    }
 }
 
-/// Sets up a [`Gateway`]. It begins with nothing allowed, origins checked, and the default [`Limits`].
+/// Sets up a [`Gateway`]. By default it allows nothing, checks origins, and has the default [`Limits`].
 ///
 /// # Examples
 ///
@@ -91,7 +124,7 @@ impl GatewayError {
 ///     .authorize(|session, action| match action {
 ///         // Everyone has an inbox, and reads no other.
 ///         Action::Subscribe { pattern, .. } if pattern.as_str().starts_with("users.") => {
-///             // Literal: a user who is called `*` has no more than others.
+///             // Literal: a user called `*` has no more rights than others.
 ///             let own = session.user().filter(|_| pattern.is_literal()).map(|user| format!("users.{user}.inbox"));
 ///             if own.as_deref() == Some(pattern.as_str()) { Decision::Allow } else { Decision::Deny }
 ///         }
@@ -127,17 +160,21 @@ impl<T, R> GatewayBuilder<T, R> {
         }
     }
 
-    fn pattern(&mut self, pattern: impl TryInto<Pattern, Error: Into<TopicError>>) -> Option<Pattern> {
+    fn pattern(
+        &mut self,
+        list: &'static str,
+        pattern: impl TryInto<Pattern, Error: Into<TopicError>>,
+    ) -> Option<Pattern> {
         match pattern.try_into() {
             Ok(pattern) => Some(pattern),
             Err(error) => {
-                self.error.get_or_insert(GatewayError::Topic(error.into()));
+                self.error.get_or_insert(GatewayError::Topic { list, error: error.into() });
                 None
             }
         }
     }
 
-    /// Clients may publish on the topics that match.
+    /// Allows clients to publish on the topics that match.
     ///
     /// # Examples
     ///
@@ -149,13 +186,13 @@ impl<T, R> GatewayBuilder<T, R> {
     /// # Ok::<(), tramline::gateway::GatewayError>(())
     /// ```
     pub fn allow_publish(mut self, pattern: impl TryInto<Pattern, Error: Into<TopicError>>) -> Self {
-        let pattern = self.pattern(pattern);
+        let pattern = self.pattern("allow_publish", pattern);
         self.access.publish.extend(pattern);
         self
     }
 
-    /// Clients may subscribe to this pattern, and to patterns all of which is within it: `chat.*` allows `chat.lobby`, and
-    /// not `chat.>`. They get the requests there too, and may answer those.
+    /// Allows clients to subscribe to this pattern, and to patterns that match no topic beyond it: `chat.*` allows
+    /// `chat.lobby`, and not `chat.>`. Clients get the requests there too, and may answer them.
     ///
     /// # Examples
     ///
@@ -167,14 +204,14 @@ impl<T, R> GatewayBuilder<T, R> {
     /// # Ok::<(), tramline::gateway::GatewayError>(())
     /// ```
     pub fn allow_subscribe(mut self, pattern: impl TryInto<Pattern, Error: Into<TopicError>>) -> Self {
-        let pattern = self.pattern(pattern);
+        let pattern = self.pattern("allow_subscribe", pattern);
         self.access.subscribe.extend(pattern);
         self
     }
 
-    /// Clients may be members of groups for this pattern, and for patterns all of which is within it. A member takes messages
-    /// that no other member gets, those of this process included, so this is a right of its own, and
-    /// [`allow_subscribe`](Self::allow_subscribe) does not give it.
+    /// Allows clients to join groups for this pattern, and for patterns that match no topic beyond it. A member takes
+    /// messages that no other member gets, in this process or at any client, so
+    /// [`allow_subscribe`](Self::allow_subscribe) does not include this right.
     ///
     /// # Examples
     ///
@@ -186,12 +223,12 @@ impl<T, R> GatewayBuilder<T, R> {
     /// # Ok::<(), tramline::gateway::GatewayError>(())
     /// ```
     pub fn allow_group(mut self, pattern: impl TryInto<Pattern, Error: Into<TopicError>>) -> Self {
-        let pattern = self.pattern(pattern);
+        let pattern = self.pattern("allow_group", pattern);
         self.access.group.extend(pattern);
         self
     }
 
-    /// Clients may send requests on the topics that match.
+    /// Allows clients to send requests on the topics that match.
     ///
     /// # Examples
     ///
@@ -203,13 +240,13 @@ impl<T, R> GatewayBuilder<T, R> {
     /// # Ok::<(), tramline::gateway::GatewayError>(())
     /// ```
     pub fn allow_request(mut self, pattern: impl TryInto<Pattern, Error: Into<TopicError>>) -> Self {
-        let pattern = self.pattern(pattern);
+        let pattern = self.pattern("allow_request", pattern);
         self.access.request.extend(pattern);
         self
     }
 
-    /// Asked before each thing that the lists allow; both have to allow it. It runs on the task of the connection, so it must
-    /// not block. If it panics, the answer is no.
+    /// Sets the hook that runs before each action that the lists allow; both have to allow it. It runs on the task of the
+    /// connection, so it must not block. If it panics, the action is denied.
     ///
     /// # Examples
     ///
@@ -219,8 +256,9 @@ impl<T, R> GatewayBuilder<T, R> {
         self
     }
 
-    /// Asked before a connection is made: who is it, for [`Session::user`], `None` for a stranger who is welcome. It runs on
-    /// the task of the HTTP request, so it must not block. If it panics, the client gets HTTP status 500.
+    /// Sets the hook that runs before a connection is made. Returns the user's name for [`Session::user`], or `None` for an
+    /// anonymous client. It runs on the task of the HTTP request, so it must not block. If it panics, the client gets HTTP
+    /// status 500.
     ///
     /// # Examples
     ///
@@ -233,9 +271,9 @@ impl<T, R> GatewayBuilder<T, R> {
         self
     }
 
-    /// Asked at the `connect` of each client, with the token that it has sent: who is it, for [`Session::user`]; `None` leaves
-    /// that as it is. A client that is refused, whatever for, gets `unauthorized` and close code 3500. Without this hook
-    /// tokens are ignored. If it panics, the answer is no.
+    /// Sets the hook that runs at the `connect` of each client, with the token of the client. Returns the user's name for
+    /// [`Session::user`]; `None` leaves the name as it is. Every [`Refusal`] gives the client `unauthorized` and close code
+    /// 3500. Without this hook tokens are ignored. If it panics, the client is refused.
     ///
     /// # Examples
     ///
@@ -259,8 +297,9 @@ impl<T, R> GatewayBuilder<T, R> {
         self
     }
 
-    /// Pages of this origin may connect, besides those of the host that the client names in its handshake. It is like
-    /// `https://example.com` or `https://example.com:8443`; the case of the host makes no difference.
+    /// Allows pages of this origin to connect, besides those of the host that the client names in its handshake. An
+    /// origin has the form `https://example.com` or `https://example.com:8443`; the case of the host makes no
+    /// difference.
     ///
     /// # Examples
     ///
@@ -280,8 +319,8 @@ impl<T, R> GatewayBuilder<T, R> {
         self
     }
 
-    /// Pages of any site may connect. Safe only where no cookie, address or certificate says who a client is: a page
-    /// elsewhere could use those of whoever looks at it.
+    /// Allows pages of any site to connect. This is safe only where no cookie, address or certificate identifies a client: a
+    /// foreign page could use those of its visitor.
     ///
     /// # Examples
     ///
@@ -297,8 +336,8 @@ impl<T, R> GatewayBuilder<T, R> {
         self
     }
 
-    /// Only browsers may connect: a handshake without an `Origin` is refused. Usually it is allowed, because programs send
-    /// none; they could as well send any.
+    /// Refuses handshakes without an `Origin`. By default they are allowed, because programs other than browsers send none;
+    /// such a program could also send any `Origin`.
     ///
     /// # Examples
     ///
@@ -314,8 +353,8 @@ impl<T, R> GatewayBuilder<T, R> {
         self
     }
 
-    /// Browsers reach this server by `https`, because a proxy in front of it does the encryption. Usually its own origin
-    /// is taken to be an `http` one.
+    /// Takes the server's own origin to be an `https` one, for a server behind a proxy that does the encryption. The
+    /// default is an `http` origin.
     ///
     /// # Examples
     ///
@@ -331,7 +370,7 @@ impl<T, R> GatewayBuilder<T, R> {
         self
     }
 
-    /// Other limits than the usual.
+    /// Sets the limits; the default is `Limits::default()`.
     ///
     /// # Examples
     ///
@@ -347,11 +386,11 @@ where
     T: Clone + Serialize + DeserializeOwned + Send + 'static,
     R: Serialize + DeserializeOwned + Send + 'static,
 {
-    /// The gateway.
+    /// Creates the gateway.
     ///
     /// # Errors
     ///
-    /// [`GatewayError`]: the first pattern or origin that is invalid.
+    /// [`GatewayError`]: the first pattern or origin that is invalid, or else the first limit out of its range.
     ///
     /// # Examples
     ///
@@ -361,6 +400,7 @@ where
         if let Some(error) = error {
             return Err(error);
         }
+        limits.check()?;
         let (feeds, registry) = (Arc::new(Feeds::new(bus.clone(), limits.feeds)), Arc::new(Registry::new()));
         let slow_clients = AtomicU64::new(0);
         let shared = Shared { bus, access, origins, limits, authenticate, token, feeds, registry, slow_clients };

@@ -347,7 +347,9 @@ where
             }
         })?;
         // In few steps, so that many clients have the same. A group is asked for its own.
-        let capacity = if group.is_some() { capacity } else { capacity.next_power_of_two().min(limits.capacity) };
+        let in_steps =
+            || capacity.checked_next_power_of_two().map_or(limits.capacity, |step| step.min(limits.capacity));
+        let capacity = if group.is_some() { capacity } else { in_steps() };
         let wanted = Wanted { pattern: pattern.clone(), overflow, capacity };
         let ok = frames::ok(id);
         let joined = match group {

@@ -40,7 +40,7 @@ pub(super) struct MailboxChoice {
     pub(super) capacity: Option<usize>,
 }
 
-/// A frame that is no command.
+/// A frame that is not a valid command.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Malformed {
     /// There is an `id`, so its `err` can be told apart.
@@ -126,7 +126,7 @@ fn command(fields: Fields<'_>) -> Result<Command<'_>, String> {
             Command::Reply { token: token.ok_or_else(|| needs("token"))?, answer: error.map_or(Ok(payload), Err) }
         }
         "ping" => Command::Ping,
-        _ => return Err(format!("`{kind}` is no command")),
+        _ => return Err(format!("`{kind}` is not a valid command")),
     })
 }
 

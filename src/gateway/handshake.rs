@@ -1,4 +1,4 @@
-//! The handshake before a connection, and who it turns out to be.
+//! The handshake before a connection, and the session of the client.
 
 use std::net::SocketAddr;
 
@@ -25,7 +25,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// What the client is told in `connected`: 16 letters and digits, another for each connection.
+    /// Returns the session of the client's `connected` event: 16 hexadecimal digits, different for each connection.
     ///
     /// # Examples
     ///
@@ -39,8 +39,8 @@ impl Session {
         &self.id
     }
 
-    /// Where the connection comes from: the last proxy, if there are any. `None` if the server of the route does not tell,
-    /// see [`Gateway::route`](super::Gateway::route).
+    /// Returns the address of the client, or of the last proxy before this server; `None` if the server of the route
+    /// does not pass addresses on, see [`Gateway::route`](super::Gateway::route).
     ///
     /// # Examples
     ///
@@ -54,7 +54,7 @@ impl Session {
         self.address
     }
 
-    /// Who it is, if one of the hooks has said so.
+    /// Returns the user's name, if a hook has returned one.
     ///
     /// # Examples
     ///
@@ -77,14 +77,14 @@ impl Session {
 /// ```
 /// use tramline::gateway::{Handshake, Refusal};
 ///
-/// fn who(handshake: &Handshake<'_>) -> Result<Option<String>, Refusal> {
+/// fn user(handshake: &Handshake<'_>) -> Result<Option<String>, Refusal> {
 ///     match handshake.cookie("session") {
 ///         Some("s3cret") => Ok(Some("ann".to_owned())),
 ///         Some(_) => Err(Refusal::Unauthorized),
 ///         None => Ok(None), // a guest
 ///     }
 /// }
-/// # let _ = who;
+/// # let _ = user;
 /// ```
 #[derive(Debug)]
 pub struct Handshake<'a> {
@@ -93,7 +93,7 @@ pub struct Handshake<'a> {
 }
 
 impl<'a> Handshake<'a> {
-    /// The headers.
+    /// Returns the headers.
     ///
     /// # Examples
     ///
@@ -107,7 +107,7 @@ impl<'a> Handshake<'a> {
         &self.parts.headers
     }
 
-    /// The path and the query.
+    /// Returns the path and the query.
     ///
     /// # Examples
     ///
@@ -121,7 +121,7 @@ impl<'a> Handshake<'a> {
         &self.parts.uri
     }
 
-    /// The value of a cookie, as it was sent.
+    /// Returns the value of a cookie, as the client sent it.
     ///
     /// # Examples
     ///
@@ -137,7 +137,7 @@ impl<'a> Handshake<'a> {
         pairs.filter_map(|pair| pair.trim().split_once('=')).find(|(other, _)| *other == name).map(|(_, value)| value)
     }
 
-    /// Where the connection comes from, as [`Session::address`].
+    /// Returns the address of the client, as [`Session::address`].
     ///
     /// # Examples
     ///
@@ -152,7 +152,10 @@ impl<'a> Handshake<'a> {
     }
 }
 
-/// Why a hook refuses a connection.
+/// The reason for which a hook refuses a connection.
+///
+/// The status is that of a refusal by [`GatewayBuilder::authenticate`](super::GatewayBuilder::authenticate). From
+/// [`GatewayBuilder::token`](super::GatewayBuilder::token) each becomes `unauthorized` and close code 3500.
 ///
 /// # Examples
 ///
@@ -165,11 +168,11 @@ impl<'a> Handshake<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// Who it is cannot be told: HTTP status 401.
+    /// The client did not authenticate: HTTP status 401.
     Unauthorized,
-    /// It is known, and may not: HTTP status 403.
+    /// The client is known but not permitted: HTTP status 403.
     Forbidden,
-    /// It comes too often: HTTP status 429.
+    /// The client connects too often: HTTP status 429.
     TooManyRequests,
 }
 

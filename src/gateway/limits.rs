@@ -1,10 +1,24 @@
 //! What one client may cost.
 
+use std::fmt;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::builder::GatewayError;
+use crate::mailbox::MAX_CAPACITY;
+
+/// Room for a `connect` without a token.
+const MIN_FRAME: usize = 64;
+/// Room for `connected` and the first answers.
+const MIN_WAITING_BYTES: usize = 1024;
+/// The protocol counts in milliseconds.
+const MIN_DURATION: Duration = Duration::from_millis(1);
+
 /// The limits of a gateway, each with a default that is safe for unknown clients.
+///
+/// 0 never means "unlimited". [`GatewayBuilder::build`](super::GatewayBuilder::build) checks the range of each limit and
+/// returns [`GatewayError::Limit`] for a value with which no client could work.
 ///
 /// # Examples
 ///
@@ -36,9 +50,12 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Sets the longest frame, and message of several frames, that a client may send, in bytes. The default is 65,536 (64 KiB).
+    /// Sets the longest frame, and message of several frames, that a client may send, in bytes. The default is 65,536
+    /// (64 KiB).
     ///
     /// A longer one ends the connection with close code 1009.
+    ///
+    /// The value must be at least 64.
     ///
     /// # Examples
     ///
@@ -56,6 +73,8 @@ impl Limits {
     ///
     /// A longer one gets `bad_topic`.
     ///
+    /// The value must be at least 1.
+    ///
     /// # Examples
     ///
     /// ```
@@ -71,6 +90,8 @@ impl Limits {
     /// Sets the most subscriptions of one connection. The default is 128.
     ///
     /// One more gets `too_many_subscriptions`.
+    ///
+    /// 0 allows none.
     ///
     /// # Examples
     ///
@@ -89,6 +110,8 @@ impl Limits {
     /// A subscription that does not ask has this capacity, and its memory is reserved at once. One that asks for more gets
     /// `bad_option`.
     ///
+    /// The value must be between 1 and 16,777,216.
+    ///
     /// # Examples
     ///
     /// ```
@@ -103,8 +126,10 @@ impl Limits {
 
     /// Sets the most subscriptions to the bus that clients share, in all. The default is 1,000.
     ///
-    /// There is one for each pattern and choice of options, and each is one more mailbox for the publishers of its topics. One
-    /// more gets `too_many_subscriptions`.
+    /// There is one for each pattern and choice of options, and each is one more mailbox for the publishers of its
+    /// topics. One more gets `too_many_subscriptions`.
+    ///
+    /// 0 allows none; subscriptions with a group do not count.
     ///
     /// # Examples
     ///
@@ -120,8 +145,10 @@ impl Limits {
 
     /// Sets the most open requests of one connection, in each direction. The default is 64.
     ///
-    /// One more request of the client gets `too_many_requests`. One more request to the client replaces the oldest, which the
-    /// client can then no longer answer.
+    /// One more request of the client gets `too_many_requests`. One more request to the client replaces the oldest,
+    /// which the client can then no longer answer.
+    ///
+    /// 0 allows none: requests to the client go unanswered.
     ///
     /// # Examples
     ///
@@ -139,6 +166,8 @@ impl Limits {
     ///
     /// More get `too_many_requests`.
     ///
+    /// The value must be at least 1.
+    ///
     /// # Examples
     ///
     /// ```
@@ -155,6 +184,8 @@ impl Limits {
     ///
     /// One more gets HTTP status 503.
     ///
+    /// The value must be at least 1.
+    ///
     /// # Examples
     ///
     /// ```
@@ -169,7 +200,10 @@ impl Limits {
 
     /// Sets the most connections from one address, where the address is known. The default is 100.
     ///
-    /// One more gets HTTP status 429.
+    /// One more gets HTTP status 429. Behind a proxy all clients have the address of the proxy and share this limit: raise
+    /// it there. A route knows addresses only as [`Gateway::route`](super::Gateway::route) describes.
+    ///
+    /// The value must be at least 1.
     ///
     /// # Examples
     ///
@@ -187,6 +221,8 @@ impl Limits {
     ///
     /// A connection that does not ends with close code 3502.
     ///
+    /// The value must be at least 1 millisecond.
+    ///
     /// # Examples
     ///
     /// ```
@@ -203,6 +239,8 @@ impl Limits {
     }
 
     /// Sets the time between two pings. The default is 25 seconds.
+    ///
+    /// The value must be at least 1 millisecond.
     ///
     /// # Examples
     ///
@@ -223,6 +261,8 @@ impl Limits {
     ///
     /// The connection of a client that does not ends with close code 3012.
     ///
+    /// The value must be at least 1 millisecond.
+    ///
     /// # Examples
     ///
     /// ```
@@ -241,6 +281,8 @@ impl Limits {
     /// Sets the longest time that a write may take. The default is 10 seconds.
     ///
     /// A write that takes longer ends the connection with close code 3009.
+    ///
+    /// The value must be at least 1 millisecond.
     ///
     /// # Examples
     ///
@@ -261,6 +303,8 @@ impl Limits {
     ///
     /// A client with more is disconnected with close code 3008.
     ///
+    /// The value must be at least 1,024.
+    ///
     /// # Examples
     ///
     /// ```
@@ -276,6 +320,8 @@ impl Limits {
     /// Sets the longest time that `pub` waits for room in a full mailbox that blocks. The default is 5 seconds.
     ///
     /// After that it gets `timeout`.
+    ///
+    /// Zero means that `pub` does not wait.
     ///
     /// # Examples
     ///
@@ -296,6 +342,8 @@ impl Limits {
     ///
     /// A request that does not ask for a shorter time waits this long.
     ///
+    /// The value must be at least 1 millisecond.
+    ///
     /// # Examples
     ///
     /// ```
@@ -310,6 +358,44 @@ impl Limits {
         self.request_timeout = time;
         self
     }
+}
+
+impl Limits {
+    /// # Errors
+    ///
+    /// The first limit that is out of its range.
+    pub(super) fn check(&self) -> Result<(), GatewayError> {
+        let range = format!("between 1 and {MAX_CAPACITY}");
+        check("capacity", self.capacity, (1..=MAX_CAPACITY).contains(&self.capacity), &range)?;
+        at_least("frame", self.frame, MIN_FRAME)?;
+        at_least("topic", self.topic, 1)?;
+        at_least("commands_per_second", self.commands_per_second, 1)?;
+        at_least("connections", self.connections, 1)?;
+        at_least("connections_per_address", self.connections_per_address, 1)?;
+        at_least("waiting_bytes", self.waiting_bytes, MIN_WAITING_BYTES)?;
+        long_enough("connect_within", self.connect_within)?;
+        long_enough("ping_every", self.ping_every)?;
+        long_enough("pong_within", self.pong_within)?;
+        long_enough("write_timeout", self.write_timeout)?;
+        long_enough("request_timeout", self.request_timeout)
+    }
+}
+
+fn at_least<V: PartialOrd + fmt::Display>(limit: &'static str, value: V, least: V) -> Result<(), GatewayError> {
+    let rule = format!("at least {least}");
+    let is_valid = value >= least;
+    check(limit, value, is_valid, &rule)
+}
+
+fn long_enough(limit: &'static str, value: Duration) -> Result<(), GatewayError> {
+    check(limit, format!("{value:?}"), value >= MIN_DURATION, &format!("at least {MIN_DURATION:?}"))
+}
+
+fn check(limit: &'static str, value: impl fmt::Display, is_valid: bool, rule: &str) -> Result<(), GatewayError> {
+    if is_valid {
+        return Ok(());
+    }
+    Err(GatewayError::Limit { limit, value: value.to_string(), rule: rule.to_owned() })
 }
 
 impl Default for Limits {

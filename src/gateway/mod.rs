@@ -13,16 +13,28 @@
 //!
 //! # What a slow client costs
 //!
-//! Clients who want the same pattern share one mailbox at the bus, and each message is written as JSON once. It waits for
-//! each client in a queue with a bound; a client who does not read is cut when that is full. Neither a publisher nor
-//! another client waits for him. What waited for him is lost: over a network nobody knows what has arrived, so a client
-//! that connects again subscribes again, with `retained` where it needs the last values.
+//! Clients with the same pattern share one mailbox at the bus, and each message is written as JSON once. It waits for
+//! each client in a bounded queue; a client that does not read is disconnected when its queue is full. A slow client delays
+//! neither publishers nor other clients. The messages in its queue are lost: over a network the server cannot know what has
+//! arrived, so a client that connects again subscribes again, with `retained` where it needs the last values.
+//!
+//! # One gateway, one bus
+//!
+//! One gateway serves one bus. A program with a [`Hub`](crate::Hub) gives each bus that clients need a gateway and a
+//! route of its own, or publishes to clients on a bus whose payload is an enum.
+//!
+//! # The end of the program
+//!
+//! Call [`Gateway::shut_down`] first, and [`Bus::drain`] then: a client whose connection is still open would get
+//! `closed` for its commands, and is disconnected only by `shut_down`.
 //!
 //! # Examples
 //!
 //! A chat with a room for each topic, for pages of this server:
 //!
 //! ```no_run
+//! use std::net::SocketAddr;
+//!
 //! use axum::Router;
 //! use serde::{Deserialize, Serialize};
 //! use tramline::Bus;
@@ -40,7 +52,7 @@
 //!
 //! let app = Router::new().route("/bus", gateway.route());
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
-//! axum::serve(listener, app).await?;
+//! axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -93,9 +105,9 @@ use shared::Shared;
 
 /// A bus that clients reach over WebSockets. See the [module](self).
 ///
-/// Cloning it gives another handle to the same gateway. It keeps the bus open, because its clients publish. **When the bus
-/// closes**, clients get what is left and are told that their subscriptions have ended. **Dropping it** ends nothing: routes
-/// keep it. [`shut_down`](Self::shut_down) does.
+/// Cloning it gives another handle to the same gateway. It keeps the bus open, because its clients publish. **When the
+/// bus closes**, clients get the remaining messages, and `unsubscribed` for each subscription. **Dropping it** ends
+/// nothing: routes keep it. [`shut_down`](Self::shut_down) ends the connections.
 ///
 /// # Examples
 ///
@@ -122,7 +134,7 @@ where
     T: Clone + Serialize + DeserializeOwned + Send + 'static,
     R: Serialize + DeserializeOwned + Send + 'static,
 {
-    /// What allows nothing yet, for this bus.
+    /// Creates a builder that denies everything until patterns are allowed.
     ///
     /// # Examples
     ///
@@ -131,13 +143,13 @@ where
         GatewayBuilder::new(bus)
     }
 
-    /// The route on which clients connect, for an axum router with any state.
+    /// Returns the route on which clients connect, for an axum router with any state.
     ///
-    /// [`Limits::connections_per_address`] and [`Session::address`] need the server to tell addresses:
-    /// `app.into_make_service_with_connect_info::<SocketAddr>()`. Set `TCP_NODELAY` on the listener's streams, as below, or a
-    /// small frame may wait 40 ms for the acknowledgement of the one before it. A handshake that never ends is the server's to
-    /// limit, which [`serve`](Self::serve) does and `axum::serve` does not. The connections are tasks of the runtime that
-    /// serves the route.
+    /// [`Limits::connections_per_address`] and [`Session::address`] need a server that passes addresses on:
+    /// `app.into_make_service_with_connect_info::<SocketAddr>()`. Without it the limit per address does nothing. Behind
+    /// a proxy all clients have the address of the proxy. Set `TCP_NODELAY` on the listener's streams, as below, or a
+    /// small frame may wait 40 ms for the acknowledgement of the one before it. [`serve`](Self::serve) limits the time
+    /// of a handshake; `axum::serve` does not. The connections are tasks of the runtime that serves the route.
     ///
     /// # Examples
     ///
@@ -164,9 +176,9 @@ where
         any(move |request: Request| async move { gateway.upgrade(request).await })
     }
 
-    /// Serves the gateway, and nothing else, on every path, until it is [shut down](Self::shut_down). A handshake has as long
-    /// as the `connect` after it, [`Limits::connect_within`]. A server that goes on without files or memory for another
-    /// connection tries again each second.
+    /// Serves the gateway, and nothing else, on every path, until it is [shut down](Self::shut_down). A handshake times
+    /// out after [`Limits::connect_within`]. If there are no files or no memory for another connection, it tries again
+    /// each second.
     ///
     /// # Errors
     ///
@@ -239,11 +251,11 @@ const READ_BUFFER: usize = 4096;
 const WRITE_BUFFER: usize = 16 * 1024;
 
 impl<T, R> Gateway<T, R> {
-    /// Refuses new connections with HTTP status 503, and ends those there are, in batches, with close code 3001, which tells
-    /// clients to connect again. What waits for them is written first.
+    /// Refuses new connections with HTTP status 503, and ends the open ones, in batches, with close code 3001, on which
+    /// clients connect again. The messages that wait for them are written first.
     ///
-    /// Waits until all have gone, at most this long, and tells how many have not; those end by their own limits. The bus
-    /// stays open.
+    /// Waits up to `within` until all connections have ended, and returns the number of connections still open; those end by
+    /// their own limits. The bus stays open: [drain](Bus::drain) or close it afterwards.
     ///
     /// # Examples
     ///
@@ -263,7 +275,7 @@ impl<T, R> Gateway<T, R> {
         self.shared.registry.shut_down(within).await
     }
 
-    /// What the gateway holds now.
+    /// Returns a snapshot of the connections, subscriptions and losses.
     ///
     /// # Examples
     ///
@@ -300,7 +312,7 @@ impl<T, R> fmt::Debug for Gateway<T, R> {
     }
 }
 
-/// What a [`Gateway`] holds, and what it has lost.
+/// The numbers of a [`Gateway`], see [`Gateway::stats`].
 ///
 /// # Examples
 ///
@@ -325,6 +337,6 @@ pub struct GatewayStats {
     pub waiting_bytes: usize,
     /// Clients that were cut because too much waited for them, ever.
     pub slow_clients: u64,
-    /// Messages that could not be written as JSON, ever: the clients are told in `lost_before` of the next.
+    /// Messages that could not be written as JSON, ever: clients find them in `lost_before` of the next message.
     pub unwritable: u64,
 }

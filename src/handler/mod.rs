@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::bus::{BusInner, leave};
+use crate::bus::{BusInner, Unfinished, leave};
 use crate::mailbox::Mailbox;
 use crate::routing::SubscribeError;
 use crate::sync::Instant;
@@ -62,7 +62,7 @@ const MAX_WORKERS: usize = 1024;
 /// assert!(handler.stop(Duration::from_secs(5)).is_complete());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "dropping a handler unsubscribes it"]
+#[must_use = "dropping a handler unsubscribes it: keep it in a variable such as `_mail`; `let _ =` drops it at once"]
 pub struct Handler {
     subscription: Arc<dyn Attached>,
     name: String,
@@ -118,12 +118,12 @@ impl Handler {
         Err(SubscribeError::Workers { workers, limit: MAX_WORKERS })
     }
 
-    /// Unsubscribes, finishes what is queued, at most for this long, and ends the threads.
+    /// Unsubscribes, finishes the queued messages within the time `within`, and ends the threads.
     ///
-    /// When the time is over, what is still queued is dropped and reported, and threads that are busy end after the
-    /// message in hand. A member of a group leaves what is queued to the others. Called from its own closure it cannot
-    /// wait for itself: it unsubscribes, reports what is queued, and the thread finishes that after the closure
-    /// returns.
+    /// The call blocks its thread; on a runtime with one thread call it from `spawn_blocking`. If it times out,
+    /// messages that are still queued are dropped and reported, and threads that are busy end after the message in
+    /// hand. A member of a group leaves what is queued to the others. Called from its own closure it cannot wait for
+    /// itself: it unsubscribes, reports what is queued, and the thread finishes that after the closure returns.
     ///
     /// # Examples
     ///
@@ -217,8 +217,25 @@ pub struct StopReport {
     running: usize,
 }
 
+/// One line: `complete`, or such as `2 messages remaining, 1 worker running`.
+///
+/// # Examples
+///
+/// ```
+/// let bus = tramline::Bus::<u32>::new();
+/// let handler = bus.on("work", |_| {})?;
+/// assert_eq!(handler.stop(std::time::Duration::from_secs(5)).to_string(), "complete");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl fmt::Display for StopReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { remaining, running } = *self;
+        if self.is_complete() { f.write_str("complete") } else { Unfinished { remaining, running }.fmt(f) }
+    }
+}
+
 impl StopReport {
-    /// The messages that were queued and not handled. 0 if other members of a group are there for them.
+    /// Returns the number of messages that were queued and not handled; 0 if the group has other members.
     ///
     /// # Examples
     ///
@@ -235,7 +252,7 @@ impl StopReport {
         self.remaining
     }
 
-    /// The threads that had not ended: busy with a message, or not given the time to end.
+    /// Returns the number of threads that had not ended.
     ///
     /// # Examples
     ///
@@ -254,7 +271,7 @@ impl StopReport {
         self.running
     }
 
-    /// Whether everything was handled in time.
+    /// Returns `true` if everything was handled in time.
     ///
     /// # Examples
     ///

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What a handler's closure may return: `()`, or a `Result<(), E>` whose error can be displayed.
+/// The result of a handler's closure: `()`, or a `Result<(), E>` whose error implements [`Display`](fmt::Display).
 ///
 /// A closure that only panics has to name its type: `|_| -> () { panic!() }`.
 ///
@@ -14,6 +14,11 @@ use std::fmt;
 /// assert_eq!(().into_result(), Ok(()));
 /// assert_eq!(Err("no paper").into_result(), Err("no paper".to_owned()));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "a handler's closure must return `()` or `Result<(), E>` where `E: Display`, not `{Self}`",
+    label = "returns `{Self}`",
+    note = "a closure that only panics needs a type: `|_| -> () {{ panic!() }}`"
+)]
 pub trait Outcome {
     /// Success, or the text of the error for the dead letter.
     ///

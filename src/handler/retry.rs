@@ -5,7 +5,8 @@ use std::time::Duration;
 /// How often a handler tries a message again after an error, and how long it waits before each time.
 ///
 /// A panic is not tried again. While a worker waits for its next try it takes no other message. A handler that is
-/// dropped, or that [`stop`](crate::Handler::stop) gives no more time, does not try again: the message becomes a dead letter.
+/// dropped, or that [`stop`](crate::Handler::stop) gives no more time, does not try again: the message becomes a dead
+/// letter.
 ///
 /// # Examples
 ///
@@ -13,9 +14,9 @@ use std::time::Duration;
 /// use std::time::Duration;
 /// use tramline::Retry;
 ///
-/// let three_times = Retry::fixed(3, Duration::from_millis(100));
+/// let three_retries = Retry::fixed(3, Duration::from_millis(100));
 /// let ever_slower = Retry::exponential(5, Duration::from_millis(100)).max(Duration::from_secs(1));
-/// # let _ = (three_times, ever_slower);
+/// # let _ = (three_retries, ever_slower);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retry {

@@ -9,11 +9,12 @@ use crate::lifecycle::Serving;
 
 /// Runs the tasks of async handlers: an executor, or a closure that hands a task to one. With the feature `async`.
 ///
-/// A closure is the usual one: `|task| { tokio::spawn(task); }`, or `|task| smol::spawn(task).detach()`. Implement it for
-/// a type of your own where an executor travels with other things.
+/// A closure is the usual one: `|task| { tokio::spawn(task); }`, or `|task| smol::spawn(task).detach()`. It returns `()`: the
+/// braces and the semicolon drop the handle that `tokio::spawn` returns. Implement it for a type of your own where an
+/// executor travels with other things.
 ///
 /// A task that is dropped before it has ended, because its runtime is shut down, ends its handler as if that had been
-/// dropped: it unsubscribes, and nobody waits for it.
+/// dropped: it unsubscribes, and no drain or stop waits for it.
 ///
 /// # Examples
 ///
@@ -40,6 +41,11 @@ use crate::lifecycle::Serving;
 /// assert_eq!(bus.request("double", 21)?.wait()?, 42);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot spawn the tasks of a handler",
+    label = "not a `Spawner`",
+    note = "write a closure that spawns its argument, such as `|task| {{ tokio::spawn(task); }}`"
+)]
 pub trait Spawner {
     /// Has the task run to its end, and does not wait for that.
     ///

@@ -32,7 +32,7 @@ use crate::message::Message;
 /// # Ok::<(), SubscribeError>(())
 /// ```
 pub trait HandlerFn<T, R = T>: FnMut(&Message<T, R>) -> Self::Returned + Send + 'static {
-    /// What the closure returns: `()` or a `Result<(), E>`.
+    /// The type that the closure returns: `()`, or a `Result<(), Error>` with an error that implements `Display`.
     type Returned: Outcome;
 }
 

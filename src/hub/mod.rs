@@ -23,8 +23,7 @@ use crate::sync::RwLock;
 pub use closures::AsyncHandlerFn;
 pub use closures::HandlerFn;
 
-/// A bus for every type of message that a program has, made when it is first asked for. A handle: clone it into every
-/// module.
+/// Holds one bus per message type and creates each on first use. It is a handle: clone it into every module.
 ///
 /// A [`Bus`] carries payloads of one type. With a hub, modules share the hub and the types of the messages, and no enum that
 /// has to name them all. A message that is an [`Event`] or a [`Request`] brings its topic along:
@@ -34,13 +33,14 @@ pub use closures::HandlerFn;
 /// | [`hub.publish(event)`](Self::publish) | [`hub.subscribe::<E>()`](Self::subscribe), [`hub.on::<E>(f)`](Self::on) |
 /// | [`hub.request(request)`](Self::request) | [`hub.serve::<Q>(f)`](Self::serve) |
 ///
-/// For everything else there is the bus itself: [`bus`](Self::bus) returns the same bus to every caller that asks for the
-/// same type, with topics, patterns and subscription options of its own.
+/// For other topics, patterns and options take the bus itself. The bus of an event is [`hub.bus::<E>()`](Self::bus). The bus
+/// of a request is [`hub.bus_with_reply::<Q, Q::Reply>()`](Self::bus_with_reply); `hub.bus::<Q>()` is a different bus, which
+/// never sees the request. Every caller that asks for the same types gets the same bus.
 ///
-/// A hub is a handle of all its buses and keeps each that it has made, so they stay open as long as a hub is there. When
-/// the last hub and the last handle of a bus are dropped, that bus closes. A handler whose closure captures a hub keeps it
-/// alive for ever: capture [`downgrade`](Self::downgrade) there, or the [`Bus`] or
-/// [`Publisher`](crate::Publisher) of another type, which is as good as long as the handlers' captures form no circle.
+/// A hub is a handle of all its buses and keeps each that it has created, so they stay open until the last hub is dropped.
+/// When the last hub and the last handle of a bus are dropped, that bus closes. A handler whose closure captures a hub
+/// keeps the hub alive forever: capture a [`WeakHub`]. Capturing the [`Bus`] of another type is fine unless the captures
+/// form a cycle.
 ///
 /// # Examples
 ///
@@ -75,6 +75,37 @@ pub use closures::HandlerFn;
 /// hub.publish(OrderPlaced { order: 7 })?;
 /// assert_eq!(mail.recv()?.order, 7);
 /// assert_eq!(hub.request(GetPrice { order: 7 })?.wait()?, 3.5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// The bus of an event has what the calls of the hub do not: options, retained values and dead letters.
+///
+/// ```
+/// use std::time::Duration;
+/// use tramline::{Event, Hub, Retry};
+///
+/// #[derive(Clone)]
+/// struct StockCounted { items: i32 }
+///
+/// impl Event for StockCounted {
+///     const TOPIC: &'static str = "stock.counted";
+/// }
+///
+/// let hub = Hub::new();
+/// let bus = hub.bus::<StockCounted>();
+/// let dead_letters = bus.dead_letters();
+///
+/// // A handler that begins with the last value, with a name and one retry.
+/// bus.publish_retained(StockCounted::TOPIC, StockCounted { items: -1 })?;
+/// let _check = bus
+///     .subscription(StockCounted::TOPIC)
+///     .name("check")
+///     .with_retained()
+///     .retry(Retry::fixed(1, Duration::from_millis(1)))
+///     .handle(|stock| if stock.items < 0 { Err("fewer than none") } else { Ok(()) })?;
+///
+/// let letter = dead_letters.recv()?;
+/// assert_eq!(letter.into_payload().items, -1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
@@ -121,7 +152,7 @@ impl<T: Send + 'static, R: Send + 'static> Member for BusInner<T, R> {
 }
 
 impl Hub {
-    /// A hub without buses. Those that it will make have the defaults: a capacity of 256 messages and
+    /// Creates a hub without buses. Its buses will have the default options: a capacity of 256 messages and
     /// [`Overflow::Block`].
     ///
     /// # Examples
@@ -135,9 +166,9 @@ impl Hub {
         Self::with_defaults(crate::bus::DEFAULT_CAPACITY, Overflow::default())
     }
 
-    /// A hub whose buses have these defaults for the mailboxes of their subscriptions: the capacity in messages, and what
-    /// happens at a full one. Each [subscription](Bus::subscription) can have its own. A capacity that a bus refuses is
-    /// refused when something subscribes.
+    /// Creates a hub whose buses have these defaults for the mailboxes of their subscriptions: the capacity in messages, and
+    /// the policy at a full one. Each [subscription](Bus::subscription) can have its own. An invalid capacity is reported by
+    /// the first subscription as [`SubscribeError::Capacity`](crate::SubscribeError::Capacity).
     ///
     /// # Examples
     ///
@@ -153,13 +184,14 @@ impl Hub {
         Self { inner: Arc::new(HubInner { buses, drain_group: DrainGroup::new(), capacity, overflow }) }
     }
 
-    /// The bus of this type of message, with replies of the same type: another handle to it, or a new bus for the first
-    /// who asks. It is the bus of [`bus_with_reply::<T, T>`](Self::bus_with_reply).
+    /// Returns a handle to the bus of this type of message, with replies of the same type; creates the bus on the first
+    /// call. It is the bus of [`bus_with_reply::<T, T>`](Self::bus_with_reply), and not the bus of a [`Request`] whose
+    /// reply has another type.
     ///
     /// Draining this bus alone takes what handlers of any bus of the hub publish meanwhile.
     ///
-    /// Costs a read lock and a look-up. Keep the bus, or a [`Publisher`](crate::Publisher), where messages are many. On a
-    /// closed hub the bus is closed.
+    /// The call costs a read lock and a lookup. Keep the bus, or a [`Publisher`](crate::Publisher), where messages are many.
+    /// On a closed hub the bus is closed.
     ///
     /// # Examples
     ///
@@ -175,7 +207,8 @@ impl Hub {
         self.bus_with_reply::<T, T>()
     }
 
-    /// The bus of this type of message and this type of reply. The same message with another reply is another bus.
+    /// Returns a handle to the bus of this type of message and this type of reply. The same message with another reply is
+    /// another bus. The bus of a [`Request`] is `bus_with_reply::<Q, Q::Reply>()`.
     ///
     /// Otherwise as [`bus`](Self::bus).
     ///
@@ -186,7 +219,7 @@ impl Hub {
     /// let _lengths = hub.bus_with_reply::<String, usize>().serve("length", |text| text.len())?;
     /// let length = hub.bus_with_reply::<String, usize>().request("length", "tea".to_owned())?;
     /// assert_eq!(length.wait()?, 3);
-    /// assert!(hub.bus::<String>().request("length", "tea".to_owned()).is_err()); // nobody answers with a text
+    /// assert!(hub.bus::<String>().request("length", "tea".to_owned()).is_err()); // no responder answers with a string
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn bus_with_reply<T: Clone + Send + 'static, R: Send + 'static>(&self) -> Bus<T, R> {
@@ -244,6 +277,10 @@ impl Hub {
 
     /// Sends a request on its own topic: `self.bus_with_reply::<Q, Q::Reply>().request(Q::TOPIC, request)`.
     ///
+    /// Every subscription of that bus and topic counts as a responder, also one that only watches; see
+    /// [`Publisher::request`](crate::Publisher::request). A subscription of `self.bus::<Q>()` never sees the request unless
+    /// `Q::Reply` is `Q`.
+    ///
     /// # Errors
     ///
     /// As [`Bus::request`].
@@ -270,7 +307,7 @@ impl Hub {
         self.bus_with_reply::<Q, Q::Reply>().request(Q::TOPIC, request)
     }
 
-    /// What all buses have done and hold, in the order of the names of their types.
+    /// Returns the statistics of every bus, in the order of the names of their types.
     ///
     /// # Examples
     ///
@@ -343,10 +380,11 @@ impl Hub {
         self.inner.buses.read().phase != Phase::Open
     }
 
-    /// Drains all buses as one, see [`Bus::drain`]: refuses new work, waits until the queues are empty and the handlers idle,
-    /// at most this long, closes, and reports what was left.
+    /// Drains all buses as one, see [`Bus::drain`]: refuses new work, waits up to `within` until the queues are empty
+    /// and the handlers idle, closes, and reports what was left.
     ///
-    /// Until then a handler of one bus may publish on any other, so work that goes through several buses is finished.
+    /// Until then a handler of one bus may publish or request on any other, so work that goes through several buses is
+    /// finished. The queues of subscribers count too, and the call blocks its thread, as with [`Bus::drain`].
     ///
     /// # Examples
     ///
@@ -378,7 +416,7 @@ impl Hub {
         crate::bus::is_idle(&*self.inner, within)
     }
 
-    /// A handle that does not keep the hub alive, for closures that would keep their own bus open.
+    /// Returns a handle that does not keep the hub alive, for closures that would keep their own bus open.
     ///
     /// # Examples
     ///
@@ -493,7 +531,7 @@ pub struct WeakHub {
 }
 
 impl WeakHub {
-    /// A full handle, if any [`Hub`] is left.
+    /// Returns a full handle, or `None` if the last [`Hub`] has been dropped.
     ///
     /// # Examples
     ///
@@ -535,6 +573,11 @@ impl fmt::Debug for WeakHub {
 /// assert_eq!(log.recv()?.door, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an `Event`",
+    label = "has no topic of its own",
+    note = "implement `Event` with a `TOPIC`; use `hub.request` for a request, `hub.bus::<T>()` for other types"
+)]
 pub trait Event: Clone + Send + 'static {
     /// The topic on which the event is published and received. It must be a [`Topic`](crate::Topic): a pattern with
     /// wildcards is not valid. An invalid topic is an error of every [`Hub::publish`], [`Hub::subscribe`] and [`Hub::on`].
@@ -542,6 +585,9 @@ pub trait Event: Clone + Send + 'static {
 }
 
 /// A message that asks for an answer, with one topic of its own, for [`Hub::request`] and [`Hub::serve`].
+///
+/// The bus of a request is [`hub.bus_with_reply::<Q, Q::Reply>()`](Hub::bus_with_reply); `hub.bus::<Q>()` is a
+/// different bus, which never sees the request.
 ///
 /// # Examples
 ///
@@ -561,6 +607,12 @@ pub trait Event: Clone + Send + 'static {
 /// assert!(hub.request(IsOpen { door: 1 })?.wait()?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a `Request`",
+    label = "has no topic and reply of its own",
+    note = "implement `Request` with a `Reply` and a `TOPIC`",
+    note = "use `hub.publish` for an event, `hub.bus_with_reply::<T, R>()` for other types"
+)]
 pub trait Request: Clone + Send + 'static {
     /// The type of the answer.
     type Reply: Send + 'static;
@@ -569,7 +621,7 @@ pub trait Request: Clone + Send + 'static {
     const TOPIC: &'static str;
 }
 
-/// What one bus of a hub has done and holds, see [`Hub::stats`].
+/// The statistics of one bus of a hub, see [`Hub::stats`].
 ///
 /// # Examples
 ///

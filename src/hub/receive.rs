@@ -45,7 +45,9 @@ impl Hub {
     /// Calls `f` with every event of this type, on a thread of its own.
     ///
     /// It is the [`Bus::on`](crate::Bus::on) of [`bus::<E>()`](Self::bus) with the pattern `E::TOPIC`. The closure returns
-    /// `()` or a `Result<(), E>`. What happens when it fails or panics is described at
+    /// `()` or a `Result<(), Error>` with an error that implements `Display`. For retries, several workers, a name or other
+    /// options use `hub.bus::<E>().subscription(E::TOPIC)`, a
+    /// [`SubscriptionBuilder`](crate::SubscriptionBuilder). What happens when the closure fails or panics is described at
     /// [`SubscriptionBuilder::handle`](crate::SubscriptionBuilder::handle), and what happens when the [`Handler`] is
     /// dropped, the bus closes or the mailbox is full at [`Handler`]. A closure that captures the hub keeps its own bus
     /// open: capture [`downgrade`](Self::downgrade) there.
@@ -83,8 +85,10 @@ impl Hub {
 
     /// Answers every request of this type with what `f` returns, on a thread of its own.
     ///
-    /// It is the [`Bus::serve`](crate::Bus::serve) of [`bus_with_reply::<Q, Q::Reply>()`](Self::bus_with_reply) with the
-    /// pattern `Q::TOPIC`. If `f` panics, the caller gets `Failed` and the next request is served. What happens when the
+    /// It is the [`Bus::serve`](crate::Bus::serve) of [`bus_with_reply::<Q, Q::Reply>()`](Self::bus_with_reply) with
+    /// the pattern `Q::TOPIC`; a handler of `bus::<Q>()` would be on a different bus, which never sees the request. If
+    /// `f` panics, the caller gets `Failed` and the next request is served. To refuse a request, make the reply a
+    /// `Result`, or use `on` of that bus with [`Message::reply`] and [`Message::fail`]. What happens when the
     /// [`Handler`] is dropped, the bus closes or the mailbox is full is described at [`Handler`].
     ///
     /// # Errors

@@ -47,8 +47,8 @@ impl Hub {
         self.bus::<E>().publish_async(E::TOPIC, event).await
     }
 
-    /// Asks as [`request`](Self::request) does, but waits for room without holding up the thread. The reply comes from awaiting
-    /// what this returns.
+    /// Asks as [`request`](Self::request) does, but waits for room without holding up the thread. The reply comes from
+    /// awaiting what this returns.
     ///
     /// # Errors
     ///
@@ -91,12 +91,18 @@ impl Hub {
     /// [`on`](Self::on), without a thread.
     ///
     /// It is the [`Bus::on_async`](crate::Bus::on_async) of [`bus::<E>()`](Self::bus) with the pattern `E::TOPIC`. The
-    /// future comes to `()` or a `Result<(), E>`. What happens when the [`Handler`] is dropped, the bus closes or the
-    /// mailbox is full is described at [`Handler`].
+    /// future returns `()` or a `Result<(), Error>` with an error that implements `Display`. What happens when the
+    /// [`Handler`] is dropped, the bus closes or the mailbox is full is described at [`Handler`].
+    ///
+    /// The future cannot borrow the message: copy what it needs before `async move`. An `async |m|` closure is not accepted.
     ///
     /// # Errors
     ///
     /// As [`subscribe`](Self::subscribe).
+    ///
+    /// # Panics
+    ///
+    /// A panic of the spawner, such as that of `tokio::spawn` outside a runtime, goes to the caller.
     ///
     /// # Examples
     ///
@@ -131,15 +137,21 @@ impl Hub {
         self.bus::<E>().on_async(topic_of(E::TOPIC)?, spawner, f)
     }
 
-    /// Answers every request of this type with what a future comes to, on a task of your async runtime: as
+    /// Answers every request of this type with the output of a future, on a task of your async runtime: as
     /// [`serve`](Self::serve), without a thread.
     ///
     /// It is the [`Bus::serve_async`](crate::Bus::serve_async) of
     /// [`bus_with_reply::<Q, Q::Reply>()`](Self::bus_with_reply) with the pattern `Q::TOPIC`.
     ///
+    /// The future cannot borrow the message: copy what it needs before `async move`. An `async |m|` closure is not accepted.
+    ///
     /// # Errors
     ///
     /// As [`subscribe`](Self::subscribe), for `Q::TOPIC`.
+    ///
+    /// # Panics
+    ///
+    /// A panic of the spawner, such as that of `tokio::spawn` outside a runtime, goes to the caller.
     ///
     /// # Examples
     ///

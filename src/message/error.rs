@@ -33,7 +33,7 @@ pub enum RecvError {
 }
 
 impl RecvError {
-    /// Whether the bus was closed.
+    /// Returns `true` if the bus was closed.
     ///
     /// # Examples
     ///
@@ -48,7 +48,7 @@ impl RecvError {
         matches!(self, Self::Closed)
     }
 
-    /// Whether the mailbox ran over.
+    /// Returns `true` if the mailbox overflowed.
     ///
     /// # Examples
     ///
@@ -97,7 +97,7 @@ pub enum TryRecvError {
 }
 
 impl TryRecvError {
-    /// Whether the mailbox was empty; a message may come later.
+    /// Returns `true` if the mailbox was empty; a message may come later.
     ///
     /// # Examples
     ///
@@ -111,7 +111,7 @@ impl TryRecvError {
         matches!(self, Self::Empty)
     }
 
-    /// Whether the bus was closed.
+    /// Returns `true` if the bus was closed.
     ///
     /// # Examples
     ///
@@ -124,7 +124,7 @@ impl TryRecvError {
         matches!(self, Self::Closed)
     }
 
-    /// Whether the mailbox ran over.
+    /// Returns `true` if the mailbox overflowed.
     ///
     /// # Examples
     ///
@@ -171,7 +171,7 @@ impl From<RecvError> for TryRecvError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RecvTimeoutError {
-    /// The time was over; a message may come later.
+    /// The wait timed out; a message may come later.
     #[error("no message came in time")]
     Timeout,
     /// The bus is closed and the mailbox is drained.
@@ -183,7 +183,7 @@ pub enum RecvTimeoutError {
 }
 
 impl RecvTimeoutError {
-    /// Whether the time was over; a message may come later.
+    /// Returns `true` if the wait timed out; a message may come later.
     ///
     /// # Examples
     ///
@@ -197,7 +197,7 @@ impl RecvTimeoutError {
         matches!(self, Self::Timeout)
     }
 
-    /// Whether the bus was closed.
+    /// Returns `true` if the bus was closed.
     ///
     /// # Examples
     ///
@@ -212,7 +212,7 @@ impl RecvTimeoutError {
         matches!(self, Self::Closed)
     }
 
-    /// Whether the mailbox ran over.
+    /// Returns `true` if the mailbox overflowed.
     ///
     /// # Examples
     ///

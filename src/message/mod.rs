@@ -17,8 +17,12 @@ use crate::topic::Topic;
 
 /// One message, taken out of a mailbox. Derefs to its payload.
 ///
+/// A handler gets a `&Message`, so a `Copy` payload is `**message` there, and `*message` of a message that a subscriber
+/// received.
+///
 /// A message that is a request is answered with [`reply`](Self::reply) or [`fail`](Self::fail), or later through a
-/// [`Responder`]; dropping it unanswered tells the caller so, once no other copy is left.
+/// [`Responder`]. If it is dropped unanswered and no other copy is left, the caller gets
+/// [`Unanswered`](crate::ReplyError::Unanswered).
 ///
 /// # Examples
 ///
@@ -70,7 +74,7 @@ impl<T, R> Message<T, R> {
         self.extras.as_ref()?.reply.as_ref()
     }
 
-    /// The payload.
+    /// Returns a reference to the payload.
     ///
     /// # Examples
     ///
@@ -108,7 +112,7 @@ impl<T, R> Message<T, R> {
         self.payload
     }
 
-    /// The topic on which it was published.
+    /// Returns the topic of the message.
     ///
     /// # Examples
     ///
@@ -124,7 +128,7 @@ impl<T, R> Message<T, R> {
         &self.topic
     }
 
-    /// How many messages this mailbox lost between the one before and this one.
+    /// Returns the number of messages that this mailbox lost between the one before and this one.
     ///
     /// Always 0 for [`Overflow::Block`](crate::Overflow::Block), unless publishers chose not to wait, or a handler
     /// published into the full mailbox that only it drains. While something is published the number may appear a message
@@ -148,7 +152,7 @@ impl<T, R> Message<T, R> {
         self.extras.as_ref().map_or(0, |extras| extras.lost_before)
     }
 
-    /// Whether somebody asked for a reply.
+    /// Returns `true` if the message is a request.
     ///
     /// # Examples
     ///
@@ -195,11 +199,11 @@ impl<T, R> Message<T, R> {
     }
 
     /// Answers the request with a failure: the caller gets [`ReplyError::Failed`](crate::ReplyError::Failed) with this
-    /// text. Never waits.
+    /// string. Never waits.
     ///
     /// # Errors
     ///
-    /// Returns the text: [`NotARequest`](RespondError::NotARequest) if the message was published, not requested;
+    /// Returns the string: [`NotARequest`](RespondError::NotARequest) if the message was published, not requested;
     /// [`AlreadyAnswered`](RespondError::AlreadyAnswered) if another responder was first;
     /// [`Cancelled`](RespondError::Cancelled) if the caller has gone.
     ///
@@ -230,7 +234,7 @@ impl<T, R> Message<T, R> {
         }
     }
 
-    /// The right to answer this request, to be used later and from any thread; `None` if it is no request.
+    /// Returns the right to answer this request, to be used later and from any thread; `None` if it is not a request.
     ///
     /// # Examples
     ///

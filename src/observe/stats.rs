@@ -5,7 +5,7 @@ use crate::mailbox::{Mailbox, Overflow};
 use crate::sync::counters::Ordering;
 use crate::topic::Pattern;
 
-/// What one bus has done and holds, see [`Bus::stats`](crate::Bus::stats).
+/// The statistics of one bus, see [`Bus::stats`](crate::Bus::stats).
 ///
 /// It displays as a table that a person can read in a terminal.
 ///
@@ -41,9 +41,9 @@ pub struct BusStats {
     /// topic.
     pub dropped: u64,
     /// Messages that were still queued when the last reader of their mailbox left: a subscriber or handler was dropped,
-    /// or stopped before it had finished. Whoever ends a subscription chooses that, so these make no dead letters.
+    /// or stopped before it had finished. The program chose to end the subscription, so these make no dead letters.
     pub abandoned: u64,
-    /// Dead letters posted; only counted while somebody listens for them.
+    /// Dead letters posted; only counted while a reader listens for them.
     pub dead_letters: u64,
     /// Messages that a handler gave up on because of an error.
     pub handler_failures: u64,
@@ -92,13 +92,13 @@ pub struct SubscriptionStats {
     pub capacity: usize,
     /// The most messages that were seen waiting: exact for a burst into a mailbox that was empty, a sample otherwise.
     pub high_water: usize,
-    /// What happens when it is full.
+    /// The policy at a full mailbox.
     pub overflow: Overflow,
     /// Messages put into the mailbox. Retained values that its filter is going to reject count until they are looked at.
     pub delivered: u64,
     /// Messages lost at the mailbox: never put in, or evicted.
     pub dropped: u64,
-    /// Whether it ran over under [`Overflow::Disconnect`], so that no message comes to it any more.
+    /// `true` if it overflowed under [`Overflow::Disconnect`], so that it gets no more messages.
     pub overflowed: bool,
 }
 
@@ -123,14 +123,14 @@ impl SubscriptionStats {
 
 /// Statistics.
 impl<T, R> Bus<T, R> {
-    /// What the bus has done and holds.
+    /// Returns the statistics of the bus.
     ///
     /// # Examples
     ///
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
     /// bus.fire("one.off", 1);
-    /// assert_eq!((bus.stats().unheard, bus.stats().topics), (1, 0)); // a topic that nobody uses is forgotten
+    /// assert_eq!((bus.stats().unheard, bus.stats().topics), (1, 0)); // a topic without users is forgotten
     /// let _orders = bus.publisher("orders.new")?;
     /// assert_eq!(bus.stats().topics, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -23,11 +23,11 @@ use crate::topic::TopicError;
 #[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RequestError<T> {
-    /// The text is no topic.
+    /// The string is not a valid topic.
     #[error("cannot request: {0}")]
     Topic(TopicError, T),
-    /// No mailbox took the request, so nobody can answer it: nobody subscribes to the topic, or all who do were full
-    /// and do not block.
+    /// No mailbox took the request, so no responder can answer it: the topic has no subscription, or every mailbox was full
+    /// and does not block.
     #[error("no mailbox took the request")]
     NoResponders(T),
     /// The bus is closed, or was closed while the request waited for room.
@@ -36,7 +36,7 @@ pub enum RequestError<T> {
 }
 
 impl<T> RequestError<T> {
-    /// The payload that was to be sent.
+    /// Returns the payload.
     ///
     /// # Examples
     ///
@@ -52,7 +52,7 @@ impl<T> RequestError<T> {
         }
     }
 
-    /// Whether the topic was invalid.
+    /// Returns `true` if the topic was invalid.
     ///
     /// # Examples
     ///
@@ -64,7 +64,7 @@ impl<T> RequestError<T> {
         matches!(self, Self::Topic(..))
     }
 
-    /// Whether there was nobody to answer.
+    /// Returns `true` if there was no responder.
     ///
     /// # Examples
     ///
@@ -79,7 +79,7 @@ impl<T> RequestError<T> {
         matches!(self, Self::NoResponders(_))
     }
 
-    /// Whether the bus was closed.
+    /// Returns `true` if the bus was closed.
     ///
     /// # Examples
     ///
@@ -127,13 +127,13 @@ impl<T> fmt::Debug for RequestError<T> {
 #[derive(Error)]
 #[non_exhaustive]
 pub enum ReplyError<R> {
-    /// The time was over; the pending reply can be waited on again.
+    /// The wait timed out; the pending reply can be waited on again.
     #[error("no reply came in time")]
     Timeout(PendingReply<R>),
     /// Every copy of the request is gone, and none was answered.
     #[error("the request was dropped without an answer")]
     Unanswered,
-    /// The responder gave up, or its handler panicked; the text says why.
+    /// The responder gave up, or its handler panicked; the string is the reason.
     #[error("the request failed: {0}")]
     Failed(String),
     /// The bus was closed first.
@@ -142,7 +142,7 @@ pub enum ReplyError<R> {
 }
 
 impl<R> ReplyError<R> {
-    /// The pending reply of a timeout, to be waited on again; `None` otherwise.
+    /// Returns the pending reply of a timeout, to be waited on again; `None` otherwise.
     ///
     /// # Examples
     ///
@@ -163,7 +163,7 @@ impl<R> ReplyError<R> {
         }
     }
 
-    /// Whether the time was over.
+    /// Returns `true` if the wait timed out.
     ///
     /// # Examples
     ///
@@ -178,7 +178,7 @@ impl<R> ReplyError<R> {
         matches!(self, Self::Timeout(_))
     }
 
-    /// Whether every copy of the request is gone without an answer.
+    /// Returns `true` if every copy of the request is gone without an answer.
     ///
     /// # Examples
     ///
@@ -194,7 +194,7 @@ impl<R> ReplyError<R> {
         matches!(self, Self::Unanswered)
     }
 
-    /// Whether the responder failed.
+    /// Returns `true` if the responder failed.
     ///
     /// # Examples
     ///
@@ -208,7 +208,7 @@ impl<R> ReplyError<R> {
         matches!(self, Self::Failed(_))
     }
 
-    /// Whether the bus was closed.
+    /// Returns `true` if the bus was closed.
     ///
     /// # Examples
     ///
@@ -256,7 +256,7 @@ impl<R> fmt::Debug for ReplyError<R> {
 #[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RespondError<R> {
-    /// The message was published, not requested: nobody waits for a reply.
+    /// The message was published, not requested: no caller waits for a reply.
     #[error("the message is not a request")]
     NotARequest(R),
     /// Another responder was first.
@@ -268,7 +268,7 @@ pub enum RespondError<R> {
 }
 
 impl<R> RespondError<R> {
-    /// The reply that was not taken.
+    /// Returns the reply that was not taken.
     ///
     /// # Examples
     ///
@@ -295,7 +295,7 @@ impl<R> RespondError<R> {
         })
     }
 
-    /// Whether the message was no request.
+    /// Returns `true` if the message was not a request.
     ///
     /// # Examples
     ///
@@ -310,7 +310,7 @@ impl<R> RespondError<R> {
         matches!(self, Self::NotARequest(_))
     }
 
-    /// Whether another responder was first.
+    /// Returns `true` if another responder was first.
     ///
     /// # Examples
     ///
@@ -327,7 +327,7 @@ impl<R> RespondError<R> {
         matches!(self, Self::AlreadyAnswered(_))
     }
 
-    /// Whether the caller has gone.
+    /// Returns `true` if the caller has gone.
     ///
     /// # Examples
     ///
@@ -390,7 +390,7 @@ pub enum GatherError {
 }
 
 impl GatherError {
-    /// Whether the time was over.
+    /// Returns `true` if the wait timed out.
     ///
     /// # Examples
     ///
@@ -437,7 +437,7 @@ impl GatherError {
         matches!(self, Self::Failed(_))
     }
 
-    /// Whether this was the outcome of one responder, so that more may come.
+    /// Returns `true` if this was the outcome of one responder, so that more may come.
     ///
     /// # Examples
     ///
@@ -455,7 +455,7 @@ impl GatherError {
         matches!(self, Self::Unanswered | Self::Failed(_))
     }
 
-    /// Whether there is no more to come.
+    /// Returns `true` if no more outcomes come.
     ///
     /// # Examples
     ///

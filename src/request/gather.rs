@@ -86,7 +86,7 @@ enum Received<R> {
 /// assert_eq!(bids.iter().max(), Some(&42));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "dropping the replies cancels the request"]
+#[must_use = "dropping the replies cancels the request: keep it in a variable such as `_replies`; `let _ =` drops it at once"]
 pub struct Replies<R> {
     answers: Receiver<Answer<R>>,
     lifecycle: Arc<Lifecycle>,

@@ -62,7 +62,7 @@ impl<R> ReplySource<R> for OneReply {
 /// assert_eq!(bus.request("double", 21)?.wait_timeout(Duration::from_secs(5))?, "42");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "dropping a pending reply cancels the request"]
+#[must_use = "dropping a pending reply cancels the request: keep it in a variable such as `_reply`; `let _ =` drops it at once"]
 pub struct PendingReply<R> {
     slot: Arc<ReplySlot<R>>,
     /// The answer was taken: there is nothing left to cancel.
@@ -79,7 +79,7 @@ impl<R> PendingReply<R> {
 
     /// Waits for the answer, however long it takes.
     ///
-    /// A handler that waits here for an answer that only its own thread could give waits for ever; use
+    /// A handler that waits here for an answer that only its own thread could give waits forever; use
     /// [`wait_timeout`](Self::wait_timeout) where that may happen.
     ///
     /// # Errors

@@ -29,8 +29,8 @@ impl<R> ReplySource<R> for NoReply {
 /// The right to answer one request, apart from its message: answer later, from any thread.
 ///
 /// Made by [`Message::responder`](crate::Message::responder). The caller hears `Unanswered` when the message and every
-/// responder of it are dropped without an answer. After the bus is closed nobody waits any more: replies come back as
-/// [`RespondError::Cancelled`], or are taken by nobody.
+/// responder of it are dropped without an answer. After the bus is closed no caller waits: replies come back as
+/// [`RespondError::Cancelled`], or are dropped.
 ///
 /// # Examples
 ///
@@ -127,7 +127,7 @@ impl<R> Responder<R> {
         self.slot.fail(why.into())
     }
 
-    /// Whether the caller has gone, so that an answer is no longer worth the work.
+    /// Returns `true` if the caller has gone, so that an answer would be in vain.
     ///
     /// # Examples
     ///

@@ -69,7 +69,7 @@ impl From<TopicError> for SubscribeError {
 }
 
 impl SubscribeError {
-    /// Whether the capacity was out of range.
+    /// Returns `true` if the capacity was out of range.
     ///
     /// # Examples
     ///
@@ -81,7 +81,7 @@ impl SubscribeError {
         matches!(self, Self::Capacity { .. })
     }
 
-    /// Whether the number of workers was out of range.
+    /// Returns `true` if the number of workers was out of range.
     ///
     /// # Examples
     ///
@@ -93,7 +93,7 @@ impl SubscribeError {
         matches!(self, Self::Workers { .. })
     }
 
-    /// Whether the group has other options.
+    /// Returns `true` if the group has other options.
     ///
     /// # Examples
     ///
@@ -107,7 +107,7 @@ impl SubscribeError {
         matches!(self, Self::Group { .. })
     }
 
-    /// Whether the bus was closed.
+    /// Returns `true` if the bus was closed.
     ///
     /// # Examples
     ///
@@ -120,7 +120,7 @@ impl SubscribeError {
         matches!(self, Self::Closed)
     }
 
-    /// Whether the pattern was invalid.
+    /// Returns `true` if the pattern was invalid.
     ///
     /// # Examples
     ///

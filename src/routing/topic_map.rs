@@ -344,14 +344,14 @@ fn difference<T, R>(
         .or_else(|| differs("overflow", format!("{:?}", mailbox.options.overflow), format!("{:?}", options.overflow)))
         .or_else(|| differs("retained", mailbox.options.retained.to_string(), options.retained.to_string()))
         .or_else(|| {
-            let existing = mailbox.filter.as_ref();
-            let requested = match filter {
-                None => "absent",
-                Some(filter) if filter.id.is_none() => "one that captures values, which cannot be compared",
-                Some(filter) if existing.is_some_and(|existing| existing.id == filter.id) => "present",
-                Some(_) => "another closure",
+            let present = |filter: Option<_>| if filter.is_some() { "present" } else { "absent" };
+            let (existing, requested) = match (mailbox.filter.as_ref(), filter) {
+                (existing, Some(filter)) if filter.id.is_none() => {
+                    (present(existing), "one that captures values, which cannot be compared")
+                }
+                (Some(existing), Some(filter)) if existing.id != filter.id => ("a different closure", "this one"),
+                (existing, filter) => (present(existing), present(filter)),
             };
-            let existing = if existing.is_some() { "present" } else { "absent" };
             differs("filter", existing.to_owned(), requested.to_owned())
         })
 }

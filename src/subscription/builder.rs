@@ -55,8 +55,8 @@ pub struct ManyWorkers(());
 /// A subscription with options of its own.
 ///
 /// Made by [`Bus::subscription`](crate::Bus::subscription). It ends in [`open`](Self::open) for a [`Subscriber`], or in
-/// `handle` or `serve` for a [`Handler`]. Nothing happens before that, and what is wrong with the options is told
-/// there. Until then it keeps the bus open, as a [`Bus`](crate::Bus) does; dropping it undoes nothing.
+/// `handle` or `serve` for a [`Handler`]. Nothing happens before that, and these methods report invalid options.
+/// Until then it keeps the bus open, as a [`Bus`](crate::Bus) does; dropping it undoes nothing.
 ///
 /// # Examples
 ///
@@ -162,7 +162,7 @@ where
     ///
     /// The closure borrows the message. `()` and `Ok` are success; an `Err` runs the [retry](Self::retry) policy and
     /// then makes a dead letter; a panic is caught, counted and makes a dead letter. In each case the handler goes on
-    /// with the next message, and if the message was a request that nobody else answers, its caller gets `Failed`.
+    /// with the next message, and if the message was a request that no other responder answers, its caller gets `Failed`.
     /// Messages are handled in the order in which they were put into the mailbox.
     ///
     /// A closure that captures a [`Bus`](crate::Bus) or [`Publisher`](crate::Publisher) keeps the bus open; capture a
@@ -202,8 +202,10 @@ where
 
     /// Answers every request with what `f` returns, on a thread of its own.
     ///
-    /// A panic in `f` reaches the caller as `Failed`, and the next request is served. A message that is no request is
+    /// A panic in `f` reaches the caller as `Failed`, and the next request is served. A message that is not a request is
     /// handled too, and its reply dropped.
+    ///
+    /// To refuse a request, make the reply a `Result`, or use `handle` with [`Message::reply`] and [`Message::fail`].
     ///
     /// # Errors
     ///
@@ -370,7 +372,7 @@ where
         self
     }
 
-    /// The most messages that can wait in the mailbox, from 1 to 16,777,216; the bus's default, 256, if not set. Their
+    /// Sets the most messages that can wait in the mailbox, from 1 to 16,777,216; the default is that of the bus, 256. Their
     /// memory is reserved at once.
     ///
     /// # Examples
@@ -387,7 +389,7 @@ where
         self
     }
 
-    /// What happens to a message when the mailbox is full; the bus's default, [`Overflow::Block`], if not set.
+    /// Sets the policy at a full mailbox; the default is that of the bus, [`Overflow::Block`].
     ///
     /// # Examples
     ///
@@ -408,9 +410,9 @@ where
     }
 
     /// Shares one mailbox with all subscriptions of the same group name and the same patterns: each message goes to one
-    /// of them.
+    /// of them. The same name with other patterns is another group.
     ///
-    /// A member that leaves takes nothing with it but the messages it has taken out. When the last one leaves, the
+    /// A member that leaves leaves the queued messages to the other members. When the last one leaves, the
     /// group is gone. All members must ask for the same capacity, overflow, retained and filter; a filter is the same
     /// if it is the same closure in the source and captures nothing.
     ///
@@ -443,7 +445,7 @@ where
     /// let bus = tramline::Bus::<u32>::new();
     /// let large = bus.subscription("orders").capacity(1).filter(|amount| *amount > 100).open()?;
     /// for amount in [5, 500, 50] {
-    ///     bus.publish("orders", amount)?; // waits for nobody: one message takes room
+    ///     bus.publish("orders", amount)?; // does not wait: one message takes room
     /// }
     /// assert_eq!((*large.recv()?, large.dropped()), (500, 0));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -457,10 +459,10 @@ where
         self
     }
 
-    /// Begins with the last [retained](crate::Bus::publish_retained) value of every matching topic, in the order in which they
-    /// were kept, then goes on with live messages: no gap, and no value twice. They have room beyond the capacity. A
-    /// [filter](Self::filter) sees them when the subscriber takes them out, on its thread. In a group they come once,
-    /// when the group begins.
+    /// Begins with the last [retained](crate::Bus::publish_retained) value of every matching topic, in the order in
+    /// which they were kept, then goes on with live messages: no gap, and no value twice. They have room beyond the
+    /// capacity. A [filter](Self::filter) sees them when the subscriber takes them out, on its thread. In a group they
+    /// come once, when the group begins.
     ///
     /// # Examples
     ///
@@ -476,8 +478,7 @@ where
         self
     }
 
-    /// What a handler does with a message on which it failed; by default it gives up at once. A subscriber has no use
-    /// for it.
+    /// Sets the retry policy of a handler; by default it gives up at the first error. A subscriber ignores it.
     ///
     /// # Examples
     ///
@@ -501,9 +502,9 @@ where
         self
     }
 
-    /// The name of the subscription in the statistics, and of a handler's threads, with a number behind it.
+    /// Names the subscription in the statistics, and a handler's threads, with a number behind the name.
     ///
-    /// A handler without one names its threads after its first pattern. In the statistics a group has the name of its
+    /// A handler without a name names its threads after its first pattern. In the statistics a group has the name of its
     /// first member.
     ///
     /// # Examples

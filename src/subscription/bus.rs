@@ -38,7 +38,7 @@ where
         self.subscription(pattern).open()
     }
 
-    /// A subscription with options of its own.
+    /// Returns a builder for a subscription with options of its own.
     ///
     /// # Examples
     ///
@@ -88,6 +88,8 @@ where
 
     /// Answers every request with what `f` returns, on a thread of its own: `subscription(pattern).serve(f)`. See
     /// [`SubscriptionBuilder::serve`].
+    ///
+    /// To refuse a request, make the reply a `Result`, or use `on` with [`Message::reply`] and [`Message::fail`].
     ///
     /// # Errors
     ///

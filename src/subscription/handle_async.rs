@@ -20,14 +20,19 @@ where
     /// Begins the subscription: as [`handle`](Self::handle), but with a task of your async runtime instead of a thread,
     /// and a closure that returns a future.
     ///
-    /// The closure borrows the message, takes out of it what the future needs, and the next message waits until that is
-    /// ready. Retries, dead letters and panics are as with `handle`. [`Handler::stop`] and
+    /// The future cannot borrow the message: copy what it needs before `async move`. An `async |m|` closure is not accepted.
+    /// The next message is handled when the future is ready. Retries, dead letters and panics are as with `handle`.
+    /// [`Handler::stop`] and
     /// [`Bus::drain`](crate::Bus::drain) wait on the calling thread: on a runtime with one thread call them from
     /// `spawn_blocking`, so that the tasks can go on.
     ///
     /// # Errors
     ///
     /// As [`handle`](Self::handle).
+    ///
+    /// # Panics
+    ///
+    /// A panic of the spawner, such as that of `tokio::spawn` outside a runtime, goes to the caller.
     ///
     /// # Examples
     ///
@@ -68,9 +73,15 @@ where
     /// Begins a subscription that answers requests: as [`serve`](Self::serve), but with a task of your async runtime
     /// instead of a thread, and a closure that returns a future of the reply.
     ///
+    /// The future cannot borrow the message: copy what it needs before `async move`. An `async |m|` closure is not accepted.
+    ///
     /// # Errors
     ///
     /// As [`serve`](Self::serve).
+    ///
+    /// # Panics
+    ///
+    /// A panic of the spawner, such as that of `tokio::spawn` outside a runtime, goes to the caller.
     ///
     /// # Examples
     ///
@@ -106,11 +117,17 @@ where
     R: Send + 'static,
 {
     /// Begins the subscription with as many tasks of your async runtime as [`workers`](SubscriptionBuilder::workers)
-    /// says. Each handles one message at a time, so that is how many are in hand at once.
+    /// says. Each task handles one message at a time.
+    ///
+    /// The future cannot borrow the message: copy what it needs before `async move`. An `async |m|` closure is not accepted.
     ///
     /// # Errors
     ///
     /// As [`handle`](Self::handle).
+    ///
+    /// # Panics
+    ///
+    /// A panic of the spawner, such as that of `tokio::spawn` outside a runtime, goes to the caller.
     ///
     /// # Examples
     ///
@@ -145,9 +162,15 @@ where
 
     /// Begins a subscription that answers requests, with as many tasks as [`workers`](SubscriptionBuilder::workers) says.
     ///
+    /// The future cannot borrow the message: copy what it needs before `async move`. An `async |m|` closure is not accepted.
+    ///
     /// # Errors
     ///
     /// As [`serve`](Self::serve).
+    ///
+    /// # Panics
+    ///
+    /// A panic of the spawner, such as that of `tokio::spawn` outside a runtime, goes to the caller.
     ///
     /// # Examples
     ///
@@ -199,9 +222,15 @@ where
     /// Runs a closure that returns a future on every message that matches, on a task of your async runtime: as
     /// [`on`](Self::on), without a thread. See [`SubscriptionBuilder::handle_async`].
     ///
+    /// The future cannot borrow the message: copy what it needs before `async move`. An `async |m|` closure is not accepted.
+    ///
     /// # Errors
     ///
     /// As [`on`](Self::on).
+    ///
+    /// # Panics
+    ///
+    /// A panic of the spawner, such as that of `tokio::spawn` outside a runtime, goes to the caller.
     ///
     /// # Examples
     ///
@@ -232,12 +261,18 @@ where
         self.subscription(pattern).handle_async(spawner, f)
     }
 
-    /// Answers every request that matches with what a future comes to, on a task of your async runtime: as
+    /// Answers every request that matches with the output of a future, on a task of your async runtime: as
     /// [`serve`](Self::serve), without a thread. See [`SubscriptionBuilder::serve_async`].
+    ///
+    /// The future cannot borrow the message: copy what it needs before `async move`. An `async |m|` closure is not accepted.
     ///
     /// # Errors
     ///
     /// As [`serve`](Self::serve).
+    ///
+    /// # Panics
+    ///
+    /// A panic of the spawner, such as that of `tokio::spawn` outside a runtime, goes to the caller.
     ///
     /// # Examples
     ///

@@ -77,7 +77,7 @@ where
     }
 
     /// Waits for a message, then takes what is there, up to `limit` messages in all, as
-    /// [`recv_many`](Self::recv_many) does. Appends them to `messages` and tells how many.
+    /// [`recv_many`](Self::recv_many) does. Appends them to `messages` and returns their number.
     ///
     /// With a limit of 0 it returns at once.
     ///
@@ -114,8 +114,8 @@ where
 }
 
 /// The messages, until there will be none: the bus is closed, or the mailbox has run over, and all were taken. What was
-/// lost in between is told by [`Message::lost_before`] of an item, and does not end the stream. Why it has ended,
-/// [`try_recv`](Subscriber::try_recv) tells.
+/// lost in between is counted in [`Message::lost_before`] of an item, and does not end the stream. When it has ended,
+/// [`try_recv`](Subscriber::try_recv) returns the reason.
 ///
 /// # Cancel safety
 ///

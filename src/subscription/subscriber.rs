@@ -39,7 +39,7 @@ use crate::topic::Pattern;
 /// assert_eq!((message.topic().as_str(), *message), ("orders.eu.new", 7));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "dropping a subscriber unsubscribes it"]
+#[must_use = "dropping a subscriber unsubscribes it: keep it in a variable such as `_orders`; `let _ =` drops it at once"]
 pub struct Subscriber<T, R = T> {
     mailbox: Arc<Mailbox<T, R>>,
     inner: Weak<BusInner<T, R>>,
@@ -150,8 +150,8 @@ where
         self.mailbox.recv_deadline(deadline)
     }
 
-    /// Waits for a message, then takes what is there, up to `limit` messages in all. Appends them to `messages` and
-    /// tells how many.
+    /// Waits for a message, then takes the waiting messages, up to `limit` in all. Appends them to `messages` and
+    /// returns their number.
     ///
     /// With a limit of 0 it returns at once.
     ///
@@ -181,7 +181,7 @@ where
         Ok(self.take_more(first, messages, limit))
     }
 
-    /// Appends a message, and what there is without waiting; tells how many that are.
+    /// Appends a message, and the messages that need no waiting; returns their number.
     pub(crate) fn take_more(&self, first: Message<T, R>, messages: &mut Vec<Message<T, R>>, limit: usize) -> usize {
         let before = messages.len();
         messages.push(first);
@@ -323,7 +323,7 @@ impl<T, R> Subscriber<T, R> {
         self.mailbox.len()
     }
 
-    /// Whether no message is waiting.
+    /// Returns `true` if no message is waiting.
     ///
     /// # Examples
     ///
@@ -395,7 +395,7 @@ impl<T, R> Subscriber<T, R> {
         Ok((Self::new(mailbox, Weak::clone(&self.inner)), values))
     }
 
-    /// Ends the subscription and tells how many messages were left unread. They are dropped, as by dropping the
+    /// Ends the subscription and returns the number of unread messages. They are dropped, as by dropping the
     /// subscriber; a member of a group leaves them to the others, and the answer is 0.
     ///
     /// # Examples

@@ -1,8 +1,8 @@
-//! What the tests of a program's own modules need, with the feature `testkit`.
+//! Tools for the tests of a program's own modules, with the feature `testkit`.
 //!
-//! A [`TestKit`] belongs to one bus. It makes [`Recorder`]s, which write down what happens and assert it; responders that
-//! answer as a [`Script`] says, in place of the modules that are not under test; and faults: a handler that panics, a mailbox
-//! that is full. The module under test knows nothing of it: it is given the bus, as in the program.
+//! A [`TestKit`] belongs to one bus. It makes [`Recorder`]s, which record messages and assert them; responders that answer
+//! according to a [`Script`], in place of the modules that are not under test; and faults: a handler that panics, a mailbox
+//! that is full. The module under test gets the bus, as in the program, and does not see the kit.
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -89,8 +89,8 @@
 //!
 //! # When a test fails
 //!
-//! The text says what was expected, and lists what was recorded instead: the time in milliseconds since the kit was made,
-//! what happened, the topic, and the `Debug` text of the payload.
+//! The message says what was expected, and lists what was recorded instead: the time in milliseconds since the kit was made,
+//! the kind of the record, the topic, and the `Debug` string of the payload.
 //!
 //! ```text
 //! waited 1s for 3 messages, got 2; recorded on `>`:
@@ -107,7 +107,7 @@
 //!
 //! # Tasks
 //!
-//! What waits here waits on its thread. An asynchronous test calls it from the `spawn_blocking` of its runtime.
+//! The functions of this module that wait block their thread. An asynchronous test calls them from `spawn_blocking`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -131,10 +131,11 @@ pub use script::Script;
 
 use recorder::Tapes;
 
-/// Recorders, scripted responders and faults for the test of a module on one bus. See the [module](self) for a complete test.
+/// Recorders, scripted responders and faults for the test of a module on one bus. See the [module](self) for a complete
+/// test.
 ///
-/// It does not keep the bus open. **Dropping it** ends its responders and faults, and no recorder: what is to end earlier gets
-/// a kit of its own. **When the bus closes**, responders finish what is queued.
+/// It does not keep the bus open. **Dropping it** ends its responders and faults, and no recorder: what is to end
+/// earlier gets a kit of its own. **When the bus closes**, responders finish what is queued.
 ///
 /// # Examples
 ///
@@ -168,7 +169,7 @@ where
     T: Clone + Send + 'static,
     R: Send + 'static,
 {
-    /// A kit for this bus. The times that its recorders write down begin here.
+    /// Creates a kit for this bus. The times of its recorders begin here.
     ///
     /// # Examples
     ///
@@ -197,7 +198,7 @@ where
         self.kept.lock().push(Box::new(fault));
     }
 
-    /// Records what happens from now on, on all topics that match.
+    /// Starts a recorder of all topics that match.
     ///
     /// # Errors
     ///
@@ -223,10 +224,10 @@ where
         Recorder::start(&self.bus()?, &self.tapes, pattern)
     }
 
-    /// Starts a responder for all topics that match, which answers as the script says that is written behind this call. Write
-    /// it to its end before the first request comes.
+    /// Starts a responder for all topics that match, which answers according to the returned [`Script`]. Complete the script
+    /// before the first request comes.
     ///
-    /// What it answers is written down by the recorders of this kit.
+    /// The recorders of this kit record its answers.
     ///
     /// # Errors
     ///
@@ -259,15 +260,19 @@ where
         Ok(script)
     }
 
-    /// A fault: a handler of the topics that match, which panics on its `n`-th message, counted from 1, and does nothing with
-    /// the others.
+    /// Injects a fault: a handler of the topics that match, which panics on its `n`-th message, counted from 1, and
+    /// ignores the others.
     ///
-    /// That message becomes a dead letter, and if it is a request that nobody else answers, its caller gets `Failed`. The
-    /// other requests that it takes go unanswered, as far as it is concerned.
+    /// That message becomes a dead letter, and if it is a request that no other responder answers, its caller gets
+    /// `Failed`. The other requests that it takes go unanswered, as far as it is concerned.
     ///
     /// # Errors
     ///
     /// [`SubscribeError`] if the pattern is invalid, the bus is closed, or the thread cannot be spawned.
+    ///
+    /// # Panics
+    ///
+    /// If `n` is 0.
     ///
     /// # Examples
     ///
@@ -287,11 +292,14 @@ where
     /// assert!(letters[0].to_string().contains("2: its handler panicked: a fault of the test kit"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[track_caller]
     pub fn panic_on(
         &self,
         pattern: impl TryInto<Pattern, Error: Into<TopicError>>,
         n: usize,
     ) -> Result<(), SubscribeError> {
+        // An assertion of a test: a fault that never happens would prove nothing.
+        assert!(n > 0, "n must be at least 1, got 0");
         let mut seen: usize = 0;
         let handler = self.bus()?.subscription(pattern).name("panics").handle(move |_| {
             seen = seen.saturating_add(1);
@@ -301,16 +309,16 @@ where
         Ok(())
     }
 
-    /// A fault: a mailbox for the topics that match that is full, and that nobody reads. Publishers see what they would see
-    /// at any full mailbox with this policy:
+    /// Injects a fault: a full mailbox for the topics that match, which no subscriber reads. It affects publishers as
+    /// any full mailbox with this policy does:
     ///
     /// - [`Block`](Overflow::Block): `publish` and `request` wait until the kit is dropped or the bus closes,
     ///   `publish_timeout` times out, `try_publish` and `fire` lose the message.
     /// - [`DropNewest`](Overflow::DropNewest): every message is dropped.
-    /// - [`DropOldest`](Overflow::DropOldest): it always takes the latest message, for which the one before has to go. So it
-    ///   has room for one, and is full from the first on.
-    /// - [`Disconnect`](Overflow::Disconnect): the first message is dropped and ends the subscription; from the second on it
-    ///   is not there any more.
+    /// - [`DropOldest`](Overflow::DropOldest): it always takes the latest message, evicting the one before. It has room for
+    ///   one message, and is full from the first on.
+    /// - [`Disconnect`](Overflow::Disconnect): the first message is dropped and ends the subscription; the second finds no
+    ///   mailbox.
     ///
     /// [`wait_until_idle`](Self::wait_until_idle) does not wait for it, but for handlers that wait for room in it.
     ///
@@ -346,17 +354,17 @@ where
         Ok(())
     }
 
-    /// Waits until every queue of the bus is empty and every handler idle, at most this long: what was published before has
-    /// been handled, and so has what handlers published meanwhile.
+    /// Waits up to `within` until every queue of the bus is empty and every handler idle. Then everything that was published
+    /// before has been handled, and everything that handlers published meanwhile.
     ///
-    /// It closes nothing. The bus knows its mailboxes and handlers: what is in the hand of a thread that reads a subscriber,
-    /// or comes later from a timer, it does not know. A retry, and the pause before it, keep a handler busy. Called from a
+    /// It closes nothing. The bus counts its mailboxes and handlers: it does not count a message that a subscriber has
+    /// received, or one that a timer publishes later. A retry, and the pause before it, keep a handler busy. Called from a
     /// handler, it does not wait for that handler's thread.
     ///
     /// # Panics
     ///
-    /// If it is not idle after `within`; the text has the [statistics](crate::BusStats) of the bus, which show what is
-    /// queued. If the last handle of the bus is gone.
+    /// If the bus is not idle after `within`; the message has the [statistics](crate::BusStats) of the bus, which show the
+    /// queues. If the last handle of the bus has been dropped.
     ///
     /// # Examples
     ///

@@ -81,7 +81,7 @@ pub enum RecordedKind<T> {
 }
 
 impl<T> Recorded<T> {
-    /// The payload of what was published or requested; `None` for everything else.
+    /// Returns the payload of a message or request; `None` for other records.
     ///
     /// # Examples
     ///

@@ -13,8 +13,8 @@ use crate::topic::{Pattern, Topic, TopicError};
 
 /// Where what happens on the topics of a pattern is written down. It has no bound.
 ///
-/// No code of the user runs under its lock: the recorder takes off what there is, and clones payloads under a lock of its own.
-/// So the `Clone` of a payload may publish what is recorded too.
+/// No code of the user runs under its lock: the recorder takes off what there is, and clones payloads under a lock of
+/// its own. So the `Clone` of a payload may publish what is recorded too.
 pub(super) struct Tape<T> {
     pattern: Pattern,
     start: Instant,
@@ -44,8 +44,8 @@ impl<T> Tape<T> {
         std::mem::take(&mut self.written.lock().new)
     }
 
-    /// Waits until more than `total` was written, but not past the deadline. Whether another reader took it off already makes
-    /// no difference.
+    /// Waits until more than `total` was written, but not past the deadline. Whether another reader took it off already
+    /// makes no difference.
     fn wait_for_more(&self, total: usize, deadline: Option<Instant>) {
         let mut written = self.written.lock();
         let nothing_new = |written: &mut Written<T>| written.total <= total;
@@ -88,17 +88,17 @@ impl<T> Tapes<T> {
 /// Records what happens on the topics of a pattern, in order, and asserts it. Made by
 /// [`TestKit::record`](super::TestKit::record).
 ///
-/// It writes down every message and request when it is offered to the mailboxes, on the thread that publishes it; replies of
-/// the kit's [scripted responders](super::Script); and every [dead letter](crate::DeadLetter), which is how the bus tells of
-/// losses and of handlers that gave up. A reply goes to its caller alone, so those of the program's own responders are not
-/// there.
+/// It writes down every message and request when it is offered to the mailboxes, on the thread that publishes it;
+/// replies of the kit's [scripted responders](super::Script); and every [dead letter](crate::DeadLetter), which is how
+/// the bus reports losses, and messages that handlers gave up on. A reply goes to its caller alone, so those of the
+/// program's own responders are not there.
 ///
-/// **What it changes:** as little as it can. It takes no message, so what nobody else takes is still
-/// [unheard](crate::Delivery::is_unheard), and a request that nobody else takes has
-/// [`NoResponders`](crate::RequestError::NoResponders). It makes nobody wait and loses nothing: what it has recorded stays in
-/// memory until it is dropped. What it costs the publisher is one more clone of the payload. It is a subscription in
-/// [`Bus::stats`](crate::Bus::stats) and [`subscriber_count`](crate::Publisher::subscriber_count), and it listens for dead
-/// letters, so that `BusStats::dead_letters` counts them.
+/// **What it changes:** as little as it can. It takes no message, so a message that no subscription takes is still
+/// [unheard](crate::Delivery::is_unheard), and a request that no subscription takes has
+/// [`NoResponders`](crate::RequestError::NoResponders). It delays no publisher and loses nothing: what it has recorded
+/// stays in memory until it is dropped. What it costs the publisher is one more clone of the payload. It is a
+/// subscription in [`Bus::stats`](crate::Bus::stats) and [`subscriber_count`](crate::Publisher::subscriber_count), and
+/// it listens for dead letters, so that `BusStats::dead_letters` counts them.
 ///
 /// **The order** is that in which things reached it. A recorder that was made before the module under test has what a
 /// message led to after that message. A payload that was handed back by
@@ -123,7 +123,7 @@ impl<T> Tapes<T> {
 /// recorder.assert_nothing_more(Duration::ZERO);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "dropping the recorder ends the recording"]
+#[must_use = "dropping the recorder ends the recording: keep it in a variable such as `_recorder`; `let _ =` drops it at once"]
 pub struct Recorder<T> {
     tape: Arc<Tape<T>>,
     read: Mutex<Read<T>>,
@@ -374,10 +374,10 @@ impl<T: Clone + fmt::Debug + Send + 'static> Recorder<T> {
         }
     }
 
-    /// Asserts that no message or request comes beyond those that [`wait_for`](Self::wait_for) was told to wait for: none
+    /// Asserts that no message or request comes beyond those that [`wait_for`](Self::wait_for) waited for: none
     /// at all, if it was not called.
     ///
-    /// That nothing comes can only be seen by waiting, so this takes the whole of `within`. Where the program is known to
+    /// If nothing comes, this waits for the whole of `within`. Where the program is known to
     /// have finished, as after [`wait_until_idle`](super::TestKit::wait_until_idle), zero is enough.
     ///
     /// # Panics
@@ -405,13 +405,17 @@ impl<T: Clone + fmt::Debug + Send + 'static> Recorder<T> {
         let (has_more, recorded) = self.wait_until(within, |read| read.messages > awaited);
         if has_more {
             let found = recorded.iter().filter(|one| one.is_message()).count();
-            self.fail(&format!("expected {} and no more, got {found}", count(awaited, "message")), &recorded);
+            let expected = match awaited {
+                0 => "no message".to_owned(),
+                _ => format!("{} and no more", count(awaited, "message")),
+            };
+            self.fail(&format!("expected {expected}, got {found}"), &recorded);
         }
     }
 
     /// Asserts that nothing has become a dead letter.
     ///
-    /// A message that only recorders know of has: nobody wanted it.
+    /// A message that no other subscription takes is a dead letter too.
     ///
     /// # Panics
     ///

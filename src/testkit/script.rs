@@ -11,7 +11,8 @@ use crate::message::Message;
 use crate::sync::Mutex;
 use crate::sync::channel::RecvTimeoutError;
 
-/// What a scripted responder answers, one request after the other. Made by [`TestKit::reply_to`](super::TestKit::reply_to).
+/// The answers of a scripted responder, one request after the other. Made by
+/// [`TestKit::reply_to`](super::TestKit::reply_to).
 ///
 /// Each of [`with`](Self::with), [`by`](Self::by), [`then_fail`](Self::then_fail) and [`then_ignore`](Self::then_ignore)
 /// is one answer, for one request, in the order in which they are written down; the last one is for all requests that come
@@ -86,7 +87,7 @@ impl<T: 'static, R: 'static> Script<T, R> {
         self
     }
 
-    /// One answer: this reply.
+    /// Answers one request with `reply`.
     ///
     /// # Examples
     ///
@@ -105,7 +106,7 @@ impl<T: 'static, R: 'static> Script<T, R> {
         self.by(move |_| reply.clone())
     }
 
-    /// One answer: what `f` makes of the request.
+    /// Answers one request with the result of `f`.
     ///
     /// # Examples
     ///
@@ -127,7 +128,7 @@ impl<T: 'static, R: 'static> Script<T, R> {
         })))
     }
 
-    /// One answer: there will be no reply, and why. Its caller gets `Failed`. It may be the first.
+    /// Fails one request with the reason `why`. Its caller gets `Failed`. It may be the first answer of the script.
     ///
     /// # Examples
     ///
@@ -142,7 +143,8 @@ impl<T: 'static, R: 'static> Script<T, R> {
         self.step(ScriptedAnswer::Fail(why.into()))
     }
 
-    /// One request is dropped without an answer. Its caller gets `Unanswered`, if nobody else answers. It may be the first.
+    /// Drops one request without an answer. Its caller gets `Unanswered` if no other responder answers. It may be the first
+    /// answer of the script.
     ///
     /// # Examples
     ///
@@ -158,12 +160,12 @@ impl<T: 'static, R: 'static> Script<T, R> {
         self.step(ScriptedAnswer::Ignore)
     }
 
-    /// The answer before this comes so long after its request was taken. Other requests wait meanwhile; the end of the kit
-    /// cuts it short, and leaves the request unanswered.
+    /// Delays the preceding answer by `pause`, from the moment that the responder takes the request. Other requests wait
+    /// meanwhile. The end of the kit ends the pause, and leaves the request unanswered.
     ///
     /// # Panics
     ///
-    /// If there is no answer before this.
+    /// If there is no preceding answer.
     ///
     /// # Examples
     ///

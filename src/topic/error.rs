@@ -51,7 +51,7 @@ pub enum TopicError {
         token: usize,
         /// Where that token begins: a byte offset into the text; the first byte is 0.
         position: usize,
-        /// What is wrong with it.
+        /// The rule that the token breaks.
         reason: InvalidToken,
     },
 }
@@ -106,7 +106,7 @@ impl TopicError {
     }
 }
 
-/// What is wrong with one token of a topic or pattern, see [`TopicError::Token`].
+/// The rule that one token of a topic or pattern breaks, see [`TopicError::Token`].
 ///
 /// # Examples
 ///

@@ -71,7 +71,7 @@ impl Pattern {
         self.0.as_str()
     }
 
-    /// Whether the pattern has no wildcard, so that it matches one topic only.
+    /// Returns `true` if the pattern has no wildcard, so that it matches one topic only.
     ///
     /// # Examples
     ///
@@ -85,7 +85,7 @@ impl Pattern {
         self.tokens().all(|token| matches!(token, Token::Literal(_)))
     }
 
-    /// Whether a message on `topic` reaches a subscription to this pattern.
+    /// Returns `true` if a message on `topic` reaches a subscription to this pattern.
     ///
     /// # Examples
     ///
@@ -112,7 +112,7 @@ impl Pattern {
         rest.next().is_none()
     }
 
-    /// Whether every topic that matches this pattern matches `other` too.
+    /// Returns `true` if every topic that matches this pattern matches `other` too.
     ///
     /// # Examples
     ///
@@ -134,7 +134,7 @@ impl Pattern {
         }
     }
 
-    /// Whether some topic matches both patterns.
+    /// Returns `true` if some topic matches both patterns.
     ///
     /// # Examples
     ///

@@ -6,6 +6,7 @@ mod client;
 mod commands;
 mod connections;
 mod delivery;
+mod limits;
 mod promises;
 mod requests;
 #[path = "../support/mod.rs"]

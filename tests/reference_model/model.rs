@@ -374,12 +374,13 @@ impl Model {
 
 /// What keeps a new member from joining this group.
 fn difference(mailbox: &Mailbox, options: &Options, capacity: usize, overflow: Overflow) -> Result<(), NotSubscribed> {
-    let existing_filter = if mailbox.options.filter.is_some() { "present" } else { "absent" };
-    let requested_filter = match options.filter {
-        None => "absent",
-        Some(Filter::Others(_)) => "one that captures values, which cannot be compared",
-        filter if filter == mailbox.options.filter => "present",
-        Some(_) => "another closure",
+    let present = |filter: Option<Filter>| if filter.is_some() { "present" } else { "absent" };
+    let (existing_filter, requested_filter) = match (mailbox.options.filter, options.filter) {
+        (existing, Some(Filter::Others(_))) => {
+            (present(existing), "one that captures values, which cannot be compared")
+        }
+        (Some(existing), Some(requested)) if existing != requested => ("a different closure", "this one"),
+        (existing, requested) => (present(existing), present(requested)),
     };
     let differences = [
         ("capacity", mailbox.capacity.to_string(), capacity.to_string()),
