@@ -2,26 +2,32 @@
 
 mod closures;
 mod receive;
+mod stats;
 #[cfg(feature = "async")]
 mod tasks;
+mod types;
+mod weak;
 
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bus::{Bus, BusInner, Drain, DrainReport, PausedThread, PublishError, QueueDepth, default_name, drain};
 use crate::delivery::Delivery;
 use crate::lifecycle::{DrainGroup, Phase};
 use crate::mailbox::Overflow;
-use crate::observe::{BusStats, stats};
+use crate::observe::stats;
 use crate::request::{PendingReply, RequestError};
 use crate::sync::RwLock;
 
 #[cfg(feature = "async")]
 pub use closures::AsyncHandlerFn;
 pub use closures::HandlerFn;
+pub use stats::HubBusStats;
+pub use types::{Event, Request};
+pub use weak::WeakHub;
 
 /// Holds one bus per message type and creates each on first use. It is a handle: clone it into every module.
 ///
@@ -428,7 +434,7 @@ impl Hub {
     /// assert!(weak.upgrade().is_none());
     /// ```
     pub fn downgrade(&self) -> WeakHub {
-        WeakHub { inner: Arc::downgrade(&self.inner) }
+        WeakHub::new(&self.inner)
     }
 }
 
@@ -503,159 +509,5 @@ impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let buses = self.inner.buses.read().by_type.len();
         f.debug_struct("Hub").field("buses", &buses).field("closed", &self.is_closed()).finish_non_exhaustive()
-    }
-}
-
-/// A handle to a [`Hub`] that does not keep it alive, made by [`Hub::downgrade`].
-///
-/// # Examples
-///
-/// ```
-/// use tramline::Hub;
-///
-/// let hub = Hub::new();
-/// let weak = hub.downgrade();
-/// let doubled = hub.bus::<u64>().subscribe("doubled")?;
-/// let _handler = hub.bus::<u32>().on("number", move |n| {
-///     if let Some(hub) = weak.upgrade() {
-///         hub.bus::<u64>().fire("doubled", 2 * u64::from(**n));
-///     }
-/// })?;
-/// hub.bus::<u32>().publish("number", 21)?;
-/// assert_eq!(*doubled.recv()?, 42);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone)]
-pub struct WeakHub {
-    inner: Weak<HubInner>,
-}
-
-impl WeakHub {
-    /// Returns a full handle, or `None` if the last [`Hub`] has been dropped.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let hub = tramline::Hub::new();
-    /// let weak = hub.downgrade();
-    /// assert!(weak.upgrade().is_some());
-    /// drop(hub);
-    /// assert!(weak.upgrade().is_none());
-    /// ```
-    pub fn upgrade(&self) -> Option<Hub> {
-        self.inner.upgrade().map(|inner| Hub { inner })
-    }
-}
-
-impl fmt::Debug for WeakHub {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("WeakHub")
-    }
-}
-
-/// A message with one topic of its own, for [`Hub::publish`], [`Hub::subscribe`] and [`Hub::on`].
-///
-/// # Examples
-///
-/// ```
-/// use tramline::{Event, Hub};
-///
-/// #[derive(Clone)]
-/// struct DoorOpened { door: u32 }
-///
-/// impl Event for DoorOpened {
-///     const TOPIC: &'static str = "door.opened";
-/// }
-///
-/// let hub = Hub::new();
-/// let log = hub.subscribe::<DoorOpened>()?;
-/// hub.publish(DoorOpened { door: 1 })?;
-/// assert_eq!(log.recv()?.door, 1);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not an `Event`",
-    label = "has no topic of its own",
-    note = "implement `Event` with a `TOPIC`; use `hub.request` for a request, `hub.bus::<T>()` for other types"
-)]
-pub trait Event: Clone + Send + 'static {
-    /// The topic on which the event is published and received. It must be a [`Topic`](crate::Topic): a pattern with
-    /// wildcards is not valid. An invalid topic is an error of every [`Hub::publish`], [`Hub::subscribe`] and [`Hub::on`].
-    const TOPIC: &'static str;
-}
-
-/// A message that asks for an answer, with one topic of its own, for [`Hub::request`] and [`Hub::serve`].
-///
-/// The bus of a request is [`hub.bus_with_reply::<Q, Q::Reply>()`](Hub::bus_with_reply); `hub.bus::<Q>()` is a
-/// different bus, which never sees the request.
-///
-/// # Examples
-///
-/// ```
-/// use tramline::{Hub, Request};
-///
-/// #[derive(Clone)]
-/// struct IsOpen { door: u32 }
-///
-/// impl Request for IsOpen {
-///     type Reply = bool;
-///     const TOPIC: &'static str = "door.is-open";
-/// }
-///
-/// let hub = Hub::new();
-/// let _doors = hub.serve::<IsOpen>(|request| request.door == 1)?;
-/// assert!(hub.request(IsOpen { door: 1 })?.wait()?);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a `Request`",
-    label = "has no topic and reply of its own",
-    note = "implement `Request` with a `Reply` and a `TOPIC`",
-    note = "use `hub.publish` for an event, `hub.bus_with_reply::<T, R>()` for other types"
-)]
-pub trait Request: Clone + Send + 'static {
-    /// The type of the answer.
-    type Reply: Send + 'static;
-    /// The topic on which the request is sent and served. It must be a [`Topic`](crate::Topic): a pattern with wildcards is
-    /// not valid. An invalid topic is an error of every [`Hub::request`] and [`Hub::serve`].
-    const TOPIC: &'static str;
-}
-
-/// The statistics of one bus of a hub, see [`Hub::stats`].
-///
-/// # Examples
-///
-/// ```
-/// let hub = tramline::Hub::new();
-/// let _bus = hub.bus_with_reply::<String, usize>();
-/// let stats = &hub.stats()[0];
-/// assert_eq!((stats.payload, stats.reply), ("alloc::string::String", "usize"));
-/// assert_eq!(stats.stats.topics, 0);
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct HubBusStats {
-    /// The name of the type of its messages, as [`type_name`] writes it: for people, not for programs.
-    pub payload: &'static str,
-    /// The name of the type of its replies.
-    pub reply: &'static str,
-    /// Its own numbers. Its name is the type of its messages, and ` -> ` and the type of its replies if that is
-    /// another.
-    pub stats: BusStats,
-}
-
-/// The [table](BusStats) of the bus.
-///
-/// # Examples
-///
-/// ```
-/// let hub = tramline::Hub::new();
-/// let _bus = hub.bus_with_reply::<u32, bool>();
-/// let totals = "0 topics, 0 subscriptions, 0 groups, 0 unheard, 0 dropped, 0 abandoned, 0 dead letters";
-/// assert_eq!(hub.stats()[0].to_string(), format!("u32 -> bool: {totals}"));
-/// ```
-impl fmt::Display for HubBusStats {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.stats, f)
     }
 }
