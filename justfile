@@ -40,6 +40,10 @@ facade:
 orderings:
     scripts/orderings
 
+# Check that tests/CASES.md lists every case
+cases:
+    scripts/cases
+
 # Check licences and minimum Rust versions of the dependencies
 dependencies:
     python3 scripts/dependencies.py
