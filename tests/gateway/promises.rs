@@ -423,6 +423,6 @@ fn b46_a_shutdown_times_out() {
         let begin = Instant::now();
         let _ = server.gateway.shut_down(Duration::ZERO).await;
         let took = begin.elapsed();
-        assert!(took < Duration::from_millis(40), "450 connections, no time to wait: {took:?}");
+        assert!(took < patient(Duration::from_millis(40)), "450 connections, no time to wait: {took:?}");
     });
 }
