@@ -101,6 +101,31 @@ impl<T, R> QueueReceiver<T, R> {
         }
     }
 
+    /// Like `try_recv`, but a bare payload with a short topic is opened by `plain` where it comes out of the channel.
+    ///
+    /// That is the usual message. Everything between the channel and the caller that is not seen through by the compiler
+    /// moves it once more, which costs more than all else here. Hence the closures: matching on the queue in `receive.rs`
+    /// takes 14 instructions less and 6 ns more, because the message is then written and read in pieces of other sizes.
+    #[inline]
+    pub(crate) fn try_recv_plain<A>(
+        &self,
+        is_plain: impl Fn() -> bool,
+        plain: impl FnOnce(Topic, T) -> A,
+        other: impl FnOnce(Result<Addressed<T, R>, TryRecvError>) -> A,
+    ) -> A {
+        match self {
+            Self::OneTopic(topic, receiver) => match receiver.try_recv() {
+                Ok(Envelope::Plain(payload)) if topic.is_short() && is_plain() => plain(topic.clone(), payload),
+                Ok(envelope) => other(Ok((topic.clone(), envelope))),
+                Err(error) => other(Err(error)),
+            },
+            Self::ManyTopics(receiver) => match receiver.try_recv() {
+                Ok((topic, Envelope::Plain(payload))) if topic.is_short() && is_plain() => plain(topic, payload),
+                item => other(item),
+            },
+        }
+    }
+
     pub(crate) fn recv_deadline(&self, deadline: Instant) -> Result<Addressed<T, R>, RecvTimeoutError> {
         match self {
             Self::OneTopic(topic, receiver) => {

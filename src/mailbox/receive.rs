@@ -3,9 +3,9 @@
 //! Nearly every message is a bare payload with nothing to report: `recv` and `try_recv` take those where they come out of
 //! the channel. Everything else goes through `open`.
 
-use super::queue::{Addressed, QueueReceiver};
+use super::queue::Addressed;
 use super::{Mailbox, recv_flag};
-use crate::message::{Envelope, Message, RecvError, RecvTimeoutError, TryRecvError};
+use crate::message::{Message, RecvError, RecvTimeoutError, TryRecvError};
 use crate::sync::Instant;
 use crate::sync::atomic::Ordering;
 use crate::sync::channel::{self, Select, SelectedOperation};
@@ -46,39 +46,14 @@ impl<T, R> Mailbox<T, R> {
 impl<T: Clone, R> Mailbox<T, R> {
     #[inline]
     pub(crate) fn recv(&self) -> Result<Message<T, R>, RecvError> {
-        self.take_plain_or(Self::recv_closer)
+        let plain = |topic, payload| Ok(Message::plain(topic, payload));
+        self.queue.try_recv_plain(|| self.count_if_plain(), plain, |item| self.recv_closer(item))
     }
 
     #[inline]
     pub(crate) fn try_recv(&self) -> Result<Message<T, R>, TryRecvError> {
-        self.take_plain_or(Self::try_recv_closer)
-    }
-
-    /// Takes what is there, and opens a bare payload with a short topic where it comes out of the channel; `other` gets
-    /// everything else.
-    ///
-    /// That is the usual message. Everything between the channel and the caller that is not seen through by the compiler
-    /// moves it once more, which costs more than all else here: hence `other`, and not a `Result` of both.
-    #[inline(always)]
-    fn take_plain_or<E>(
-        &self,
-        other: impl FnOnce(&Self, Result<Addressed<T, R>, channel::TryRecvError>) -> Result<Message<T, R>, E>,
-    ) -> Result<Message<T, R>, E> {
-        match &self.queue {
-            QueueReceiver::OneTopic(topic, receiver) => match receiver.try_recv() {
-                Ok(Envelope::Plain(payload)) if topic.is_short() && self.count_if_plain() => {
-                    Ok(Message::plain(topic.clone(), payload))
-                }
-                Ok(envelope) => other(self, Ok((topic.clone(), envelope))),
-                Err(error) => other(self, Err(error)),
-            },
-            QueueReceiver::ManyTopics(receiver) => match receiver.try_recv() {
-                Ok((topic, Envelope::Plain(payload))) if topic.is_short() && self.count_if_plain() => {
-                    Ok(Message::plain(topic, payload))
-                }
-                item => other(self, item),
-            },
-        }
+        let plain = |topic, payload| Ok(Message::plain(topic, payload));
+        self.queue.try_recv_plain(|| self.count_if_plain(), plain, |item| self.try_recv_closer(item))
     }
 
     /// Counts a message that is a bare payload. Returns `false` if it has more to report.
