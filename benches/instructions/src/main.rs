@@ -13,7 +13,7 @@ use tramline::{Bus, Subscriber};
 const BATCH: u64 = 64;
 const TOPIC: &str = "orders.de.placed";
 
-/// What callgrind counts: it begins when this is entered, and ends when it returns.
+/// Runs the operation that callgrind counts: counting begins when this is entered, and ends when it returns.
 #[inline(never)]
 fn counted(work: impl FnOnce()) {
     work();

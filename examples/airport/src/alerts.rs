@@ -56,7 +56,7 @@ pub struct Alerts {
 pub fn start(hub: &Hub) -> Result<Alerts, SubscribeError> {
     let tally = Arc::new(Mutex::new(Tally::default()));
     let shared = Arc::clone(&tally);
-    // The closure may hold these, as it belongs to another bus; a handle of its own bus would keep that open for ever.
+    // The closure may hold these, as it belongs to another bus; a handle of its own bus would keep that open forever.
     let delays = hub.bus::<Delayed>();
     let weather: WeatherBus = hub.bus_with_reply();
     let handler = hub
@@ -102,7 +102,7 @@ fn alert(
 }
 
 impl Alerts {
-    /// What was counted; all of it once the bus is drained.
+    /// Returns the counts so far; all of them once the bus is drained.
     pub fn finish(&self) -> Tally {
         self.tally.lock().clone()
     }

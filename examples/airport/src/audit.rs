@@ -27,7 +27,7 @@ struct Log {
     written: Audited,
 }
 
-/// What the audit has done.
+/// The account of the audit.
 #[derive(Default)]
 pub struct Audited {
     pub lines: u64,

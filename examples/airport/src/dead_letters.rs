@@ -1,4 +1,4 @@
-//! Reads the dead letters of the buses that can have some, and tells of the first few of each.
+//! Reads the dead letters of the buses that can have some, and reports the first few of each.
 //!
 //! An alert has none, as its mailbox makes the publisher wait; a request that comes to nothing tells who asked.
 
@@ -57,7 +57,7 @@ fn of_flight(letter: &DeadLetter<FlightEvent>) -> Option<String> {
 }
 
 impl Reader {
-    /// Waits until the last letter was read, and tells how many of all there were no words about; the buses must be
+    /// Waits until the last letter was read, and reports how many letters were not shown; the buses must be
     /// closed.
     pub fn finish(self, all: u64, screen: &Screen) {
         // The threads do not panic; if one did, it would have said so.

@@ -23,7 +23,7 @@ use crate::timeline::Timeline;
 /// The routes whose publishers are kept. New York has some hundreds; a file of nonsense must not fill the memory.
 const ROUTES: usize = 4096;
 
-/// What the feed has done.
+/// The account of the feed.
 #[derive(Debug, Default)]
 pub struct Fed {
     /// Flights that have departed or were cancelled: all in the file, unless it was stopped.

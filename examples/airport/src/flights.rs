@@ -26,7 +26,7 @@ const WIDTH: usize = COLUMNS.len();
 /// How long a flight takes whose time in the air is not known, in minutes.
 const UNKNOWN_TIME: i64 = 120;
 
-/// What one row tells.
+/// The content of one row.
 pub struct Journey {
     /// The day of its schedule, by which the file is sorted.
     pub day: Date,

@@ -76,7 +76,7 @@ pub fn start(hub: &Hub) -> Result<Statistics, SubscribeError> {
 }
 
 impl Statistics {
-    /// What was counted; all of it once the bus is drained.
+    /// Returns the counts so far; all of them once the bus is drained.
     pub fn finish(&self) -> Tally {
         self.tally.lock().clone()
     }
