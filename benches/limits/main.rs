@@ -8,6 +8,7 @@ mod batches;
 mod fan_in;
 mod fan_out;
 mod latency;
+mod neighbours;
 mod one_thread;
 mod request;
 mod stalled;
@@ -37,6 +38,7 @@ fn main() {
     stalled::run(&mut criterion, &mut table);
     subscriptions::run(&mut criterion, &mut table);
     latency::run(&mut criterion, &mut table);
+    neighbours::run(&mut table);
     criterion.final_summary();
     table.print();
 }

@@ -99,7 +99,7 @@ pub(crate) fn turns() -> std::ops::RangeInclusive<usize> {
     1..=if is_test() { 1 } else { 8 }
 }
 
-fn is_test() -> bool {
+pub(crate) fn is_test() -> bool {
     std::env::args().any(|argument| argument == "--test")
 }
 

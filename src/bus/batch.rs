@@ -3,21 +3,25 @@
 use std::fmt;
 #[cfg(feature = "async")]
 use std::future::Future;
+use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::{BusInner, PublishError};
 use crate::delivery::{Delivery, Wait};
-use crate::routing::TopicEntry;
+use crate::routing::{RouteGuard, TopicEntry};
 use crate::spans::Publishing;
 use crate::topic::TopicError;
 
 /// The most messages for which the mailboxes are found once.
 const CHUNK: usize = 64;
 
+/// The most payloads that are taken from an iterator only to be handed back.
+const MOST_HANDED_BACK: usize = 65_536;
+
 pub(crate) fn publish_all<T: Clone, R>(
     inner: &BusInner<T, R>,
-    entry: &TopicEntry<T, R>,
+    entry: &Arc<TopicEntry<T, R>>,
     mut payloads: impl Iterator<Item = T>,
 ) -> Result<Delivery, PublishAllError<T>> {
     let topic = &entry.topic;
@@ -31,23 +35,28 @@ pub(crate) fn publish_all<T: Clone, R>(
         if chunk.is_empty() {
             return Ok(total);
         }
-        let mut route = entry.route.load();
+        let mut route: Option<RouteGuard<T, R>> = None;
         let mut rest = chunk.drain(..);
         while let Some(payload) = rest.next() {
             let span = Publishing::enter(topic);
-            let published = match inner.publish_at_once(topic, &route, payload, &span) {
-                Ok(delivery) => Ok(delivery),
-                Err(unpublished) => {
-                    let published = inner.publish_rest(topic, route, unpublished, Wait::Forever, span);
-                    route = entry.route.load();
-                    published
-                }
+            let found = match route.take() {
+                Some(route) if inner.is_right(&route) => Some(route),
+                _ => inner.route_of(entry),
+            };
+            let published = match found {
+                None => inner.refuse(payload, span),
+                Some(found) => match inner.publish_at_once(topic, &found, payload, &span) {
+                    Ok(delivery) => {
+                        route = Some(found);
+                        Ok(delivery)
+                    }
+                    Err(undelivered) => inner.publish_rest(topic, found, undelivered, Wait::Forever, span),
+                },
             };
             match published {
                 Ok(delivery) => total = total.and(delivery),
                 // Without a time limit there is no other error.
                 Err(error) => {
-                    drop(route);
                     let mut left = vec![PublishError::into_inner(error)];
                     left.extend(rest);
                     add_the_rest(&mut left, payloads);
@@ -58,11 +67,12 @@ pub(crate) fn publish_all<T: Clone, R>(
     }
 }
 
-/// Takes what is left of the payloads out of their iterator, for the caller. Not those of one that has no end, nor of one
-/// whose end no memory could hold: `0..u64::MAX`.
+/// Takes what is left of the payloads out of their iterator, for the caller. Not if they are more than anybody would want
+/// back, or have no end: whoever does lends the iterator.
 fn add_the_rest<T>(rest: &mut Vec<T>, payloads: impl Iterator<Item = T>) {
-    if payloads.size_hint().1.is_some_and(|most| rest.try_reserve(most).is_ok()) {
-        rest.extend(payloads);
+    if payloads.size_hint().1.is_some_and(|most| most <= MOST_HANDED_BACK && rest.try_reserve(most).is_ok()) {
+        // No more than it has promised, either.
+        rest.extend(payloads.take(MOST_HANDED_BACK));
     }
 }
 

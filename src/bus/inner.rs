@@ -13,8 +13,8 @@ use crate::message::Outgoing;
 use crate::request::{EachReply, NoReply, OneReply, PendingReply, Replies, ReplySource, RequestError};
 use crate::routing::{DeferredDrops, Route, RouteGuard, SubscribeError, TopicEntry, TopicMap};
 use crate::spans::{Publishing, Requesting};
-use crate::sync::RwLock;
 use crate::sync::atomic::Ordering;
+use crate::sync::{Guard, RwLock};
 use crate::topic::Topic;
 
 /// A mailbox, and the retained values of its topics before the first message that it got.
@@ -38,10 +38,11 @@ impl<T, R> BusInner<T, R> {
     pub(crate) fn new(name: Arc<str>, capacity: usize, overflow: Overflow, drain_group: DrainGroup) -> Self {
         let id = BusId::new();
         let losses = Arc::new(Losses::new(id));
+        let lifecycle = Arc::new(Lifecycle::new(id, drain_group));
         Self {
             name,
-            map: RwLock::new(TopicMap::new(Arc::clone(&losses))),
-            lifecycle: Arc::new(Lifecycle::new(id, drain_group)),
+            map: RwLock::new(TopicMap::new(Arc::clone(&losses), Arc::clone(&lifecycle))),
+            lifecycle,
             losses,
             capacity,
             overflow,
@@ -56,8 +57,7 @@ impl<T, R> BusInner<T, R> {
 
     pub(crate) fn drop_publisher(&self, entry: &TopicEntry<T, R>) {
         if entry.publishers.fetch_sub(1, Ordering::Relaxed) == 1 {
-            let deferred = self.map.write().release(&entry.topic);
-            drop(deferred);
+            self.change(|map, deferred| map.release(&entry.topic, deferred));
         }
     }
 
@@ -68,9 +68,48 @@ impl<T, R> BusInner<T, R> {
         mut filter: Option<Filter<T>>,
     ) -> Result<Arc<Mailbox<T, R>>, SubscribeError> {
         let joining_only = self.lifecycle.phase() != Phase::Open;
-        let mut deferred = DeferredDrops::default();
-        // The lock is released at the end of this statement; the deferred drops and an unused filter come after it.
-        self.map.write().subscribe(options, readers, &mut filter, joining_only, &mut deferred)
+        self.change(|map, deferred| map.subscribe(options, readers, &mut filter, joining_only, deferred))
+    }
+
+    /// Changes the map under its lock. What that leaves over is dropped when the lock is released.
+    pub(crate) fn change<A>(&self, change: impl FnOnce(&mut TopicMap<T, R>, &mut DeferredDrops<T, R>) -> A) -> A {
+        let mut map = self.map.write();
+        let mut deferred = map.deferred_drops();
+        let result = change(&mut map, &mut deferred);
+        drop(map);
+        drop(deferred);
+        result
+    }
+
+    /// The route of a publisher's topic; `None` if the bus takes no message of this thread.
+    // Always: the look that nearly every message takes.
+    #[inline(always)]
+    pub(crate) fn route_of(&self, entry: &Arc<TopicEntry<T, R>>) -> Option<RouteGuard<T, R>> {
+        let route = entry.route.load();
+        if self.is_right(&route) {
+            return Some(route);
+        }
+        drop(route);
+        self.find_route_of(entry)
+    }
+
+    /// Whether the bus is open, and the route has all mailboxes that it should have.
+    #[inline(always)]
+    pub(super) fn is_right(&self, route: &Route<T, R>) -> bool {
+        self.lifecycle.is_open_in(route.generation())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_route_of(&self, entry: &Arc<TopicEntry<T, R>>) -> Option<RouteGuard<T, R>> {
+        let mut replaced = None;
+        self.lifecycle.accepts().then(|| Guard::from_inner(self.map.read().route_of(entry, &mut replaced)))
+    }
+
+    /// The route of a topic; `None` if the bus takes no message of this thread.
+    pub(crate) fn route(&self, topic: &Topic) -> Option<RouteGuard<T, R>> {
+        let mut replaced = None;
+        self.lifecycle.accepts().then(|| Guard::from_inner(self.map.read().route(topic, &mut replaced)))
     }
 
     /// A new mailbox in the place of this one, with the same options, and the retained values as of that step. What was
@@ -79,27 +118,27 @@ impl<T, R> BusInner<T, R> {
     pub(crate) fn renew(&self, old: &Mailbox<T, R>) -> Result<Renewed<Arc<Mailbox<T, R>>, T>, SubscribeError> {
         let options = MailboxOptions { group: None, retained: false, ..old.options.clone() };
         let joining_only = self.lifecycle.phase() != Phase::Open;
-        // Dropped after the lock is released.
-        let mut deferred = (DeferredDrops::default(), DeferredDrops::default());
-        let mut map = self.map.write();
-        let values = map.values(&old.options.patterns);
-        let new = map.subscribe(options, 1, &mut None, joining_only, &mut deferred.0)?;
-        deferred.1 = map.unroute(old);
-        Ok((new, values))
+        self.change(|map, deferred| {
+            let values = map.values(&old.options.patterns);
+            let new = map.subscribe(options, 1, &mut None, joining_only, deferred)?;
+            map.unroute(old, deferred);
+            Ok((new, values))
+        })
     }
 
     /// The number of topics in use, and every mailbox that has a reader.
     pub(crate) fn in_use(&self) -> (usize, Vec<Arc<Mailbox<T, R>>>) {
         let map = self.map.read();
-        (map.len(), map.subscriptions().cloned().collect())
+        (map.len(), map.mailboxes().cloned().collect())
     }
 
     pub(crate) fn close(&self) {
         // First the phase, so that who finds an empty route below knows why.
         self.lifecycle.advance(Phase::Closed);
         let mut map = self.map.write();
-        let deferred = map.close();
-        let mailboxes: Vec<_> = map.subscriptions().cloned().collect();
+        let mut deferred = map.deferred_drops();
+        map.close(&mut deferred);
+        let mailboxes: Vec<_> = map.mailboxes().cloned().collect();
         drop(map);
         for mailbox in &mailboxes {
             mailbox.close();
@@ -121,16 +160,24 @@ impl<T: Clone, R> BusInner<T, R> {
     pub(crate) fn publish(
         &self,
         topic: &Topic,
-        route: RouteGuard<T, R>,
+        route: Option<RouteGuard<T, R>>,
         payload: T,
         wait: Wait,
     ) -> Result<Delivery, PublishError<T>> {
         let span = Publishing::enter(topic);
+        let Some(route) = route else { return self.refuse(payload, span) };
         match self.publish_at_once(topic, &route, payload, &span) {
             Ok(delivery) => Ok(delivery),
             // The span by value: one that is empty takes no register.
-            Err(rest) => self.publish_rest(topic, route, rest, wait, span),
+            Err(undelivered) => self.publish_rest(topic, route, undelivered, wait, span),
         }
+    }
+
+    /// The bus takes no message of this thread.
+    #[cold]
+    pub(super) fn refuse(&self, payload: T, span: Publishing) -> Result<Delivery, PublishError<T>> {
+        span.end(0, 0, "closed");
+        Err(PublishError::Closed(payload))
     }
 
     /// Publishes, as long as no mailbox needs a closer look.
@@ -141,12 +188,8 @@ impl<T: Clone, R> BusInner<T, R> {
         route: &Route<T, R>,
         payload: T,
         span: &Publishing,
-    ) -> Result<Delivery, Rest<T, R>> {
-        if !self.lifecycle.accepts() {
-            return Err(Rest::Closed(payload));
-        }
-        let delivery =
-            deliver_at_once(route, topic, Outgoing { payload, reply: None }, &NoReply).map_err(Rest::Undelivered)?;
+    ) -> Result<Delivery, Undelivered<T, R>> {
+        let delivery = deliver_at_once(route, topic, Outgoing { payload, reply: None }, &NoReply)?;
         self.losses.messages.published(delivery.delivered());
         span.end(delivery.delivered(), delivery.dropped(), "delivered");
         Ok(delivery)
@@ -158,17 +201,10 @@ impl<T: Clone, R> BusInner<T, R> {
         &self,
         topic: &Topic,
         route: RouteGuard<T, R>,
-        rest: Rest<T, R>,
+        undelivered: Undelivered<T, R>,
         wait: Wait,
         span: Publishing,
     ) -> Result<Delivery, PublishError<T>> {
-        let undelivered = match rest {
-            Rest::Undelivered(undelivered) => undelivered,
-            Rest::Closed(payload) => {
-                span.end(0, 0, "closed");
-                return Err(PublishError::Closed(payload));
-            }
-        };
         let Delivered { delivery, stopped, rest } =
             deliver_rest(route, topic, undelivered, &NoReply, wait, |mailbox| self.unroute(mailbox));
         self.losses.messages.published(delivery.delivered());
@@ -221,7 +257,7 @@ impl<T: Clone, R> BusInner<T, R> {
     pub(crate) fn request(
         &self,
         topic: &Topic,
-        route: RouteGuard<T, R>,
+        route: Option<RouteGuard<T, R>>,
         payload: T,
     ) -> Result<PendingReply<R>, RequestError<T>> {
         let (responder, pending) = OneReply::pending(&self.lifecycle, Requesting::one(topic));
@@ -237,10 +273,11 @@ impl<T: Clone, R> BusInner<T, R> {
     pub(crate) fn gather(
         &self,
         topic: &Topic,
-        route: RouteGuard<T, R>,
+        route: Option<RouteGuard<T, R>>,
         payload: T,
     ) -> Result<Replies<R>, RequestError<T>> {
-        let (each, replies) = EachReply::new(&self.lifecycle, route.len(), Requesting::many(topic));
+        let most = route.as_ref().map_or(0, |route| route.len());
+        let (each, replies) = EachReply::new(&self.lifecycle, most, Requesting::many(topic));
         let outgoing = Outgoing { payload, reply: Some(each.responder()) };
         let asked = each.requesting.within(|| self.ask(topic, route, outgoing, &each));
         each.requesting.end(asked.as_ref().map_or_else(refusal, |()| "asked"));
@@ -250,25 +287,13 @@ impl<T: Clone, R> BusInner<T, R> {
     fn ask<S: ReplySource<R>>(
         &self,
         topic: &Topic,
-        route: RouteGuard<T, R>,
+        route: Option<RouteGuard<T, R>>,
         outgoing: Outgoing<T, R>,
         replies: &S,
     ) -> Result<(), RequestError<T>> {
-        let outgoing = self.may_ask(outgoing, replies)?;
+        let Some(route) = route else { return Err(may_not_ask(outgoing, replies)) };
         let delivered = deliver(route, topic, outgoing, replies, Wait::Forever, |mailbox| self.unroute(mailbox));
         self.asked(delivered, replies)
-    }
-
-    pub(crate) fn may_ask<S: ReplySource<R>>(
-        &self,
-        outgoing: Outgoing<T, R>,
-        replies: &S,
-    ) -> Result<Outgoing<T, R>, RequestError<T>> {
-        if self.lifecycle.accepts() {
-            return Ok(outgoing);
-        }
-        replies.unused(outgoing.reply);
-        Err(RequestError::Closed(outgoing.payload))
     }
 
     /// Turns the delivery of a request into its result.
@@ -296,15 +321,14 @@ impl<T: Clone, R> BusInner<T, R> {
 
     /// A mailbox has run over: its subscriber sees the end when no route holds a sender any more.
     pub(crate) fn unroute(&self, overflowed: &Mailbox<T, R>) {
-        let deferred = self.map.write().unroute(overflowed);
-        drop(deferred);
+        self.change(|map, deferred| map.unroute(overflowed, deferred));
     }
 }
 
-/// A message that was not published at first sight.
-pub(super) enum Rest<T, R> {
-    Undelivered(Undelivered<T, R>),
-    Closed(T),
+/// The bus takes no request of this thread.
+pub(crate) fn may_not_ask<T, R>(outgoing: Outgoing<T, R>, replies: &impl ReplySource<R>) -> RequestError<T> {
+    replies.unused(outgoing.reply);
+    RequestError::Closed(outgoing.payload)
 }
 
 /// Names the outcome of a publish for its span.
@@ -330,14 +354,14 @@ impl<T: Send + 'static, R: Send + 'static> Drain for BusInner<T, R> {
 
     fn pause_this_thread(&self) -> Vec<PausedThread> {
         let Some((mailbox, draining)) = self.lifecycle.start_draining() else { return Vec::new() };
-        let own = self.map.read().subscription(mailbox).cloned();
+        let own = self.map.read().mailbox(mailbox).cloned();
         let paused = own.map(|own| -> PausedThread { Box::new(own.pause_reader()) });
         [Box::new(draining) as PausedThread].into_iter().chain(paused).collect()
     }
 
     fn is_at_rest(&self) -> bool {
         // A queue that no reader can take from will not get any shorter.
-        self.map.read().subscriptions().all(|mailbox| mailbox.len() == 0 || mailbox.is_stuck())
+        self.map.read().mailboxes().all(|mailbox| mailbox.len() == 0 || mailbox.is_stuck())
             && self.lifecycle.busy_workers() <= self.lifecycle.draining_workers()
     }
 
@@ -350,7 +374,7 @@ impl<T: Send + 'static, R: Send + 'static> Drain for BusInner<T, R> {
             let mailbox = Arc::clone(mailbox);
             Box::new(move || mailbox.len())
         };
-        self.map.read().subscriptions().map(queue).collect()
+        self.map.read().mailboxes().map(queue).collect()
     }
 
     fn close(&self) {
@@ -371,11 +395,7 @@ impl<T, R> Drop for BusInner<T, R> {
 /// Takes a member off its mailbox, also after the bus is gone. `true` if it was the last.
 pub(crate) fn leave<T, R>(inner: &Weak<BusInner<T, R>>, mailbox: &Mailbox<T, R>, readers: usize) -> bool {
     let last = match inner.upgrade() {
-        Some(inner) => {
-            let (last, deferred) = inner.map.write().leave(mailbox, readers);
-            drop(deferred);
-            last
-        }
+        Some(inner) => inner.change(|map, deferred| map.leave(mailbox, readers, deferred)),
         // Nobody can join any more, so the count is all there is to keep.
         None => mailbox.leave(readers),
     };

@@ -8,8 +8,6 @@ use crate::dead_letter::DeadLetters;
 use crate::delivery::{Delivery, Wait};
 use crate::lifecycle::Phase;
 use crate::request::{PendingReply, Replies, RequestError};
-use crate::routing::RouteGuard;
-use crate::sync::Guard;
 use crate::topic::{Topic, TopicError};
 
 mod batch;
@@ -305,8 +303,7 @@ where
     /// ```
     pub fn clear_retained(&self, topic: impl TryInto<Topic, Error: Into<TopicError>>) -> Option<T> {
         let topic = topic.try_into().ok()?;
-        let (value, deferred) = self.inner.map.write().clear_retained(&topic);
-        drop(deferred);
+        let value = self.inner.change(|map, deferred| map.clear_retained(&topic, deferred));
         value.map(|value| value.take())
     }
 
@@ -335,7 +332,7 @@ where
         payload: T,
     ) -> Result<PendingReply<R>, RequestError<T>> {
         match topic.try_into() {
-            Ok(topic) => self.inner.request(&topic, self.route(&topic), payload),
+            Ok(topic) => self.inner.request(&topic, self.inner.route(&topic), payload),
             Err(error) => Err(RequestError::Topic(error.into(), payload)),
         }
     }
@@ -365,7 +362,7 @@ where
         payload: T,
     ) -> Result<Replies<R>, RequestError<T>> {
         match topic.try_into() {
-            Ok(topic) => self.inner.gather(&topic, self.route(&topic), payload),
+            Ok(topic) => self.inner.gather(&topic, self.inner.route(&topic), payload),
             Err(error) => Err(RequestError::Topic(error.into(), payload)),
         }
     }
@@ -396,7 +393,7 @@ where
         wait: Wait,
     ) -> Result<Delivery, PublishError<T>> {
         match topic.try_into() {
-            Ok(topic) => self.inner.publish(&topic, self.route(&topic), payload, wait),
+            Ok(topic) => self.inner.publish(&topic, self.inner.route(&topic), payload, wait),
             Err(error) => Err(PublishError::Topic(error.into(), payload)),
         }
     }
@@ -467,12 +464,6 @@ impl<T, R> Bus<T, R> {
     /// ```
     pub fn is_closed(&self) -> bool {
         self.inner.lifecycle.phase() != Phase::Open
-    }
-
-    /// The mailboxes of a topic. The lock of the map is released before anything else happens.
-    pub(crate) fn route(&self, topic: &Topic) -> RouteGuard<T, R> {
-        let route = self.inner.map.read().route(topic);
-        Guard::from_inner(route)
     }
 
     pub(crate) fn inner(&self) -> &Arc<BusInner<T, R>> {

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use super::batch::{no_topic, publish_all_async};
-use super::inner::{outcome, refusal};
+use super::inner::{may_not_ask, outcome, refusal};
 use super::{Bus, BusInner, PublishAllError, PublishError, Publisher};
 use crate::dead_letter::Republisher;
 use crate::delivery::{Delivered, Delivery, PendingDelivery, deliver_at_once, deliver_pending};
@@ -46,17 +46,17 @@ impl<T: Clone, R> BusInner<T, R> {
     async fn publish_async(
         &self,
         topic: &Topic,
-        route: impl FnOnce() -> RouteGuard<T, R>,
+        route: impl FnOnce() -> Option<RouteGuard<T, R>>,
         payload: T,
     ) -> Result<Delivery, PublishError<T>> {
         let span = PublishingTask::new(topic);
-        if !self.lifecycle.accepts() {
+        let republisher = self.losses.republisher().await;
+        let Some(route) = route() else {
             span.end(0, 0, "closed");
             return Err(PublishError::Closed(payload));
-        }
-        let republisher = self.losses.republisher().await;
+        };
         let outgoing = Outgoing { payload, reply: None };
-        let first = span.within(|| republisher.within(|| self.first_pass(topic, route(), outgoing, &NoReply)));
+        let first = span.within(|| republisher.within(|| self.first_pass(topic, route, outgoing, &NoReply)));
         let second = self.second_pass(topic, first, &NoReply, republisher, |part| span.within(part));
         let Delivered { delivery, stopped, rest } = second.await;
         self.losses.messages.published(delivery.delivered());
@@ -73,7 +73,7 @@ impl<T: Clone, R> BusInner<T, R> {
     async fn request_async(
         &self,
         topic: &Topic,
-        route: impl FnOnce() -> RouteGuard<T, R>,
+        route: impl FnOnce() -> Option<RouteGuard<T, R>>,
         payload: T,
     ) -> Result<PendingReply<R>, RequestError<T>> {
         let (responder, pending) = OneReply::pending(&self.lifecycle, Requesting::one(topic));
@@ -91,11 +91,12 @@ impl<T: Clone, R> BusInner<T, R> {
     async fn gather_async(
         &self,
         topic: &Topic,
-        route: impl FnOnce() -> RouteGuard<T, R>,
+        route: impl FnOnce() -> Option<RouteGuard<T, R>>,
         payload: T,
     ) -> Result<Replies<R>, RequestError<T>> {
         let route = route();
-        let (each, replies) = EachReply::new(&self.lifecycle, route.len(), Requesting::many(topic));
+        let most = route.as_ref().map_or(0, |route| route.len());
+        let (each, replies) = EachReply::new(&self.lifecycle, most, Requesting::many(topic));
         let outgoing = Outgoing { payload, reply: Some(each.responder()) };
         let asked = self.ask_async(topic, route, outgoing, &each, &each.requesting).await;
         each.requesting.end(asked.as_ref().map_or_else(refusal, |()| "asked"));
@@ -105,12 +106,12 @@ impl<T: Clone, R> BusInner<T, R> {
     async fn ask_async<S: ReplySource<R>>(
         &self,
         topic: &Topic,
-        route: RouteGuard<T, R>,
+        route: Option<RouteGuard<T, R>>,
         outgoing: Outgoing<T, R>,
         replies: &S,
         span: &Requesting,
     ) -> Result<(), RequestError<T>> {
-        let outgoing = self.may_ask(outgoing, replies)?;
+        let Some(route) = route else { return Err(may_not_ask(outgoing, replies)) };
         let republisher = self.losses.republisher().await;
         let first = span.within(|| republisher.within(|| self.first_pass(topic, route, outgoing, replies)));
         let delivered = self.second_pass(topic, first, replies, republisher, |part| span.within(part)).await;
@@ -260,7 +261,7 @@ where
             return Err(PublishError::Closed(payload));
         }
         let kept = payload.clone();
-        self.inner().publish_async(self.topic(), || self.keep(kept), payload).await
+        self.inner().publish_async(self.topic(), || Some(self.keep(kept)), payload).await
     }
 
     /// Asks as [`request`](Self::request) does, but waits for room without holding up the thread. The reply comes from
@@ -357,7 +358,7 @@ where
         payload: T,
     ) -> Result<Delivery, PublishError<T>> {
         match topic.try_into() {
-            Ok(topic) => self.inner().publish_async(&topic, || self.route(&topic), payload).await,
+            Ok(topic) => self.inner().publish_async(&topic, || self.inner().route(&topic), payload).await,
             Err(error) => Err(PublishError::Topic(error.into(), payload)),
         }
     }
@@ -424,7 +425,7 @@ where
         payload: T,
     ) -> Result<PendingReply<R>, RequestError<T>> {
         match topic.try_into() {
-            Ok(topic) => self.inner().request_async(&topic, || self.route(&topic), payload).await,
+            Ok(topic) => self.inner().request_async(&topic, || self.inner().route(&topic), payload).await,
             Err(error) => Err(RequestError::Topic(error.into(), payload)),
         }
     }
@@ -460,7 +461,7 @@ where
         payload: T,
     ) -> Result<Replies<R>, RequestError<T>> {
         match topic.try_into() {
-            Ok(topic) => self.inner().gather_async(&topic, || self.route(&topic), payload).await,
+            Ok(topic) => self.inner().gather_async(&topic, || self.inner().route(&topic), payload).await,
             Err(error) => Err(RequestError::Topic(error.into(), payload)),
         }
     }

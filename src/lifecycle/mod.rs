@@ -4,7 +4,7 @@
 
 use crossbeam_utils::CachePadded;
 
-use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, counters};
 
 mod close_listeners;
@@ -24,10 +24,10 @@ use workers::Workers;
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     #[default]
-    Open = 0,
+    Open = 0b00,
     /// New messages are refused, except from the handlers of this bus: theirs belong to the work to be finished.
-    Draining = 1,
-    Closed = 2,
+    Draining = 0b01,
+    Closed = 0b10,
 }
 
 /// The number of a bus, never used again.
@@ -52,12 +52,21 @@ impl DrainGroup {
     }
 }
 
+/// Of the subscriptions of a bus: a route that was right in one is looked at again in the next. It is the
+/// [state](Lifecycle) of the bus then, if that is open.
+pub(crate) type Generation = u64;
+
+/// The bits of the state that tell the phase; the others count the generations.
+const PHASE: u64 = 0b11;
+
 pub(crate) struct Lifecycle {
     id: BusId,
     drain_group: DrainGroup,
+    /// The phase and the generation in one, so that one look tells a publisher that the bus is open and its route right.
+    ///
     /// Read for every message, so that its line must not be one that is written: beside it lie the workers, and in front
     /// of it the count of the `Arc`, which changes with every request.
-    phase: CachePadded<AtomicU8>,
+    state: CachePadded<AtomicU64>,
     closed: EndSignal,
     closer: EndTrigger,
     close_listeners: Mutex<CloseListeners>,
@@ -71,7 +80,7 @@ impl Lifecycle {
         Self {
             id,
             drain_group,
-            phase: CachePadded::new(AtomicU8::new(Phase::Open as u8)),
+            state: CachePadded::new(AtomicU64::new(Phase::Open as u64)),
             closed,
             closer,
             close_listeners: Mutex::default(),
@@ -82,8 +91,8 @@ impl Lifecycle {
 
     #[inline]
     pub(crate) fn phase(&self) -> Phase {
-        // Acquire pairs with the store in `advance`: who sees the bus closed sees what was done before.
-        match self.phase.load(Ordering::Acquire) {
+        // Acquire pairs with `advance`: who sees the bus closed sees what was done before.
+        match self.state.load(Ordering::Acquire) & PHASE {
             0 => Phase::Open,
             1 => Phase::Draining,
             _ => Phase::Closed,
@@ -94,10 +103,28 @@ impl Lifecycle {
     pub(crate) fn advance(&self, phase: Phase) {
         // SeqCst pairs with `worker_ended`: `close` advances and then looks at `workers`, a worker counts down and then
         // looks at the phase. At least one of them sees the other.
-        self.phase.fetch_max(phase as u8, Ordering::SeqCst);
+        self.state.fetch_or(phase as u64, Ordering::SeqCst);
         if phase == Phase::Closed {
             self.closer.fire();
         }
+    }
+
+    pub(crate) fn generation(&self) -> Generation {
+        // Relaxed: it changes under the lock of the map, under which this is called.
+        self.state.load(Ordering::Relaxed) & !PHASE
+    }
+
+    /// All routes are to be looked at again. Called under the lock of the map.
+    pub(crate) fn next_generation(&self) {
+        // Release pairs with `is_open_in`. A publisher that was told of the subscription sees it without: it was told later.
+        self.state.fetch_add(PHASE + 1, Ordering::Release);
+    }
+
+    /// Whether the bus is open, and routes that were right in this generation still are.
+    #[inline(always)]
+    pub(crate) fn is_open_in(&self, generation: Generation) -> bool {
+        // Acquire pairs with `next_generation` and `advance`, as in `phase`.
+        self.state.load(Ordering::Acquire) == generation
     }
 
     /// Whether a message may be published now, by this thread.

@@ -28,7 +28,8 @@ impl Lifecycle {
     /// Returns `true` for the last worker of a closed bus.
     pub(crate) fn worker_ended(&self) -> bool {
         // SeqCst pairs with `advance` and the look at `workers` in `BusInner::close`.
-        self.workers.all.fetch_sub(1, Ordering::SeqCst) == 1 && self.phase.load(Ordering::SeqCst) == Phase::Closed as u8
+        self.workers.all.fetch_sub(1, Ordering::SeqCst) == 1
+            && self.state.load(Ordering::SeqCst) & Phase::Closed as u64 != 0
     }
 
     pub(crate) fn workers(&self) -> usize {

@@ -1,10 +1,14 @@
 //! Which mailboxes get a message.
 
+mod entry;
 mod error;
+mod kept;
 mod route;
+mod subscriptions;
 mod topic_map;
 mod trie;
 
+pub(crate) use entry::TopicEntry;
 pub use error::SubscribeError;
 pub(crate) use route::{Route, RouteGuard};
-pub(crate) use topic_map::{DeferredDrops, TopicEntry, TopicMap};
+pub(crate) use topic_map::{DeferredDrops, TopicMap};

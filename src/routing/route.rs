@@ -2,17 +2,27 @@
 
 use std::sync::Arc;
 
+use super::subscriptions::Version;
+use crate::lifecycle::Generation;
 use crate::mailbox::MailboxSender;
 use crate::sync::Guard;
 
 type Sender<T, R> = Arc<MailboxSender<T, R>>;
 
-/// The mailboxes of one topic; never changed, but replaced.
+/// The mailboxes of one topic, as they were found; never changed, but replaced.
 pub(crate) struct Route<T, R> {
     mailboxes: Vec<Sender<T, R>>,
     /// Whether no mailbox has a filter.
     unfiltered: bool,
+    /// Of the subscriptions that match the topic.
+    version: Version,
+    /// The last generation in which it was looked at and found to be right.
+    generation: AtomicGeneration,
 }
+
+/// Orders nothing: the route does not change, so who finds that another thread has looked needs nothing else from it.
+type AtomicGeneration = crate::sync::counters::AtomicU64;
+const RELAXED: crate::sync::counters::Ordering = crate::sync::counters::Ordering::Relaxed;
 
 /// A route in use by a publisher. It keeps the senders of its mailboxes, so a publisher lets go of it before it sleeps.
 pub(crate) type RouteGuard<T, R> = Guard<Arc<Route<T, R>>>;
@@ -20,26 +30,35 @@ pub(crate) type RouteGuard<T, R> = Guard<Arc<Route<T, R>>>;
 impl<T, R> Route<T, R> {
     /// A route over these mailboxes: in the order in which they were made, and each once, even if several of its
     /// patterns match.
-    pub(crate) fn new(mut mailboxes: Vec<Arc<MailboxSender<T, R>>>) -> Self {
+    pub(super) fn new(mut mailboxes: Vec<Sender<T, R>>, version: Version, generation: Generation) -> Self {
         mailboxes.sort_by_key(|sender| sender.mailbox.id);
         mailboxes.dedup_by_key(|sender| sender.mailbox.id);
         let unfiltered = mailboxes.iter().all(|sender| sender.mailbox.filter.is_none());
-        Self { mailboxes, unfiltered }
+        Self { mailboxes, unfiltered, version, generation: AtomicGeneration::new(generation) }
     }
 
-    pub(crate) fn with(&self, sender: &Arc<MailboxSender<T, R>>) -> Self {
-        let mut mailboxes = Vec::with_capacity(self.mailboxes.len() + 1);
-        mailboxes.extend_from_slice(&self.mailboxes);
-        mailboxes.push(Arc::clone(sender));
-        Self::new(mailboxes)
+    /// In the place of a route that has to be found anew.
+    pub(super) fn stale() -> Self {
+        Self::new(Vec::new(), Version::NONE, Generation::MAX)
     }
 
-    pub(crate) fn without(&self, mailbox: u64) -> Self {
-        Self::new(self.mailboxes.iter().filter(|sender| sender.mailbox.id != mailbox).cloned().collect())
+    /// The generation of subscriptions for which it is right.
+    #[inline(always)]
+    pub(crate) fn generation(&self) -> Generation {
+        self.generation.load(RELAXED)
     }
 
-    pub(crate) fn contains(&self, mailbox: u64) -> bool {
-        self.mailboxes.iter().any(|sender| sender.mailbox.id == mailbox)
+    pub(super) fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Nothing that matches its topic has changed until this generation.
+    pub(super) fn is_right_in(&self, generation: Generation) {
+        self.generation.store(generation, RELAXED);
+    }
+
+    pub(super) fn contains(&self, mailbox: u64) -> bool {
+        self.mailboxes.binary_search_by_key(&mailbox, |sender| sender.mailbox.id).is_ok()
     }
 
     pub(crate) fn len(&self) -> usize {

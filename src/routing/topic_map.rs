@@ -1,59 +1,56 @@
-//! The lock-protected map: topics in use and the token trie of subscriptions, and from both the route of each topic.
+//! The lock-protected map: topics in use, and subscriptions; from both the route of each topic.
 //!
-//! A topic is in the map as long as it has a publisher, a subscription to just this topic, or a retained value. Its
-//! route is renewed by every change of a subscription that matches it, so publishers only ever load it. What a change
-//! leaves over may hold payloads and closures, whose `Drop` is user code; it is handed to the caller as [`DeferredDrops`],
-//! to be dropped after the lock is released.
+//! A topic is in the map as long as it has a publisher, a subscription to just this topic, or a retained value. A change
+//! of subscriptions does not find any route anew. It makes those that it concerns stale: the route of one topic by
+//! another in its place, all of them by a new generation. The next publish finds its route, and no more than that.
+//!
+//! What a change leaves over may hold payloads and closures, whose `Drop` is user code; it is handed to the caller as
+//! [`DeferredDrops`], to be dropped after the lock is released.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::trie::{Node, shrink};
-use super::{Route, SubscribeError};
+use super::kept::KeptTopics;
+use super::subscriptions::{Member, Subscriptions, Version};
+use super::trie::shrink;
+use super::{Route, SubscribeError, TopicEntry};
 use crate::dead_letter::Losses;
+use crate::lifecycle::Lifecycle;
 use crate::mailbox::{Filter, Mailbox, MailboxOptions, MailboxSender};
 use crate::message::Retained;
-use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{ArcSwap, Mutex};
-use crate::topic::{Pattern, Token, Topic};
-
-/// One topic in use.
-pub(crate) struct TopicEntry<T, R> {
-    pub(crate) topic: Topic,
-    pub(crate) route: ArcSwap<Route<T, R>>,
-    /// `Publisher` handles. Made from nothing only under the lock of the map.
-    pub(crate) publishers: AtomicUsize,
-    retained: Mutex<Option<Arc<Retained<T>>>>,
-}
-
-impl<T, R> TopicEntry<T, R> {
-    fn new(topic: &Topic, route: Arc<Route<T, R>>) -> Arc<Self> {
-        Arc::new(Self {
-            topic: topic.clone(),
-            route: ArcSwap::new(route),
-            publishers: AtomicUsize::new(0),
-            retained: Mutex::new(None),
-        })
-    }
-
-    pub(crate) fn retained(&self) -> Option<Arc<Retained<T>>> {
-        self.retained.lock().clone()
-    }
-}
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::topic::{Pattern, Topic};
 
 /// Values taken out of the map, to be dropped after its lock is released.
 // Invariant 1.
 pub(crate) struct DeferredDrops<T, R> {
+    /// In the place of the routes that are let go of below.
+    stale: Arc<Route<T, R>>,
     routes: Vec<Arc<Route<T, R>>>,
+    /// Topics that are not in use any more.
     entries: Vec<Arc<TopicEntry<T, R>>>,
-    nodes: Vec<Node<T, R>>,
+    /// All of a bus that was closed.
+    topics: HashMap<Topic, Arc<TopicEntry<T, R>>>,
+    kept: KeptTopics<T, R>,
+    /// Mailboxes that have left.
+    members: Vec<Member<T, R>>,
+    subscriptions: Subscriptions<T, R>,
     senders: Vec<Arc<MailboxSender<T, R>>>,
     values: Vec<Arc<Retained<T>>>,
 }
 
-impl<T, R> Default for DeferredDrops<T, R> {
-    fn default() -> Self {
-        Self { routes: Vec::new(), entries: Vec::new(), nodes: Vec::new(), senders: Vec::new(), values: Vec::new() }
+impl<T, R> Drop for DeferredDrops<T, R> {
+    fn drop(&mut self) {
+        // Publishers may keep the topics, but readers wait for the end.
+        for entry in self.entries.drain(..).chain(self.topics.drain().map(|(_, entry)| entry)) {
+            drop(entry.route.swap(Arc::clone(&self.stale)));
+            let value = entry.retained.lock().take();
+            drop(value);
+        }
+        for member in self.members.drain(..) {
+            member.leave_routes(&self.stale);
+        }
     }
 }
 
@@ -63,28 +60,50 @@ type GroupKey = (String, Vec<Pattern>);
 pub(crate) struct TopicMap<T, R> {
     /// For the mailboxes.
     losses: Arc<Losses<T>>,
+    /// Has the generation of the subscriptions.
+    lifecycle: Arc<Lifecycle>,
     topics: HashMap<Topic, Arc<TopicEntry<T, R>>>,
-    root: Node<T, R>,
+    subscriptions: Subscriptions<T, R>,
     groups: HashMap<GroupKey, Arc<MailboxSender<T, R>>>,
     /// Every mailbox that has a reader: a member, or a thread of a handler that is being stopped.
-    subscriptions: BTreeMap<u64, Arc<Mailbox<T, R>>>,
-    /// The route of every topic that nobody subscribes to.
+    mailboxes: BTreeMap<u64, Arc<Mailbox<T, R>>>,
+    kept: Mutex<KeptTopics<T, R>>,
+    /// Of a topic that is not in use, and that nobody subscribes to.
     no_route: Arc<Route<T, R>>,
+    /// In the place of a route that has to be found anew.
+    stale: Arc<Route<T, R>>,
     next_value: AtomicU64,
     closed: bool,
 }
 
 impl<T, R> TopicMap<T, R> {
-    pub(crate) fn new(losses: Arc<Losses<T>>) -> Self {
+    pub(crate) fn new(losses: Arc<Losses<T>>, lifecycle: Arc<Lifecycle>) -> Self {
         Self {
             losses,
+            lifecycle,
             topics: HashMap::new(),
-            root: Node::default(),
+            subscriptions: Subscriptions::default(),
             groups: HashMap::new(),
-            subscriptions: BTreeMap::new(),
-            no_route: Arc::new(Route::new(Vec::new())),
+            mailboxes: BTreeMap::new(),
+            kept: Mutex::default(),
+            no_route: Arc::new(Route::new(Vec::new(), Version::NONE, 0)),
+            stale: Arc::new(Route::stale()),
             next_value: AtomicU64::new(0),
             closed: false,
+        }
+    }
+
+    pub(crate) fn deferred_drops(&self) -> DeferredDrops<T, R> {
+        DeferredDrops {
+            stale: Arc::clone(&self.stale),
+            routes: Vec::new(),
+            entries: Vec::new(),
+            topics: HashMap::new(),
+            kept: KeptTopics::default(),
+            members: Vec::new(),
+            subscriptions: Subscriptions::default(),
+            senders: Vec::new(),
+            values: Vec::new(),
         }
     }
 
@@ -93,26 +112,47 @@ impl<T, R> TopicMap<T, R> {
         self.topics.len()
     }
 
-    pub(crate) fn subscriptions(&self) -> impl Iterator<Item = &Arc<Mailbox<T, R>>> {
-        self.subscriptions.values()
+    pub(crate) fn mailboxes(&self) -> impl Iterator<Item = &Arc<Mailbox<T, R>>> {
+        self.mailboxes.values()
     }
 
-    pub(crate) fn subscription(&self, mailbox: u64) -> Option<&Arc<Mailbox<T, R>>> {
-        self.subscriptions.get(&mailbox)
+    pub(crate) fn mailbox(&self, number: u64) -> Option<&Arc<Mailbox<T, R>>> {
+        self.mailboxes.get(&number)
     }
 
     /// The route of a topic, whether it is in use or not.
-    pub(crate) fn route(&self, topic: &Topic) -> Arc<Route<T, R>> {
-        match self.topics.get(topic) {
-            Some(entry) => entry.route.load_full(),
-            None => self.find_route(topic),
+    pub(crate) fn route(&self, topic: &Topic, replaced: &mut Option<Arc<Route<T, R>>>) -> Arc<Route<T, R>> {
+        if let Some(entry) = self.topics.get(topic) {
+            return self.route_of(entry, replaced);
         }
+        let route = self.subscriptions.find(topic, None, self.lifecycle.generation());
+        if route.is_empty() { Arc::clone(&self.no_route) } else { Arc::new(route) }
     }
 
-    fn find_route(&self, topic: &Topic) -> Arc<Route<T, R>> {
-        let mut mailboxes = Vec::new();
-        self.root.collect(topic.tokens(), &mut mailboxes);
-        if mailboxes.is_empty() { Arc::clone(&self.no_route) } else { Arc::new(Route::new(mailboxes)) }
+    /// The route of a topic in use. The one that it had before is for the caller to drop.
+    // Invariant 2.
+    pub(crate) fn route_of(
+        &self,
+        entry: &Arc<TopicEntry<T, R>>,
+        replaced: &mut Option<Arc<Route<T, R>>>,
+    ) -> Arc<Route<T, R>> {
+        let route = entry.route.load_full();
+        // It changes only under the write lock.
+        let generation = self.lifecycle.generation();
+        if route.generation() == generation {
+            return route;
+        }
+        if self.closed {
+            return Arc::clone(&self.no_route);
+        }
+        if !Arc::ptr_eq(&route, &self.stale) && route.version() == self.subscriptions.version(&entry.topic) {
+            route.is_right_in(generation);
+            return route;
+        }
+        let found = Arc::new(self.subscriptions.find(&entry.topic, Some(entry), generation));
+        drop(route);
+        *replaced = Some(entry.route.swap(Arc::clone(&found)));
+        found
     }
 
     /// The entry of a topic, made if need be; the caller gives it a reason to stay.
@@ -120,66 +160,69 @@ impl<T, R> TopicMap<T, R> {
         if let Some(entry) = self.topics.get(topic) {
             return Arc::clone(entry);
         }
-        let entry = TopicEntry::new(topic, self.find_route(topic));
+        let entry = TopicEntry::new(topic, Arc::clone(&self.stale));
         self.topics.insert(topic.clone(), Arc::clone(&entry));
-        self.root.reach(topic.tokens().map(Token::Literal)).entry = Some(Arc::clone(&entry));
         entry
-    }
-
-    /// An entry that is in no map and leads nowhere, for a bus that is closed.
-    fn detached(&self, topic: &Topic) -> Arc<TopicEntry<T, R>> {
-        TopicEntry::new(topic, Arc::clone(&self.no_route))
     }
 
     /// The entry of a topic with one more publisher. On a closed bus it is one that is in no map.
     pub(crate) fn add_publisher(&mut self, topic: &Topic) -> Arc<TopicEntry<T, R>> {
-        let entry = if self.closed { self.detached(topic) } else { self.entry(topic) };
+        let entry = if self.closed { TopicEntry::new(topic, Arc::clone(&self.stale)) } else { self.entry(topic) };
         entry.publishers.fetch_add(1, Ordering::Relaxed);
         entry
     }
 
     /// Takes the topic out if nothing keeps it in use.
-    pub(crate) fn release(&mut self, topic: &Topic) -> DeferredDrops<T, R> {
-        let mut deferred = DeferredDrops::default();
-        let Some(entry) = self.topics.get(topic) else { return deferred };
+    pub(crate) fn release(&mut self, topic: &Topic, deferred: &mut DeferredDrops<T, R>) {
+        let Some(entry) = self.topics.get(topic) else { return };
         // Under the write lock nobody makes the first publisher of a topic, so zero stays zero.
-        if entry.publishers.load(Ordering::Relaxed) > 0 || entry.retained.lock().is_some() {
-            return deferred;
-        }
-        self.root.prune(topic.tokens().map(Token::Literal), |node| {
-            if node.here.is_empty() {
-                deferred.entries.extend(node.entry.take());
-            }
-        });
-        if !deferred.entries.is_empty() {
+        if entry.publishers.load(Ordering::Relaxed) == 0
+            && entry.retained.lock().is_none()
+            && !self.subscriptions.has_own(topic)
+        {
             deferred.entries.extend(self.topics.remove(topic));
             shrink(&mut self.topics);
         }
-        deferred
     }
 
     // Invariant 9.
     /// Keeps `value` as the last one of the topic of `entry`, which is in use. Tells the route that the message has to
     /// take, as of this moment: who subscribes later gets the kept value, who subscribed before gets the message.
-    pub(crate) fn set_retained(&self, entry: &TopicEntry<T, R>, value: T) -> (Arc<Route<T, R>>, DeferredDrops<T, R>) {
-        let mut deferred = DeferredDrops::default();
+    pub(crate) fn set_retained(
+        &self,
+        entry: &Arc<TopicEntry<T, R>>,
+        value: T,
+        deferred: &mut DeferredDrops<T, R>,
+    ) -> Arc<Route<T, R>> {
         let value = Retained::new(value, self.next_value.fetch_add(1, Ordering::Relaxed));
         if self.closed {
             deferred.values.push(value);
         } else {
-            deferred.values.extend(entry.retained.lock().replace(value));
+            let before = entry.retained.lock().replace(value);
+            if before.is_none() {
+                self.kept.lock().add(entry);
+            }
+            deferred.values.extend(before);
         }
-        (entry.route.load_full(), deferred)
+        let mut replaced = None;
+        let route = self.route_of(entry, &mut replaced);
+        deferred.routes.extend(replaced);
+        route
     }
 
     pub(crate) fn retained(&self, topic: &Topic) -> Option<Arc<Retained<T>>> {
         self.topics.get(topic)?.retained()
     }
 
-    pub(crate) fn clear_retained(&mut self, topic: &Topic) -> (Option<Arc<Retained<T>>>, DeferredDrops<T, R>) {
-        let value = self.topics.get(topic).and_then(|entry| entry.retained.lock().take());
-        let deferred = if value.is_some() { self.release(topic) } else { DeferredDrops::default() };
-        (value, deferred)
+    pub(crate) fn clear_retained(
+        &mut self,
+        topic: &Topic,
+        deferred: &mut DeferredDrops<T, R>,
+    ) -> Option<Arc<Retained<T>>> {
+        let value = self.topics.get(topic).and_then(|entry| entry.retained.lock().take())?;
+        self.kept.lock().remove(topic);
+        self.release(topic, deferred);
+        Some(value)
     }
 
     /// Adds a member: to its group's mailbox if there is one, otherwise to a new mailbox, which takes the filter.
@@ -211,53 +254,49 @@ impl<T, R> TopicMap<T, R> {
         let sender = MailboxSender::new(options, filter.take(), values, &self.losses);
         let mailbox = Arc::clone(&sender.mailbox);
         mailbox.join(readers);
-        for pattern in &mailbox.options.patterns {
-            self.insert(pattern, &sender, deferred);
-        }
+        self.insert(&sender, deferred);
         if let Some(group) = group {
             self.groups.insert(group, sender);
         }
-        self.subscriptions.insert(mailbox.id, Arc::clone(&mailbox));
+        self.mailboxes.insert(mailbox.id, Arc::clone(&mailbox));
         Ok(mailbox)
     }
 
-    /// Adds the mailbox to the trie, and to the route of every topic in use that matches.
+    /// Adds the mailbox to the subscriptions, and makes the routes stale that it belongs to.
     // Invariant 2.
-    fn insert(&mut self, pattern: &Pattern, sender: &Arc<MailboxSender<T, R>>, deferred: &mut DeferredDrops<T, R>) {
-        // A topic with a subscription of its own is in use: publishing to it then finds the route at once.
-        if let Ok(topic) = Topic::try_from(pattern) {
-            self.entry(&topic);
-        }
-        let node = self.root.reach(pattern.tokens());
-        let place = if pattern.tokens().any(|token| token == Token::Rest) { &mut node.rest } else { &mut node.here };
-        place.push(Arc::clone(sender));
-        self.root.visit(pattern.tokens(), &mut |entry| {
-            let route = entry.route.load();
-            if !route.contains(sender.mailbox.id) {
-                deferred.routes.push(entry.route.swap(Arc::new(route.with(sender))));
+    fn insert(&mut self, sender: &Arc<MailboxSender<T, R>>, deferred: &mut DeferredDrops<T, R>) {
+        let mut has_wildcard = false;
+        for pattern in &sender.mailbox.options.patterns {
+            self.subscriptions.add(pattern, sender);
+            match Topic::try_from(pattern) {
+                // A topic with a subscription of its own is in use: publishing to it then finds the route at once.
+                Ok(topic) => deferred.routes.push(self.entry(&topic).route.swap(Arc::clone(&self.stale))),
+                Err(_) => has_wildcard = true,
             }
-        });
+        }
+        if has_wildcard {
+            self.lifecycle.next_generation();
+        }
     }
 
     /// The last values of all topics that match, each once, in the order in which they were kept.
     pub(crate) fn values(&self, patterns: &[Pattern]) -> Vec<(Topic, Arc<Retained<T>>)> {
-        let mut values = Vec::new();
-        for pattern in patterns {
-            self.root.visit(pattern.tokens(), &mut |entry| {
-                values.extend(entry.retained().map(|value| (entry.topic.clone(), value)));
-            });
-        }
-        values.sort_by_key(|(_, value)| value.sequence);
-        values.dedup_by_key(|(_, value)| value.sequence);
-        values
+        self.kept.lock().values(patterns)
     }
 
     /// Removes a member. `true` if it was the last, so that the mailbox is gone from every route.
-    pub(crate) fn leave(&mut self, mailbox: &Mailbox<T, R>, readers: usize) -> (bool, DeferredDrops<T, R>) {
+    pub(crate) fn leave(
+        &mut self,
+        mailbox: &Mailbox<T, R>,
+        readers: usize,
+        deferred: &mut DeferredDrops<T, R>,
+    ) -> bool {
         let last = mailbox.leave(readers);
-        let deferred = if last { self.unroute(mailbox) } else { DeferredDrops::default() };
+        if last {
+            self.unroute(mailbox, deferred);
+        }
         self.remove_if_deserted(mailbox);
-        (last, deferred)
+        last
     }
 
     /// A thread will not take anything out of the mailbox any more.
@@ -271,57 +310,37 @@ impl<T, R> TopicMap<T, R> {
     // Invariant 8.
     fn remove_if_deserted(&mut self, mailbox: &Mailbox<T, R>) {
         if mailbox.is_deserted() {
-            self.subscriptions.remove(&mailbox.id);
+            self.mailboxes.remove(&mailbox.id);
         }
     }
 
-    /// Takes a mailbox off every route: no message comes to it any more.
-    pub(crate) fn unroute(&mut self, mailbox: &Mailbox<T, R>) -> DeferredDrops<T, R> {
-        let mut deferred = DeferredDrops::default();
-        let id = mailbox.id;
+    /// Takes a mailbox off every route: when the deferred drops are done, no message comes to it any more.
+    pub(crate) fn unroute(&mut self, mailbox: &Mailbox<T, R>, deferred: &mut DeferredDrops<T, R>) {
         for pattern in &mailbox.options.patterns {
-            self.root.prune(pattern.tokens(), |node| {
-                for place in [&mut node.here, &mut node.rest] {
-                    if let Some(index) = place.iter().position(|sender| sender.mailbox.id == id) {
-                        deferred.senders.push(place.swap_remove(index));
-                        place.shrink_to_fit();
-                    }
-                }
-            });
-            self.root.visit(pattern.tokens(), &mut |entry| {
-                let route = entry.route.load();
-                if route.contains(id) {
-                    let rest = route.without(id);
-                    let rest = if rest.is_empty() { Arc::clone(&self.no_route) } else { Arc::new(rest) };
-                    deferred.routes.push(entry.route.swap(rest));
-                }
-            });
+            deferred.members.extend(self.subscriptions.remove(pattern, mailbox.id));
             if let Ok(topic) = Topic::try_from(pattern) {
-                deferred.entries.append(&mut self.release(&topic).entries);
+                if let Some(entry) = self.topics.get(&topic) {
+                    deferred.routes.push(entry.route.swap(Arc::clone(&self.stale)));
+                }
+                self.release(&topic, deferred);
             }
         }
         if let Some(group) = &mailbox.options.group {
             let group = (group.clone(), mailbox.options.patterns.clone());
-            if self.groups.get(&group).is_some_and(|sender| sender.mailbox.id == id) {
+            if self.groups.get(&group).is_some_and(|sender| sender.mailbox.id == mailbox.id) {
                 deferred.senders.extend(self.groups.remove(&group));
                 shrink(&mut self.groups);
             }
         }
-        deferred
     }
 
-    /// Empties the map for good. The subscriptions stay known until their readers leave.
-    pub(crate) fn close(&mut self) -> DeferredDrops<T, R> {
+    /// Empties the map for good. The mailboxes stay known until their readers leave.
+    pub(crate) fn close(&mut self, deferred: &mut DeferredDrops<T, R>) {
         self.closed = true;
-        let mut deferred = DeferredDrops::default();
-        for (_, entry) in std::mem::take(&mut self.topics) {
-            deferred.values.extend(entry.retained.lock().take());
-            deferred.routes.push(entry.route.swap(Arc::clone(&self.no_route)));
-            deferred.entries.push(entry);
-        }
-        deferred.nodes.push(std::mem::take(&mut self.root));
+        deferred.topics = std::mem::take(&mut self.topics);
+        deferred.kept = std::mem::take(&mut *self.kept.lock());
+        deferred.subscriptions = std::mem::take(&mut self.subscriptions);
         deferred.senders.extend(std::mem::take(&mut self.groups).into_values());
-        deferred
     }
 }
 

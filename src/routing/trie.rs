@@ -1,37 +1,36 @@
-//! The trie of tokens: which subscriptions match a topic, and which topics in use match a pattern.
+//! The trie of tokens: what was put at the patterns that match a topic, and at the topics that match a pattern.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::hash::Hash;
 
-use super::topic_map::TopicEntry;
-use crate::mailbox::MailboxSender;
 use crate::topic::Token;
 
 /// A node of the trie; the way to it from the root spells a pattern or a topic.
-pub(super) struct Node<T, R> {
-    children: HashMap<Box<str>, Node<T, R>>,
-    any: Option<Box<Node<T, R>>>,
-    /// Subscriptions to the pattern that ends here.
-    pub(super) here: Vec<Arc<MailboxSender<T, R>>>,
-    /// Subscriptions to this pattern with a `>` behind it.
-    pub(super) rest: Vec<Arc<MailboxSender<T, R>>>,
-    /// The topic that ends here, if it is in use.
-    pub(super) entry: Option<Arc<TopicEntry<T, R>>>,
+#[derive(Default)]
+pub(super) struct Node<V> {
+    children: HashMap<Box<str>, Self>,
+    any: Option<Box<Self>>,
+    pub(super) value: V,
 }
 
-impl<T, R> Default for Node<T, R> {
-    fn default() -> Self {
-        Self { children: HashMap::new(), any: None, here: Vec::new(), rest: Vec::new(), entry: None }
-    }
+/// What can be at a node.
+pub(super) trait Value: Default {
+    /// Whether a node is worth nothing with it, unless there are others below.
+    fn is_empty(&self) -> bool;
 }
 
-impl<T, R> Node<T, R> {
+/// How a topic matches the pattern of a node.
+#[derive(Clone, Copy)]
+pub(super) struct Match {
+    /// To its last token; otherwise there are more, so that it matches with a `>` behind it.
+    pub(super) is_whole: bool,
+    /// There is a wildcard on the way.
+    pub(super) by_wildcard: bool,
+}
+
+impl<V: Value> Node<V> {
     fn is_empty(&self) -> bool {
-        self.children.is_empty()
-            && self.any.is_none()
-            && self.here.is_empty()
-            && self.rest.is_empty()
-            && self.entry.is_none()
+        self.children.is_empty() && self.any.is_none() && self.value.is_empty()
     }
 
     /// The node of these tokens, made if need be. A `Rest` token ends the way at the node before it.
@@ -44,7 +43,7 @@ impl<T, R> Node<T, R> {
                 Token::Literal(token) => {
                     // Looked up twice, because `entry` would want an owned key even for a node that is there.
                     if !node.children.contains_key(token) {
-                        node.children.insert(token.into(), Node::default());
+                        node.children.insert(token.into(), Self::default());
                     }
                     match node.children.get_mut(token) {
                         Some(child) => child,
@@ -56,10 +55,10 @@ impl<T, R> Node<T, R> {
         node
     }
 
-    /// Lets `change` act on the node of these tokens, and takes out nodes that have become empty on the way back.
-    pub(super) fn prune<'a>(&mut self, mut tokens: impl Iterator<Item = Token<'a>>, change: impl FnOnce(&mut Self)) {
+    /// Lets `change` act on the value at these tokens, and takes out nodes that have become empty on the way back.
+    pub(super) fn prune<'a>(&mut self, mut tokens: impl Iterator<Item = Token<'a>>, change: impl FnOnce(&mut V)) {
         match tokens.next() {
-            None | Some(Token::Rest) => change(self),
+            None | Some(Token::Rest) => change(&mut self.value),
             Some(Token::Any) => {
                 if let Some(any) = &mut self.any {
                     any.prune(tokens, change);
@@ -80,51 +79,58 @@ impl<T, R> Node<T, R> {
         }
     }
 
-    /// The mailboxes that a message on the topic of these tokens goes to; one may come several times.
-    pub(super) fn collect<'a>(
-        &self,
-        mut tokens: impl Iterator<Item = &'a str> + Clone,
-        mailboxes: &mut Vec<Arc<MailboxSender<T, R>>>,
+    /// Visits every node whose pattern matches the topic of these tokens, alone or with a `>` behind it.
+    pub(super) fn visit_patterns<'a, 'n>(
+        &'n self,
+        tokens: impl Iterator<Item = &'a str> + Clone,
+        visit: &mut impl FnMut(&'n V, Match),
     ) {
-        let Some(token) = tokens.next() else {
-            mailboxes.extend_from_slice(&self.here);
-            return;
-        };
-        mailboxes.extend_from_slice(&self.rest);
+        self.visit_patterns_below(tokens, false, visit);
+    }
+
+    fn visit_patterns_below<'a, 'n>(
+        &'n self,
+        mut tokens: impl Iterator<Item = &'a str> + Clone,
+        by_wildcard: bool,
+        visit: &mut impl FnMut(&'n V, Match),
+    ) {
+        let token = tokens.next();
+        visit(&self.value, Match { is_whole: token.is_none(), by_wildcard });
+        let Some(token) = token else { return };
         if let Some(any) = &self.any {
-            any.collect(tokens.clone(), mailboxes);
+            any.visit_patterns_below(tokens.clone(), true, visit);
         }
         if let Some(child) = self.children.get(token) {
-            child.collect(tokens, mailboxes);
+            child.visit_patterns_below(tokens, by_wildcard, visit);
         }
     }
 
-    /// Visits every topic in use that matches the pattern of these tokens.
-    pub(super) fn visit<'a>(
-        &self,
+    /// Visits every node whose topic matches the pattern of these tokens.
+    pub(super) fn visit_topics<'a, 'n>(
+        &'n self,
         mut tokens: impl Iterator<Item = Token<'a>> + Clone,
-        found: &mut impl FnMut(&Arc<TopicEntry<T, R>>),
+        visit: &mut impl FnMut(&'n V),
     ) {
         match tokens.next() {
-            None => self.entry.iter().for_each(found),
+            None => visit(&self.value),
             Some(Token::Literal(token)) => {
                 if let Some(child) = self.children.get(token) {
-                    child.visit(tokens, found);
+                    child.visit_topics(tokens, visit);
                 }
             }
-            Some(Token::Any) => self.children.values().for_each(|child| child.visit(tokens.clone(), found)),
-            Some(Token::Rest) => self.children.values().for_each(|child| child.visit_all(found)),
+            Some(Token::Any) => self.children.values().for_each(|child| child.visit_topics(tokens.clone(), visit)),
+            Some(Token::Rest) => self.children.values().for_each(|child| child.visit_all(visit)),
         }
     }
 
-    fn visit_all(&self, found: &mut impl FnMut(&Arc<TopicEntry<T, R>>)) {
-        self.entry.iter().for_each(&mut *found);
-        self.children.values().for_each(|child| child.visit_all(found));
+    fn visit_all<'n>(&'n self, visit: &mut impl FnMut(&'n V)) {
+        visit(&self.value);
+        self.children.values().for_each(|child| child.visit_all(visit));
     }
 }
 
 /// Gives memory back after a flood of topics, with enough slack that it is rare.
-pub(super) fn shrink<K: Eq + std::hash::Hash, V>(map: &mut HashMap<K, V>) {
+pub(super) fn shrink<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
     if map.capacity() > 64 && map.len() < map.capacity() / 8 {
         map.shrink_to(map.len() * 2);
     }

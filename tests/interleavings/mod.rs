@@ -30,6 +30,10 @@ macro_rules! every_case {
             publishing {
                 publish_against_subscribe,
                 first_publisher_against_subscribe,
+                publish_on_a_found_route_against_subscribe,
+                publish_on_a_found_route_against_subscribe_to_the_topic,
+                routes_found_together_against_subscribe,
+                route_found_against_the_end_of_its_mailbox,
                 publish_against_unsubscribe,
             }
             overflow {

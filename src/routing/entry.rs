@@ -1,0 +1,34 @@
+//! One topic in use.
+
+use std::sync::Arc;
+
+use super::Route;
+use crate::message::Retained;
+use crate::sync::atomic::AtomicUsize;
+use crate::sync::{ArcSwap, Mutex};
+use crate::topic::Topic;
+
+/// One topic in use: it has a publisher, a subscription to just this topic, or a retained value.
+pub(crate) struct TopicEntry<T, R> {
+    pub(crate) topic: Topic,
+    /// As it was when somebody last published: what it is now, only `TopicMap::route_of` says.
+    pub(crate) route: ArcSwap<Route<T, R>>,
+    /// `Publisher` handles. Made from nothing only under the lock of the map.
+    pub(crate) publishers: AtomicUsize,
+    pub(super) retained: Mutex<Option<Arc<Retained<T>>>>,
+}
+
+impl<T, R> TopicEntry<T, R> {
+    pub(super) fn new(topic: &Topic, route: Arc<Route<T, R>>) -> Arc<Self> {
+        Arc::new(Self {
+            topic: topic.clone(),
+            route: ArcSwap::new(route),
+            publishers: AtomicUsize::new(0),
+            retained: Mutex::new(None),
+        })
+    }
+
+    pub(super) fn retained(&self) -> Option<Arc<Retained<T>>> {
+        self.retained.lock().clone()
+    }
+}

@@ -1,0 +1,169 @@
+//! Which mailboxes are subscribed to what, and which topics were routed to them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use super::trie::{Match, Node, Value};
+use super::{Route, TopicEntry};
+use crate::lifecycle::Generation;
+use crate::mailbox::MailboxSender;
+use crate::sync::Mutex;
+use crate::topic::{Pattern, Token, Topic};
+
+/// The subscriptions of a bus by their patterns.
+pub(super) struct Subscriptions<T, R> {
+    root: Node<Members<T, R>>,
+    /// How often one came or went.
+    changes: u64,
+}
+
+/// The mailboxes that are subscribed to one pattern, by their numbers: in the order in which they were made.
+struct Members<T, R> {
+    here: BTreeMap<u64, Member<T, R>>,
+    /// To this pattern with a `>` behind it.
+    rest: BTreeMap<u64, Member<T, R>>,
+    /// The number of the last change of these.
+    changed: u64,
+}
+
+/// A mailbox at one of its patterns.
+pub(super) struct Member<T, R> {
+    sender: Arc<MailboxSender<T, R>>,
+    /// The topics whose routes hold the sender, if that is not to be seen from the pattern.
+    topics: Mutex<RoutedTopics<T, R>>,
+}
+
+/// Topics in use, some of them several times; some may have gone.
+struct RoutedTopics<T, R> {
+    topics: Vec<Weak<TopicEntry<T, R>>>,
+    /// When there are more it is worth a look who is still there.
+    many: usize,
+}
+
+/// Tells whether the subscriptions that match a topic are still the same.
+///
+/// A mailbox that comes makes `newest` greater, and so does one that goes, unless nothing else is left at its pattern: then
+/// there are fewer `members`, and none can come to make up for it without a greater `newest`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Version {
+    members: usize,
+    newest: u64,
+}
+
+impl Version {
+    pub(super) const NONE: Self = Self { members: 0, newest: 0 };
+
+    fn add<T, R>(&mut self, members: &Members<T, R>, list: &BTreeMap<u64, Member<T, R>>) {
+        self.members += list.len();
+        self.newest = self.newest.max(members.changed);
+    }
+}
+
+impl<T, R> Default for Members<T, R> {
+    fn default() -> Self {
+        Self { here: BTreeMap::new(), rest: BTreeMap::new(), changed: 0 }
+    }
+}
+
+impl<T, R> Value for Members<T, R> {
+    fn is_empty(&self) -> bool {
+        self.here.is_empty() && self.rest.is_empty()
+    }
+}
+
+impl<T, R> Members<T, R> {
+    fn that_match(&self, how: Match) -> &BTreeMap<u64, Member<T, R>> {
+        if how.is_whole { &self.here } else { &self.rest }
+    }
+
+    fn of_pattern(&mut self, pattern: &Pattern) -> &mut BTreeMap<u64, Member<T, R>> {
+        if pattern.tokens().any(|token| token == Token::Rest) { &mut self.rest } else { &mut self.here }
+    }
+}
+
+impl<T, R> Default for Subscriptions<T, R> {
+    fn default() -> Self {
+        Self { root: Node::default(), changes: 0 }
+    }
+}
+
+impl<T, R> Subscriptions<T, R> {
+    pub(super) fn add(&mut self, pattern: &Pattern, sender: &Arc<MailboxSender<T, R>>) {
+        self.changes += 1;
+        let members = &mut self.root.reach(pattern.tokens()).value;
+        members.changed = self.changes;
+        let topics = Mutex::new(RoutedTopics { topics: Vec::new(), many: 0 });
+        members.of_pattern(pattern).insert(sender.mailbox.id, Member { sender: Arc::clone(sender), topics });
+    }
+
+    pub(super) fn remove(&mut self, pattern: &Pattern, mailbox: u64) -> Option<Member<T, R>> {
+        self.changes += 1;
+        let mut removed = None;
+        self.root.prune(pattern.tokens(), |members| {
+            removed = members.of_pattern(pattern).remove(&mailbox);
+            members.changed = self.changes;
+        });
+        removed
+    }
+
+    /// Whether anybody is subscribed to just this topic.
+    pub(super) fn has_own(&self, topic: &Topic) -> bool {
+        let mut has_own = false;
+        self.root.visit_patterns(topic.tokens(), &mut |members, how| {
+            has_own |= how.is_whole && !how.by_wildcard && !members.here.is_empty();
+        });
+        has_own
+    }
+
+    pub(super) fn version(&self, topic: &Topic) -> Version {
+        let mut version = Version::NONE;
+        self.root.visit_patterns(topic.tokens(), &mut |members, how| version.add(members, members.that_match(how)));
+        version
+    }
+
+    /// The route of a topic; if that is in use, its entry is remembered, for those who leave.
+    pub(super) fn find(
+        &self,
+        topic: &Topic,
+        entry: Option<&Arc<TopicEntry<T, R>>>,
+        generation: Generation,
+    ) -> Route<T, R> {
+        let (mut mailboxes, mut version) = (Vec::new(), Version::NONE);
+        self.root.visit_patterns(topic.tokens(), &mut |members, how| {
+            let list = members.that_match(how);
+            version.add(members, list);
+            mailboxes.extend(list.values().map(|member| Arc::clone(&member.sender)));
+            if let (Some(entry), true) = (entry, how.by_wildcard || !how.is_whole) {
+                list.values().for_each(|member| member.topics.lock().add(entry));
+            }
+        });
+        Route::new(mailboxes, version, generation)
+    }
+}
+
+impl<T, R> RoutedTopics<T, R> {
+    fn add(&mut self, entry: &Arc<TopicEntry<T, R>>) {
+        const FEW: usize = 16;
+        if self.topics.len() >= self.many.max(FEW) {
+            self.topics.retain(|topic| topic.strong_count() > 0);
+            self.topics.sort_unstable_by_key(|topic| topic.as_ptr().addr());
+            self.topics.dedup_by(|one, other| Weak::ptr_eq(one, other));
+            self.many = self.topics.len() * 2;
+        }
+        self.topics.push(Arc::downgrade(entry));
+    }
+}
+
+impl<T, R> Member<T, R> {
+    /// Takes the mailbox, which has left, off the routes that hold it. They are found anew when somebody publishes.
+    pub(super) fn leave_routes(self, stale: &Arc<Route<T, R>>) {
+        let Self { sender, topics } = self;
+        let mailbox = sender.mailbox.id;
+        for entry in topics.into_inner().topics.iter().filter_map(Weak::upgrade) {
+            // One by one, so that no more than one is kept beside those in use.
+            if entry.route.load().contains(mailbox) {
+                drop(entry.route.swap(Arc::clone(stale)));
+            }
+        }
+    }
+}
