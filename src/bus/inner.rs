@@ -8,14 +8,14 @@ use crate::counters::Loss;
 use crate::dead_letter::{DeadLetterReason, Losses};
 use crate::delivery::{Delivered, Delivery, Stopped, Undelivered, Wait, deliver, deliver_at_once, deliver_rest};
 use crate::lifecycle::{BusId, DrainGroup, Lifecycle, Phase};
-use crate::mailbox::{Filter, Mailbox, MailboxOptions, Overflow};
+use crate::mailbox::{Filter, Mailbox, MailboxOptions, NewQueue, Overflow};
 use crate::message::Outgoing;
 use crate::request::{EachReply, NoReply, OneReply, PendingReply, Replies, ReplySource, RequestError};
-use crate::routing::{DeferredDrops, Route, RouteGuard, SubscribeError, TopicEntry, TopicMap};
+use crate::routing::{Collected, DeferredDrops, NewMember, Route, RouteGuard, SubscribeError, TopicEntry, TopicMap};
 use crate::spans::{Publishing, Requesting};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Guard, RwLock};
-use crate::topic::Topic;
+use crate::topic::{Pattern, Topic};
 
 /// A mailbox, and the retained values of its topics before the first message that it got.
 #[cfg(feature = "gateway")]
@@ -65,10 +65,22 @@ impl<T, R> BusInner<T, R> {
         &self,
         options: MailboxOptions,
         readers: usize,
-        mut filter: Option<Filter<T>>,
+        filter: Option<Filter<T>>,
     ) -> Result<Arc<Mailbox<T, R>>, SubscribeError> {
-        let joining_only = self.lifecycle.phase() != Phase::Open;
-        self.change(|map, deferred| map.subscribe(options, readers, &mut filter, joining_only, deferred))
+        let beginning = options.retained.then(|| {
+            let mut collected = self.collect(&options.patterns);
+            (NewQueue::new(&options, std::mem::take(&mut collected.values)), collected)
+        });
+        let mut new = NewMember { readers, filter, beginning, joining_only: self.lifecycle.phase() != Phase::Open };
+        self.change(|map, deferred| map.subscribe(options, &mut new, deferred))
+    }
+
+    /// The retained values of all topics that match, in steps that hold nobody up for long: what is kept meanwhile is for
+    /// the step that takes the subscription into the map.
+    fn collect(&self, patterns: &[Pattern]) -> Collected<T> {
+        let mut collected = Collected::default();
+        while !self.map.read().collect(patterns, &mut collected) {}
+        collected
     }
 
     /// Changes the map under its lock. What that leaves over is dropped when the lock is released.
@@ -117,13 +129,17 @@ impl<T, R> BusInner<T, R> {
     #[cfg(feature = "gateway")]
     pub(crate) fn renew(&self, old: &Mailbox<T, R>) -> Result<Renewed<Arc<Mailbox<T, R>>, T>, SubscribeError> {
         let options = MailboxOptions { group: None, retained: false, ..old.options.clone() };
+        let mut collected = self.collect(&options.patterns);
         let joining_only = self.lifecycle.phase() != Phase::Open;
-        self.change(|map, deferred| {
-            let values = map.values(&old.options.patterns);
-            let new = map.subscribe(options, 1, &mut None, joining_only, deferred)?;
+        let mut new = NewMember { readers: 1, filter: None, beginning: None, joining_only };
+        let (new, began) = self.change(|map, deferred| {
+            let began = map.collect_rest(&options.patterns, &mut collected);
+            let new = map.subscribe(options, &mut new, deferred)?;
             map.unroute(old, deferred);
-            Ok((new, values))
-        })
+            Ok::<_, SubscribeError>((new, began))
+        })?;
+        collected.values.retain(|(_, value)| value.was_kept_at(began));
+        Ok((new, collected.values))
     }
 
     /// The number of topics in use, and every mailbox that has a reader.

@@ -13,6 +13,7 @@ use crossbeam_utils::CachePadded;
 use crate::counters::OwnerBiasedCounter;
 use crate::dead_letter::Losses;
 use crate::lifecycle::{EndSignal, EndTrigger};
+use crate::message::Retained;
 use crate::panic::catch;
 use crate::spans::Labels;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
@@ -22,6 +23,7 @@ use crate::topic::{Pattern, Topic};
 mod end;
 mod eviction;
 mod losses;
+mod new_queue;
 #[cfg(not(feature = "async"))]
 mod no_tasks;
 mod overflow;
@@ -32,6 +34,7 @@ mod sender;
 mod waiting_tasks;
 
 use end::MailboxState;
+pub(crate) use new_queue::NewQueue;
 pub use overflow::Overflow;
 pub(crate) use overflow::{AtOnce, Offer, Permit};
 use queue::QueueReceiver;
@@ -138,18 +141,21 @@ pub(crate) struct Mailbox<T, R> {
     extra_room: AtomicUsize,
     /// Whether there was any extra room.
     began_with_retained: bool,
+    /// What was to be kept next when it got into its first route: what has been replaced before was not kept any more.
+    began: u64,
     #[cfg(feature = "async")]
     tasks: WaitingTasks,
     reader: CachePadded<ReaderState>,
 }
 
 impl<T, R> Mailbox<T, R> {
-    /// Creates a mailbox whose queue begins with `kept` retained values.
+    /// Creates a mailbox whose queue begins with `kept` retained values. Those that were replaced before the number
+    /// `began` are not for it.
     fn new(
         options: MailboxOptions,
         filter: Option<Filter<T>>,
         queue: QueueReceiver<T, R>,
-        kept: usize,
+        (kept, began): (usize, u64),
         losses: &Arc<Losses<T>>,
     ) -> Self {
         let (end_trigger, ended) = EndTrigger::new();
@@ -176,6 +182,7 @@ impl<T, R> Mailbox<T, R> {
             high_water: counters::AtomicUsize::new(0),
             extra_room: AtomicUsize::new(kept),
             began_with_retained: kept > 0,
+            began,
             #[cfg(feature = "async")]
             tasks: WaitingTasks::default(),
             reader: CachePadded::new(ReaderState {
@@ -225,6 +232,12 @@ impl<T, R> Mailbox<T, R> {
             self.losses.filter_panics.fetch_add(1, Ordering::Relaxed);
             false
         })
+    }
+
+    /// Whether a retained value is for this mailbox. One that was put into the queue and then replaced, before the mailbox was
+    /// in any route, is not: the one in its place is in the queue too.
+    fn is_for_this(&self, value: &Retained<T>) -> bool {
+        value.was_kept_at(self.began)
     }
 
     /// Returns what spans show of the subscription.

@@ -186,14 +186,19 @@ impl<T: Clone, R> Mailbox<T, R> {
         }
     }
 
-    /// Makes a message of what was taken out of the queue; `None` for a retained value that the filter rejects.
+    /// Makes a message of what was taken out of the queue; `None` for a retained value that was replaced, or that the filter
+    /// rejects.
     ///
     /// Live messages went through the filter before they got in. A retained value could not: it was put in under the
     /// lock of the map.
     #[inline]
     fn open(&self, (topic, envelope): Addressed<T, R>) -> Option<Message<T, R>> {
         self.message_dequeued();
-        let retained = envelope.is_retained();
+        let retained = envelope.as_retained();
+        let (retained, replaced) = (retained.is_some(), retained.is_some_and(|value| !self.is_for_this(value)));
+        if replaced {
+            return None;
+        }
         let mut message = envelope.into_message(topic);
         if retained && !self.accepts(message.topic(), message.payload(), false) {
             return None;

@@ -3,10 +3,11 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::queue::{QueueSender, queue};
+use super::new_queue::NewQueue;
+use super::queue::QueueSender;
 use super::{Filter, Mailbox, MailboxOptions, Offer, Overflow, send_flag};
 use crate::dead_letter::Losses;
-use crate::message::{Envelope, Outgoing, Retained};
+use crate::message::{Envelope, Outgoing};
 use crate::sync::Instant;
 use crate::sync::atomic::Ordering;
 use crate::sync::channel::Select;
@@ -38,24 +39,16 @@ impl<T, R> Drop for Sending<T, R> {
 }
 
 impl<T, R> MailboxSender<T, R> {
-    /// Makes a mailbox, with these values in its queue, for which there is room beyond its capacity.
+    /// Makes a mailbox with this queue. Retained values that were replaced before the number `began` are not for it.
     pub(crate) fn new(
         options: MailboxOptions,
         filter: Option<Filter<T>>,
-        retained: Vec<(Topic, Arc<Retained<T>>)>,
+        queue: NewQueue<T, R>,
+        began: u64,
         losses: &Arc<Losses<T>>,
     ) -> Arc<Self> {
-        let topic = match options.patterns.as_slice() {
-            [only] => Topic::try_from(only).ok(),
-            _ => None,
-        };
-        let kept = retained.len();
-        let (sender, receiver) = queue(options.capacity + kept, topic);
-        for (topic, value) in retained {
-            // Never full: the queue was made for them.
-            let _ = sender.try_send(&topic, Envelope::retained(value));
-        }
-        let mailbox = Arc::new(Mailbox::new(options, filter, receiver, kept, losses));
+        let NewQueue { sender, receiver, kept, .. } = queue;
+        let mailbox = Arc::new(Mailbox::new(options, filter, receiver, (kept, began), losses));
         Arc::new(Self { queue: sender, mailbox: Sending(mailbox) })
     }
 

@@ -69,6 +69,17 @@ impl<T, R> Envelope<T, R> {
         }
     }
 
+    /// The retained value that is in it, if it is one.
+    pub(crate) fn as_retained(&self) -> Option<&Retained<T>> {
+        match self {
+            Self::WithExtras(extras) => match &extras.payload {
+                QueuedPayload::Retained(value) => Some(value),
+                QueuedPayload::Live(_) | QueuedPayload::Taken => None,
+            },
+            Self::Plain(_) => None,
+        }
+    }
+
     #[inline]
     pub(crate) fn lost_before(&self) -> u64 {
         match self {

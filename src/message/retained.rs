@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::sync::ReentrantMutex;
+use crate::sync::counters::{AtomicU64, Ordering};
 
 /// One kept value. Whoever needs it clones it, on his own thread and when he needs it.
 ///
@@ -12,11 +13,25 @@ pub(crate) struct Retained<T> {
     value: ReentrantMutex<T>,
     /// Counts up over the bus: values are handed out in the order in which they were kept.
     pub(crate) sequence: u64,
+    /// The number of what came in its place, or of its removal; the greatest one until then.
+    ///
+    /// Orders nothing: it changes under the lock of the map, and who asks has been under it since.
+    replaced: AtomicU64,
 }
 
 impl<T> Retained<T> {
     pub(crate) fn new(value: T, sequence: u64) -> Arc<Self> {
-        Arc::new(Self { value: ReentrantMutex::new(value), sequence })
+        Arc::new(Self { value: ReentrantMutex::new(value), sequence, replaced: AtomicU64::new(u64::MAX) })
+    }
+
+    /// It is not kept any more from `sequence` on.
+    pub(crate) fn replaced_at(&self, sequence: u64) {
+        self.replaced.store(sequence, Ordering::Relaxed);
+    }
+
+    /// Whether it was still kept when `sequence` was the next number.
+    pub(crate) fn was_kept_at(&self, sequence: u64) -> bool {
+        self.replaced.load(Ordering::Relaxed) >= sequence
     }
 }
 

@@ -31,4 +31,9 @@ impl<T, R> TopicEntry<T, R> {
     pub(super) fn retained(&self) -> Option<Arc<Retained<T>>> {
         self.retained.lock().clone()
     }
+
+    /// The retained value, if it is still the one of this number.
+    pub(super) fn kept_as(&self, number: u64) -> Option<Arc<Retained<T>>> {
+        self.retained().filter(|value| value.sequence == number)
+    }
 }

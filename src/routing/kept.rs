@@ -1,4 +1,4 @@
-//! The topics that have a retained value.
+//! The retained values of a bus, and collecting those of a pattern.
 
 use std::sync::Arc;
 
@@ -7,13 +7,33 @@ use super::trie::{Node, Value};
 use crate::message::Retained;
 use crate::topic::{Pattern, Token, Topic};
 
-/// The topics that have a retained value, so that whoever wants those of a pattern does not look at all topics in use.
+/// The most nodes or values that are looked at while others may have to wait.
+const STEP: usize = 2_000;
+
+/// The topics that have a retained value. Everything is numbered in the order in which it was kept or removed.
 pub(super) struct KeptTopics<T, R> {
+    next: u64,
     root: Node<Kept<T, R>>,
+    count: usize,
+    /// What was kept, in order; some of it has been replaced or removed since.
+    log: Vec<(u64, Arc<TopicEntry<T, R>>)>,
 }
 
 /// The topic that ends here, if it has a value.
 struct Kept<T, R>(Option<Arc<TopicEntry<T, R>>>);
+
+/// Retained values, in the order in which they were kept. Some may have been replaced since.
+pub(crate) struct Collected<T> {
+    pub(crate) values: Vec<(Topic, Arc<Retained<T>>)>,
+    /// The number of the first that was not looked at.
+    next: u64,
+}
+
+impl<T> Default for Collected<T> {
+    fn default() -> Self {
+        Self { values: Vec::new(), next: 0 }
+    }
+}
 
 impl<T, R> Default for Kept<T, R> {
     fn default() -> Self {
@@ -29,31 +49,83 @@ impl<T, R> Value for Kept<T, R> {
 
 impl<T, R> Default for KeptTopics<T, R> {
     fn default() -> Self {
-        Self { root: Node::default() }
+        Self { next: 0, root: Node::default(), count: 0, log: Vec::new() }
     }
 }
 
 impl<T, R> KeptTopics<T, R> {
-    pub(super) fn add(&mut self, entry: &Arc<TopicEntry<T, R>>) {
-        self.root.reach(entry.topic.tokens().map(Token::Literal)).value = Kept(Some(Arc::clone(entry)));
+    /// The number of what is kept or removed next.
+    pub(super) fn next(&self) -> u64 {
+        self.next
     }
 
-    /// The topic is in use, so this is not the last that is left of it.
-    pub(super) fn remove(&mut self, topic: &Topic) {
-        self.root.prune(topic.tokens().map(Token::Literal), |kept| kept.0 = None);
+    /// Keeps a value, and returns the one before.
+    pub(super) fn keep(&mut self, entry: &Arc<TopicEntry<T, R>>, value: T) -> Option<Arc<Retained<T>>> {
+        let number = self.number();
+        let before = entry.retained.lock().replace(Retained::new(value, number));
+        match &before {
+            Some(before) => before.replaced_at(number),
+            None => {
+                self.count += 1;
+                self.root.reach(entry.topic.tokens().map(Token::Literal)).value = Kept(Some(Arc::clone(entry)));
+            }
+        }
+        const SLACK: usize = 64;
+        if self.log.len() > 2 * self.count + SLACK {
+            self.log.retain(|(number, entry)| entry.kept_as(*number).is_some());
+        }
+        self.log.push((number, Arc::clone(entry)));
+        before
     }
 
-    /// The values of all topics that match, each once, in the order in which they were kept.
-    pub(super) fn values(&self, patterns: &[Pattern]) -> Vec<(Topic, Arc<Retained<T>>)> {
-        let mut values = Vec::new();
-        for pattern in patterns {
-            self.root.visit_topics(pattern.tokens(), &mut |kept| {
+    /// Removes the value of a topic, which is in use.
+    pub(super) fn remove(&mut self, entry: &TopicEntry<T, R>) -> Option<Arc<Retained<T>>> {
+        let value = entry.retained.lock().take()?;
+        value.replaced_at(self.number());
+        self.count -= 1;
+        self.root.prune(entry.topic.tokens().map(Token::Literal), |kept| kept.0 = None);
+        Some(value)
+    }
+
+    fn number(&mut self) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        number
+    }
+
+    /// Goes on with the values of all topics that match, for no longer than others may wait. Returns `false` if there are
+    /// more, which a later step finds.
+    pub(super) fn collect(&self, patterns: &[Pattern], collected: &mut Collected<T>) -> bool {
+        if collected.next == 0 && self.collect_few(patterns, &mut collected.values) {
+            collected.next = self.next;
+            return true;
+        }
+        let begin = self.log.partition_point(|(number, _)| *number < collected.next);
+        let (step, later) = self.log[begin..].split_at(STEP.min(self.log.len() - begin));
+        for (number, entry) in step {
+            if patterns.iter().any(|pattern| pattern.matches(&entry.topic)) {
+                collected.values.extend(entry.kept_as(*number).map(|value| (entry.topic.clone(), value)));
+            }
+        }
+        collected.next = later.first().map_or(self.next, |(number, _)| *number);
+        later.is_empty()
+    }
+
+    /// Collects all values at once, if they are few and easy to find.
+    fn collect_few(&self, patterns: &[Pattern], values: &mut Vec<(Topic, Arc<Retained<T>>)>) -> bool {
+        let mut most = STEP;
+        let found_all = patterns.iter().all(|pattern| {
+            self.root.visit_topics(pattern.tokens(), &mut most, &mut |kept| {
                 let value = kept.0.as_ref().and_then(|entry| Some((entry.topic.clone(), entry.retained()?)));
                 values.extend(value);
-            });
+            })
+        });
+        if !found_all {
+            values.clear();
+            return false;
         }
         values.sort_by_key(|(_, value)| value.sequence);
         values.dedup_by_key(|(_, value)| value.sequence);
-        values
+        true
     }
 }

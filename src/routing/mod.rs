@@ -10,5 +10,6 @@ mod trie;
 
 pub(crate) use entry::TopicEntry;
 pub use error::SubscribeError;
+pub(crate) use kept::Collected;
 pub(crate) use route::{Route, RouteGuard};
-pub(crate) use topic_map::{DeferredDrops, TopicMap};
+pub(crate) use topic_map::{DeferredDrops, NewMember, TopicMap};

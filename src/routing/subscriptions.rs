@@ -108,11 +108,7 @@ impl<T, R> Subscriptions<T, R> {
 
     /// Whether anybody is subscribed to just this topic.
     pub(super) fn has_own(&self, topic: &Topic) -> bool {
-        let mut has_own = false;
-        self.root.visit_patterns(topic.tokens(), &mut |members, how| {
-            has_own |= how.is_whole && !how.by_wildcard && !members.here.is_empty();
-        });
-        has_own
+        self.root.at(topic.tokens()).is_some_and(|members| !members.here.is_empty())
     }
 
     pub(super) fn version(&self, topic: &Topic) -> Version {

@@ -10,16 +10,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::kept::KeptTopics;
+use super::kept::{Collected, KeptTopics};
 use super::subscriptions::{Member, Subscriptions, Version};
 use super::trie::shrink;
 use super::{Route, SubscribeError, TopicEntry};
 use crate::dead_letter::Losses;
 use crate::lifecycle::Lifecycle;
-use crate::mailbox::{Filter, Mailbox, MailboxOptions, MailboxSender};
+use crate::mailbox::{Filter, Mailbox, MailboxOptions, MailboxSender, NewQueue};
 use crate::message::Retained;
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::Ordering;
 use crate::topic::{Pattern, Topic};
 
 /// Values taken out of the map, to be dropped after its lock is released.
@@ -38,6 +38,7 @@ pub(crate) struct DeferredDrops<T, R> {
     subscriptions: Subscriptions<T, R>,
     senders: Vec<Arc<MailboxSender<T, R>>>,
     values: Vec<Arc<Retained<T>>>,
+    payloads: Vec<T>,
 }
 
 impl<T, R> Drop for DeferredDrops<T, R> {
@@ -52,6 +53,18 @@ impl<T, R> Drop for DeferredDrops<T, R> {
             member.leave_routes(&self.stale);
         }
     }
+}
+
+/// A member of a subscription that is about to be made. What is not needed stays here, to be dropped after the lock is
+/// released.
+pub(crate) struct NewMember<T, R> {
+    /// How many of its threads may take messages out.
+    pub(crate) readers: usize,
+    pub(crate) filter: Option<Filter<T>>,
+    /// The queue with the retained values so far, and how far that was.
+    pub(crate) beginning: Option<(NewQueue<T, R>, Collected<T>)>,
+    /// It does not get a mailbox of its own.
+    pub(crate) joining_only: bool,
 }
 
 /// A group is its name and its patterns, in order.
@@ -72,7 +85,6 @@ pub(crate) struct TopicMap<T, R> {
     no_route: Arc<Route<T, R>>,
     /// In the place of a route that has to be found anew.
     stale: Arc<Route<T, R>>,
-    next_value: AtomicU64,
     closed: bool,
 }
 
@@ -88,7 +100,6 @@ impl<T, R> TopicMap<T, R> {
             kept: Mutex::default(),
             no_route: Arc::new(Route::new(Vec::new(), Version::NONE, 0)),
             stale: Arc::new(Route::stale()),
-            next_value: AtomicU64::new(0),
             closed: false,
         }
     }
@@ -104,6 +115,7 @@ impl<T, R> TopicMap<T, R> {
             subscriptions: Subscriptions::default(),
             senders: Vec::new(),
             values: Vec::new(),
+            payloads: Vec::new(),
         }
     }
 
@@ -194,15 +206,10 @@ impl<T, R> TopicMap<T, R> {
         value: T,
         deferred: &mut DeferredDrops<T, R>,
     ) -> Arc<Route<T, R>> {
-        let value = Retained::new(value, self.next_value.fetch_add(1, Ordering::Relaxed));
         if self.closed {
-            deferred.values.push(value);
+            deferred.payloads.push(value);
         } else {
-            let before = entry.retained.lock().replace(value);
-            if before.is_none() {
-                self.kept.lock().add(entry);
-            }
-            deferred.values.extend(before);
+            deferred.values.extend(self.kept.lock().keep(entry, value));
         }
         let mut replaced = None;
         let route = self.route_of(entry, &mut replaced);
@@ -219,21 +226,17 @@ impl<T, R> TopicMap<T, R> {
         topic: &Topic,
         deferred: &mut DeferredDrops<T, R>,
     ) -> Option<Arc<Retained<T>>> {
-        let value = self.topics.get(topic).and_then(|entry| entry.retained.lock().take())?;
-        self.kept.lock().remove(topic);
+        let value = self.topics.get(topic).and_then(|entry| self.kept.lock().remove(entry))?;
         self.release(topic, deferred);
         Some(value)
     }
 
-    /// Adds a member: to its group's mailbox if there is one, otherwise to a new mailbox, which takes the filter.
-    ///
-    /// `readers` of its threads may take messages out. `joining_only` refuses to make a mailbox.
+    /// Adds a member: to its group's mailbox if there is one, otherwise to a new mailbox, which takes the filter and the
+    /// queue.
     pub(crate) fn subscribe(
         &mut self,
         options: MailboxOptions,
-        readers: usize,
-        filter: &mut Option<Filter<T>>,
-        joining_only: bool,
+        new: &mut NewMember<T, R>,
         deferred: &mut DeferredDrops<T, R>,
     ) -> Result<Arc<Mailbox<T, R>>, SubscribeError> {
         if self.closed {
@@ -241,19 +244,26 @@ impl<T, R> TopicMap<T, R> {
         }
         let group = options.group.clone().map(|group| (group, options.patterns.clone()));
         if let Some(sender) = group.as_ref().and_then(|group| self.groups.get(group)) {
-            if let Some(difference) = difference(sender, &options, filter.as_ref()) {
+            if let Some(difference) = difference(sender, &options, new.filter.as_ref()) {
                 return Err(difference);
             }
-            sender.mailbox.join(readers);
+            sender.mailbox.join(new.readers);
             return Ok(Arc::clone(&sender.mailbox));
         }
-        if joining_only {
+        if new.joining_only {
             return Err(SubscribeError::Closed);
         }
-        let values = if options.retained { self.values(&options.patterns) } else { Vec::new() };
-        let sender = MailboxSender::new(options, filter.take(), values, &self.losses);
+        let (queue, began) = match new.beginning.take() {
+            Some((mut queue, mut collected)) => {
+                let began = self.collect_rest(&options.patterns, &mut collected);
+                queue.add(&options, collected.values);
+                (queue, began)
+            }
+            None => (NewQueue::new(&options, Vec::new()), 0),
+        };
+        let sender = MailboxSender::new(options, new.filter.take(), queue, began, &self.losses);
         let mailbox = Arc::clone(&sender.mailbox);
-        mailbox.join(readers);
+        mailbox.join(new.readers);
         self.insert(&sender, deferred);
         if let Some(group) = group {
             self.groups.insert(group, sender);
@@ -279,9 +289,17 @@ impl<T, R> TopicMap<T, R> {
         }
     }
 
-    /// The last values of all topics that match, each once, in the order in which they were kept.
-    pub(crate) fn values(&self, patterns: &[Pattern]) -> Vec<(Topic, Arc<Retained<T>>)> {
-        self.kept.lock().values(patterns)
+    /// Goes on with the retained values of all topics that match, for no longer than others may wait. Returns `false` if
+    /// there are more.
+    pub(crate) fn collect(&self, patterns: &[Pattern], collected: &mut Collected<T>) -> bool {
+        self.kept.lock().collect(patterns, collected)
+    }
+
+    /// The rest of them, as of now, and the number of what is kept next.
+    pub(crate) fn collect_rest(&self, patterns: &[Pattern], collected: &mut Collected<T>) -> u64 {
+        let kept = self.kept.lock();
+        while !kept.collect(patterns, collected) {}
+        kept.next()
     }
 
     /// Removes a member. `true` if it was the last, so that the mailbox is gone from every route.

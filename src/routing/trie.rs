@@ -105,27 +105,39 @@ impl<V: Value> Node<V> {
         }
     }
 
-    /// Visits every node whose topic matches the pattern of these tokens.
+    /// Visits the nodes whose topic matches the pattern of these tokens; `false` if it has come past more nodes than `most`,
+    /// of which each takes one.
     pub(super) fn visit_topics<'a, 'n>(
         &'n self,
         mut tokens: impl Iterator<Item = Token<'a>> + Clone,
+        most: &mut usize,
         visit: &mut impl FnMut(&'n V),
-    ) {
+    ) -> bool {
+        let Some(left) = most.checked_sub(1) else { return false };
+        *most = left;
         match tokens.next() {
             None => visit(&self.value),
             Some(Token::Literal(token)) => {
-                if let Some(child) = self.children.get(token) {
-                    child.visit_topics(tokens, visit);
-                }
+                return self.children.get(token).is_none_or(|child| child.visit_topics(tokens, most, visit));
             }
-            Some(Token::Any) => self.children.values().for_each(|child| child.visit_topics(tokens.clone(), visit)),
-            Some(Token::Rest) => self.children.values().for_each(|child| child.visit_all(visit)),
+            Some(Token::Any) => {
+                return self.children.values().all(|child| child.visit_topics(tokens.clone(), most, visit));
+            }
+            Some(Token::Rest) => return self.children.values().all(|child| child.visit_all(most, visit)),
         }
+        true
     }
 
-    fn visit_all<'n>(&'n self, visit: &mut impl FnMut(&'n V)) {
+    fn visit_all<'n>(&'n self, most: &mut usize, visit: &mut impl FnMut(&'n V)) -> bool {
+        let Some(left) = most.checked_sub(1) else { return false };
+        *most = left;
         visit(&self.value);
-        self.children.values().for_each(|child| child.visit_all(visit));
+        self.children.values().all(|child| child.visit_all(most, visit))
+    }
+
+    /// What is at the topic of these tokens.
+    pub(super) fn at<'a>(&self, mut tokens: impl Iterator<Item = &'a str>) -> Option<&V> {
+        tokens.try_fold(self, |node, token| node.children.get(token)).map(|node| &node.value)
     }
 }
 
