@@ -46,6 +46,23 @@ impl<T, R> Mailbox<T, R> {
         self.tasks.receivers.wake_all(self.receivers_wait());
     }
 
+    /// Whether a task waits for a message.
+    #[inline]
+    pub(super) fn has_waiting_receivers(&self) -> bool {
+        // Relaxed: the publisher has looked before, in `after_enqueue`, and sees what it saw then or something later.
+        self.send_flags.load(Ordering::Relaxed) & send_flag::TASKS_WAIT != 0
+    }
+
+    /// Wakes the tasks that wait for a message, if there is one: for a publisher that has enqueued it and has been busy
+    /// with other mailboxes since.
+    ///
+    /// A mailbox that is empty did not take the message, or a reader has it already.
+    pub(crate) fn wake_for_message(&self) {
+        if self.has_waiting_receivers() && self.len() > 0 {
+            self.wake_receivers();
+        }
+    }
+
     /// A message was taken out: one task that waits for room may have it.
     #[inline]
     pub(super) fn notify_room(&self) {
