@@ -7,6 +7,9 @@ impl<T, R> Mailbox<T, R> {
     pub(super) fn wake_receivers(&self) {}
 
     #[inline]
+    pub(super) fn senders_gone(&self) {}
+
+    #[inline]
     pub(super) fn has_waiting_receivers(&self) -> bool {
         false
     }

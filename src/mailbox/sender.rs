@@ -33,7 +33,7 @@ impl<T, R> Deref for Sending<T, R> {
 
 impl<T, R> Drop for Sending<T, R> {
     fn drop(&mut self) {
-        self.0.wake_receivers();
+        self.0.senders_gone();
     }
 }
 

@@ -38,6 +38,21 @@ impl<T, R> Mailbox<T, R> {
         WaitFlag { byte: &self.reader.room_wanted.0, bit: 1 }
     }
 
+    /// The last sender is gone, so there will be no more messages.
+    pub(super) fn senders_gone(&self) {
+        // SeqCst pairs with the load in `may_have_come`: a task sets its flag and then looks for this one, this sets it and
+        // then looks for tasks.
+        self.send_flags.fetch_or(send_flag::NO_SENDER, Ordering::SeqCst);
+        self.wake_receivers();
+    }
+
+    /// Whether a task that has just marked that it waits has to look at the queue again: there is a message since, or the
+    /// end. An attempt to receive would find that too, at ten times the cost, and nearly always there is neither.
+    fn may_have_come(&self) -> bool {
+        // Invariant 11. SeqCst pairs with `senders_gone`. The length is read with SeqCst too, see `WaitFlag`.
+        self.len() > 0 || self.send_flags.load(Ordering::SeqCst) & send_flag::NO_SENDER != 0
+    }
+
     /// There is a message, or there will be none.
     ///
     /// All that wait are woken, not one: one that was asked once and is not asked again, because its owner is busy with
@@ -120,6 +135,9 @@ impl<T: Clone, R> Mailbox<T, R> {
         }
         if matches!(received, Err(TryRecvError::Empty)) {
             self.tasks.receivers.enter(place, context.waker(), self.receivers_wait());
+            if !self.may_have_come() {
+                return Poll::Pending;
+            }
             received = self.try_recv();
         }
         let received = match received {
