@@ -17,6 +17,19 @@ use crate::topic::{Topic, TopicError};
 /// A part of a delivery, to be run within its span.
 type Part<'a, T, R> = &'a mut dyn FnMut() -> Poll<Delivered<T, R>>;
 
+/// What came of the first pass of a publish.
+enum FirstPass<T, R> {
+    /// Every mailbox took the message, or dropped it, at first sight: nearly always.
+    AtOnce(Delivery),
+    Rest(Result<Delivered<T, R>, PendingDelivery<T, R>>),
+}
+
+/// What came of the first pass of a request.
+enum FirstAsk<T, R> {
+    Done(Result<(), RequestError<T>>),
+    Waiting(PendingDelivery<T, R>),
+}
+
 /// Waits for room in the mailboxes that were full.
 struct WaitForRoom<'a, T: Clone, R, S: ReplySource<R>> {
     inner: &'a BusInner<T, R>,
@@ -57,6 +70,14 @@ impl<T: Clone, R> BusInner<T, R> {
         };
         let outgoing = Outgoing { payload, reply: None };
         let first = span.within(|| republisher.within(|| self.first_pass(topic, route, outgoing, &NoReply)));
+        let first = match first {
+            FirstPass::AtOnce(delivery) => {
+                self.losses.messages.published(delivery.delivered());
+                span.end(delivery.delivered(), delivery.dropped(), "delivered");
+                return Ok(delivery);
+            }
+            FirstPass::Rest(rest) => rest,
+        };
         let second = self.second_pass(topic, first, &NoReply, republisher, |part| span.within(part));
         let Delivered { delivery, stopped, rest } = second.await;
         self.losses.messages.published(delivery.delivered());
@@ -76,9 +97,16 @@ impl<T: Clone, R> BusInner<T, R> {
         route: impl FnOnce() -> Option<RouteGuard<T, R>>,
         payload: T,
     ) -> Result<PendingReply<R>, RequestError<T>> {
+        let republisher = self.losses.republisher().await;
         let (responder, pending) = OneReply::pending(&self.lifecycle, Requesting::one(topic));
         let outgoing = Outgoing { payload, reply: Some(responder) };
-        let asked = self.ask_async(topic, route(), outgoing, &OneReply, pending.requesting()).await;
+        // Not through another `async fn`, which would move all of this once more.
+        let asked = match self.first_ask(topic, route(), outgoing, &OneReply, pending.requesting(), republisher) {
+            FirstAsk::Done(asked) => asked,
+            FirstAsk::Waiting(delivery) => {
+                self.ask_on(topic, delivery, &OneReply, pending.requesting(), republisher).await
+            }
+        };
         match asked {
             Ok(()) => Ok(pending),
             Err(error) => {
@@ -94,41 +122,73 @@ impl<T: Clone, R> BusInner<T, R> {
         route: impl FnOnce() -> Option<RouteGuard<T, R>>,
         payload: T,
     ) -> Result<Replies<R>, RequestError<T>> {
-        let route = route();
-        let most = route.as_ref().map_or(0, |route| route.len());
-        let (each, replies) = EachReply::new(&self.lifecycle, most, Requesting::many(topic));
-        let outgoing = Outgoing { payload, reply: Some(each.responder()) };
-        let asked = self.ask_async(topic, route, outgoing, &each, &each.requesting).await;
+        let republisher = self.losses.republisher().await;
+        let (each, replies, first) = {
+            let route = route();
+            let most = route.as_ref().map_or(0, |route| route.len());
+            let (each, replies) = EachReply::new(&self.lifecycle, most, Requesting::many(topic));
+            let outgoing = Outgoing { payload, reply: Some(each.responder()) };
+            let first = self.first_ask(topic, route, outgoing, &each, &each.requesting, republisher);
+            (each, replies, first)
+        };
+        let asked = match first {
+            FirstAsk::Done(asked) => asked,
+            FirstAsk::Waiting(delivery) => self.ask_on(topic, delivery, &each, &each.requesting, republisher).await,
+        };
         each.requesting.end(asked.as_ref().map_or_else(refusal, |()| "asked"));
         asked.map(|()| replies)
     }
 
-    async fn ask_async<S: ReplySource<R>>(
+    /// Asks, up to the first wait.
+    #[inline]
+    fn first_ask<S: ReplySource<R>>(
         &self,
         topic: &Topic,
         route: Option<RouteGuard<T, R>>,
         outgoing: Outgoing<T, R>,
         replies: &S,
         span: &Requesting,
-    ) -> Result<(), RequestError<T>> {
-        let Some(route) = route else { return Err(may_not_ask(outgoing, replies)) };
-        let republisher = self.losses.republisher().await;
+        republisher: Republisher,
+    ) -> FirstAsk<T, R> {
+        let Some(route) = route else { return FirstAsk::Done(Err(may_not_ask(outgoing, replies))) };
         let first = span.within(|| republisher.within(|| self.first_pass(topic, route, outgoing, replies)));
-        let delivered = self.second_pass(topic, first, replies, republisher, |part| span.within(part)).await;
+        match first {
+            FirstPass::AtOnce(delivery) => {
+                self.losses.messages.published(delivery.delivered());
+                FirstAsk::Done(Ok(()))
+            }
+            FirstPass::Rest(Ok(delivered)) => FirstAsk::Done(self.asked(delivered, replies)),
+            FirstPass::Rest(Err(pending)) => FirstAsk::Waiting(pending),
+        }
+    }
+
+    /// Goes on with a request that waits for room.
+    async fn ask_on<S: ReplySource<R>>(
+        &self,
+        topic: &Topic,
+        pending: PendingDelivery<T, R>,
+        replies: &S,
+        span: &Requesting,
+        republisher: Republisher,
+    ) -> Result<(), RequestError<T>> {
+        let delivered = self.second_pass(topic, Err(pending), replies, republisher, |part| span.within(part)).await;
         self.asked(delivered, replies)
     }
 
     /// Lets go of the route before anything can wait, see `deliver`.
+    #[inline]
     fn first_pass<S: ReplySource<R>>(
         &self,
         topic: &Topic,
         route: RouteGuard<T, R>,
         outgoing: Outgoing<T, R>,
         replies: &S,
-    ) -> Result<Delivered<T, R>, PendingDelivery<T, R>> {
+    ) -> FirstPass<T, R> {
         match deliver_at_once(&route, topic, outgoing, replies) {
-            Ok(delivery) => Ok(Delivered::complete(delivery)),
-            Err(undelivered) => deliver_pending(route, topic, undelivered, replies, |mailbox| self.unroute(mailbox)),
+            Ok(delivery) => FirstPass::AtOnce(delivery),
+            Err(undelivered) => {
+                FirstPass::Rest(deliver_pending(route, topic, undelivered, replies, |mailbox| self.unroute(mailbox)))
+            }
         }
     }
 

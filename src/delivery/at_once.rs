@@ -20,8 +20,9 @@ pub(crate) struct Undelivered<T, R> {
 
 /// Enqueues the message in every mailbox of the route, as long as one look at each says what to do with it.
 ///
-/// It returns at the first mailbox that needs a closer look; the passes go on from there. A route without mailboxes, or
-/// with a filter, is for the passes too.
+/// It returns at the first mailbox that needs a closer look; the passes go on from there. So they do behind a mailbox at
+/// which a task waits: they wake it when the others have the message too. A route without mailboxes, or with a filter, is
+/// for the passes too.
 // Always inline, and all by value: memory that is written before an atomic operation of the channel has to arrive first.
 #[inline(always)]
 pub(crate) fn deliver_at_once<T: Clone, R, S: ReplySource<R>>(
@@ -38,6 +39,10 @@ pub(crate) fn deliver_at_once<T: Clone, R, S: ReplySource<R>>(
         match sender.put_copy(topic, &original, replies) {
             AtOnce::Enqueued => delivery.delivered += 1,
             AtOnce::Evicting(evicted) => delivery.enqueued(evicted),
+            AtOnce::TaskWaits(evicted) => {
+                delivery.enqueued(evicted);
+                return Err(Undelivered { next: next + 1, delivery, original, spare: None });
+            }
             AtOnce::Dropped => delivery.dropped += 1,
             AtOnce::Undecided(spare) => return Err(Undelivered { next, delivery, original, spare }),
         }

@@ -14,6 +14,7 @@ mod passes;
 #[cfg(feature = "async")]
 mod pending;
 mod sleeping;
+mod wake_tasks;
 
 pub(crate) use at_once::{Undelivered, deliver_at_once};
 #[cfg(feature = "async")]

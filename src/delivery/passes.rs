@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::copies::Copies;
 use super::indices::Indices;
+use super::wake_tasks::WakeTasks;
 use super::{Delivered, Delivery, Stopped, Undelivered};
 use crate::dead_letter::DeadLetterReason;
 use crate::mailbox::{Mailbox, MailboxSender, Offer};
@@ -41,6 +42,7 @@ impl<'a, T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S
         let Undelivered { next, delivery, original, spare } = undelivered;
         let copies = Copies { original: Some(original), spare, replies };
         let mut pass = Self::new(topic, copies, delivery, overflowed);
+        let _wakes = WakeTasks(route.mailboxes());
         let full = pass.offer_to_all(route, next, may_wait);
         (pass, full)
     }

@@ -30,6 +30,8 @@ struct Full<T, R> {
     /// Weak: a future that is never polled again must not keep the subscriber from seeing the end.
     sender: Weak<MailboxSender<T, R>>,
     place: WaitEntry,
+    /// Whether it has the message or has ended.
+    settled: bool,
     /// While the task is the mailbox's own handler, and so takes nothing out.
     paused: Option<CountGuard<Mailbox<T, R>>>,
 }
@@ -37,6 +39,21 @@ struct Full<T, R> {
 impl<T, R> Drop for Full<T, R> {
     fn drop(&mut self) {
         self.mailbox.leave_room_wait(&mut self.place);
+    }
+}
+
+/// One look at the mailboxes that were full. At its end, those that are settled are removed, and tasks that wait there for
+/// the message are woken; also when user code unwinds.
+struct Round<'a, T, R>(&'a mut Vec<Full<T, R>>);
+
+impl<T, R> Drop for Round<'_, T, R> {
+    fn drop(&mut self) {
+        self.0.retain(|full| {
+            if full.settled {
+                full.mailbox.wake_for_message();
+            }
+            !full.settled
+        });
     }
 }
 
@@ -70,16 +87,18 @@ impl<T: Clone, R> PendingDelivery<T, R> {
         let mut pass = Pass::new(topic, copies, self.delivery, overflowed);
         // User code runs below, which may come to wait itself.
         self.full.iter_mut().for_each(|full| full.paused = None);
-        let mut index = 0;
-        while index < self.full.len() && pass.stopped.is_none() {
-            let Some(outgoing) = pass.copies.take(self.full.len() == 1) else { break };
-            match self.full[index].offer(topic, outgoing, context) {
-                Offer::Full(outgoing) => {
-                    pass.copies.put_back(outgoing);
-                    index += 1;
-                }
+        let round = Round(&mut self.full);
+        let mut unsettled = round.0.len();
+        for full in round.0.iter_mut() {
+            if pass.stopped.is_some() {
+                break;
+            }
+            let Some(outgoing) = pass.copies.take(unsettled == 1) else { break };
+            match full.offer(topic, outgoing, context) {
+                Offer::Full(outgoing) => pass.copies.put_back(outgoing),
                 offer => {
-                    let mut full = self.full.remove(index);
+                    full.settled = true;
+                    unsettled -= 1;
                     if matches!(offer, Offer::Enqueued { .. }) {
                         full.mailbox.finish_room_wait(&mut full.place);
                     }
@@ -87,6 +106,7 @@ impl<T: Clone, R> PendingDelivery<T, R> {
                 }
             }
         }
+        drop(round);
         if let Some(index) = self.full.iter_mut().position(Full::must_not_wait) {
             let full = self.full.remove(index);
             if let Some(outgoing) = pass.copies.take(self.full.is_empty()) {
@@ -119,7 +139,7 @@ impl<T: Clone, R> PendingDelivery<T, R> {
 impl<T: Clone, R> Full<T, R> {
     fn new(sender: &Arc<MailboxSender<T, R>>) -> Self {
         let mailbox = Arc::clone(&sender.mailbox);
-        Self { mailbox, sender: Arc::downgrade(sender), place: WaitEntry::default(), paused: None }
+        Self { mailbox, sender: Arc::downgrade(sender), place: WaitEntry::default(), settled: false, paused: None }
     }
 
     fn offer(&mut self, topic: &Topic, outgoing: Outgoing<T, R>, context: &mut Context<'_>) -> Offer<T, R> {
@@ -127,6 +147,8 @@ impl<T: Clone, R> Full<T, R> {
         match sender.offer(topic, outgoing, true) {
             Offer::Full(outgoing) => {
                 self.mailbox.register_for_room(&mut self.place, context.waker());
+                // What fills the mailbox may be of a publisher that was interrupted before it woke the tasks.
+                self.mailbox.wake_for_message();
                 // There may be room since.
                 sender.offer(topic, outgoing, true)
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::indices::Indices;
 use super::passes::Pass;
+use super::wake_tasks::WakeTasks;
 use super::{Delivered, Delivery, Stopped, Undelivered, Wait};
 use crate::dead_letter::DeadLetterReason;
 use crate::mailbox::{Mailbox, MailboxSender, Offer, Permit, wait_for_any};
@@ -51,6 +52,7 @@ impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F>
         while !backoff.is_completed() && !wait.is_over() {
             backoff.snooze();
             let mut round = std::mem::take(&mut full);
+            let _wakes = WakeTasks(route.mailboxes());
             while let Some(index) = round.pop() {
                 let last = round.is_empty() && full.is_empty() && self.stopped.is_none();
                 if self.offer(&route.mailboxes()[index], last, true) {
@@ -86,6 +88,9 @@ impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F>
                 self.settle(&sender.mailbox, Offer::Lost(outgoing, DeadLetterReason::SelfDeadlock));
                 continue;
             }
+            // What fills these mailboxes may have been put in by a publish in which this one is nested, see `Clone`, or by a
+            // publisher that was interrupted: their tasks have not been woken yet, and this thread waits for them.
+            full.iter().for_each(|sender| sender.mailbox.wake_for_message());
             let chosen = self.wait_for_any(&full, outgoing, wait, paused.is_some());
             drop(paused);
             match chosen {

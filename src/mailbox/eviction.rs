@@ -9,14 +9,24 @@ use crate::sync::MutexGuard;
 use crate::sync::atomic::{Ordering, fence};
 use crate::topic::Topic;
 
+/// Wakes the tasks that wait at a mailbox, if user code that runs after the message was enqueued unwinds.
+struct WakeOnUnwind<'a, T, R>(&'a Mailbox<T, R>);
+
+impl<T, R> Drop for WakeOnUnwind<'_, T, R> {
+    fn drop(&mut self) {
+        self.0.wake_for_message();
+    }
+}
+
 impl<T: Clone, R> MailboxSender<T, R> {
-    /// Enqueues the message, evicting the oldest ones to make room. Returns the number of evicted messages.
+    /// Enqueues the message, evicting the oldest ones to make room. Returns the number of evicted messages, and whether a
+    /// task waits for the message, as `after_enqueue`.
     ///
     /// Evicting and sending are two steps, and another publisher may take the room in between. A publisher to which that
     /// happens takes turns from then on, and while one does, later ones do too; so it loses a round only to a publisher
     /// that was already on its way.
     // Invariant 10.
-    pub(crate) fn push_evicting(&self, topic: &Topic, outgoing: Outgoing<T, R>) -> usize {
+    pub(crate) fn push_evicting(&self, topic: &Topic, outgoing: Outgoing<T, R>) -> (usize, bool) {
         let mailbox = &*self.mailbox;
         let envelope = Envelope::new(outgoing, 0);
         if mailbox.eviction.is_locked() {
@@ -35,8 +45,9 @@ impl<T: Clone, R> MailboxSender<T, R> {
         };
         match self.try_send(topic, envelope) {
             Ok(()) => {
-                self.after_enqueue();
-                match evicted {
+                let task_waits = self.after_enqueue();
+                let unwinding = WakeOnUnwind(mailbox);
+                let lost = match evicted {
                     Some(evicted) => self.settle_evicted(evicted),
                     None => {
                         if was_evicting {
@@ -44,14 +55,21 @@ impl<T: Clone, R> MailboxSender<T, R> {
                         }
                         0
                     }
-                }
+                };
+                std::mem::forget(unwinding);
+                (lost, task_waits)
             }
             Err(envelope) => self.push_in_turn(topic, envelope, evicted),
         }
     }
 
     #[inline(never)]
-    fn push_in_turn(&self, topic: &Topic, mut envelope: Envelope<T, R>, evicted: Option<Addressed<T, R>>) -> usize {
+    fn push_in_turn(
+        &self,
+        topic: &Topic,
+        mut envelope: Envelope<T, R>,
+        evicted: Option<Addressed<T, R>>,
+    ) -> (usize, bool) {
         let mailbox = &*self.mailbox;
         mailbox.record_full();
         mailbox.was_evicting.store(true, Ordering::Relaxed);
@@ -62,9 +80,12 @@ impl<T: Clone, R> MailboxSender<T, R> {
             evicted.extend(self.evict(&turn));
         }
         drop(turn);
-        self.after_enqueue();
+        let task_waits = self.after_enqueue();
+        let unwinding = WakeOnUnwind(mailbox);
         // Payloads are looked at and dropped, and letters written, after the turn is over.
-        evicted.into_iter().map(|evicted| self.settle_evicted(evicted)).sum()
+        let lost = evicted.into_iter().map(|evicted| self.settle_evicted(evicted)).sum();
+        std::mem::forget(unwinding);
+        (lost, task_waits)
     }
 
     /// Takes the oldest out and counts it in one turn, for which a reader of the next one waits.

@@ -80,6 +80,9 @@ mod send_flag {
     pub(super) const LOSSY: u8 = 4;
     /// A task waits for a message; nothing to the publisher until its message is in.
     pub(super) const TASKS_WAIT: u8 = 8;
+    /// No sender is left, so no publisher looks any more; a task that waits does.
+    #[cfg(feature = "async")]
+    pub(super) const NO_SENDER: u8 = 16;
 }
 
 /// Why a reader has to look closer at a message, see `ReaderState::flags`.

@@ -7,6 +7,17 @@ impl<T, R> Mailbox<T, R> {
     pub(super) fn wake_receivers(&self) {}
 
     #[inline]
+    pub(super) fn senders_gone(&self) {}
+
+    #[inline]
+    pub(super) fn has_waiting_receivers(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    pub(crate) fn wake_for_message(&self) {}
+
+    #[inline]
     pub(super) fn notify_room(&self) {}
 
     #[inline]

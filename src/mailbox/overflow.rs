@@ -71,6 +71,9 @@ pub(crate) enum AtOnce<T, R> {
     Enqueued,
     /// Enqueued, after evicting this number of older messages.
     Evicting(usize),
+    /// Enqueued, after evicting this number of older messages. A task waits for it, which is to be woken when the other
+    /// mailboxes have it too.
+    TaskWaits(usize),
     /// Dropped and counted, by its policy.
     Dropped,
     /// Nothing: the message is to be offered. A copy that was made for nothing comes back.
@@ -98,10 +101,14 @@ impl<T: Clone, R> MailboxSender<T, R> {
         // its copy is abandoned, as if another thread had done it.
         match self.admission() {
             Admission::Open => match self.put(topic, original.copy(replies)) {
-                Ok(()) => AtOnce::Enqueued,
+                Ok(false) => AtOnce::Enqueued,
+                Ok(true) => AtOnce::TaskWaits(0),
                 Err(copy) => AtOnce::Undecided(Some(copy)),
             },
-            Admission::Evicting => AtOnce::Evicting(self.push_evicting(topic, original.copy(replies))),
+            Admission::Evicting => match self.push_evicting(topic, original.copy(replies)) {
+                (evicted, false) => AtOnce::Evicting(evicted),
+                (evicted, true) => AtOnce::TaskWaits(evicted),
+            },
             Admission::Refused => {
                 self.mailbox.lost(topic, &original.payload, DeadLetterReason::Full);
                 AtOnce::Dropped
@@ -110,13 +117,24 @@ impl<T: Clone, R> MailboxSender<T, R> {
         }
     }
 
-    /// Enqueues the message itself, if one look says that it gets in. Returns the number of messages evicted for it; or
-    /// the message, which then is to be offered.
+    /// Enqueues the message itself, if one look says that it gets in, and wakes the tasks that wait for it: no other mailbox
+    /// is left. Returns the number of messages evicted for it; or the message, which then is to be offered.
     #[inline(always)]
     pub(crate) fn put_original(&self, topic: &Topic, original: Outgoing<T, R>) -> Result<usize, Outgoing<T, R>> {
         match self.admission() {
-            Admission::Open => self.put(topic, original).map(|()| 0),
-            Admission::Evicting => Ok(self.push_evicting(topic, original)),
+            Admission::Open => {
+                if self.put(topic, original)? {
+                    self.mailbox.wake_receivers();
+                }
+                Ok(0)
+            }
+            Admission::Evicting => {
+                let (evicted, task_waits) = self.push_evicting(topic, original);
+                if task_waits {
+                    self.mailbox.wake_receivers();
+                }
+                Ok(evicted)
+            }
             Admission::Refused | Admission::Undecided => Err(original),
         }
     }
@@ -143,12 +161,15 @@ impl<T: Clone, R> MailboxSender<T, R> {
     }
 
     /// Offers the message without waiting. A full mailbox that blocks loses it, unless the publisher may wait.
+    ///
+    /// It wakes no task that waits for the message, see [`Mailbox::wake_for_message`].
     pub(crate) fn offer(&self, topic: &Topic, outgoing: Outgoing<T, R>, may_wait: bool) -> Offer<T, R> {
         if self.mailbox.has_ended() {
             return self.mailbox.ended(outgoing);
         }
         if self.mailbox.options.overflow == Overflow::DropOldest {
-            return Offer::Enqueued { evicted: self.push_evicting(topic, outgoing) };
+            let (evicted, _) = self.push_evicting(topic, outgoing);
+            return Offer::Enqueued { evicted };
         }
         // No envelope is made for a queue that will not take it: reporting losses needs an allocation.
         if self.mailbox.has_unreported_refusals() && self.is_full() {
@@ -156,7 +177,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
         }
         match self.try_send(topic, self.envelope(outgoing)) {
             Ok(()) => {
-                self.after_enqueue();
+                let _ = self.after_enqueue();
                 Offer::Enqueued { evicted: 0 }
             }
             Err(back) => self.full(self.unpack(back), may_wait),

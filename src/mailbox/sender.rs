@@ -34,7 +34,7 @@ impl<T, R> Deref for Sending<T, R> {
 
 impl<T, R> Drop for Sending<T, R> {
     fn drop(&mut self) {
-        self.0.wake_receivers();
+        self.0.senders_gone();
     }
 }
 
@@ -52,23 +52,24 @@ impl<T, R> MailboxSender<T, R> {
         Arc::new(Self { queue: sender, mailbox: Sending(mailbox) })
     }
 
-    /// A message got in; makes sure that somebody will take it out or drop it.
+    /// A message got in; makes sure that somebody will take it out or drop it. Returns `true` if a task waits for it, which
+    /// the caller wakes when the other mailboxes have the message too.
     #[inline]
-    pub(super) fn after_enqueue(&self) {
+    #[must_use = "a task may wait for the message"]
+    pub(super) fn after_enqueue(&self) -> bool {
         // SeqCst pairs with `Mailbox::finish`: the last subscriber marks the mailbox gone and then empties it, we put
         // the message in and then look for the mark. Whoever comes second drops the message. The same goes for a task
         // that marks that it waits and then looks for a message, see `WaitFlag`.
-        if self.mailbox.send_flags.load(Ordering::SeqCst) & (send_flag::ENDED | send_flag::TASKS_WAIT) != 0 {
-            self.after_enqueue_closer();
-        }
+        self.mailbox.send_flags.load(Ordering::SeqCst) & (send_flag::ENDED | send_flag::TASKS_WAIT) != 0
+            && self.after_enqueue_closer()
     }
 
     #[cold]
-    fn after_enqueue_closer(&self) {
+    fn after_enqueue_closer(&self) -> bool {
         if self.mailbox.is_gone() {
             self.mailbox.discard();
         }
-        self.mailbox.wake_receivers();
+        self.mailbox.has_waiting_receivers()
     }
 
     /// Hands the envelope back if the queue is full.
@@ -108,15 +109,12 @@ impl<T: Clone, R> MailboxSender<T, R> {
         envelope.into_outgoing()
     }
 
-    /// Puts the message in; hands it back if the queue is full.
+    /// Puts the message in, and returns what `after_enqueue` does; hands it back if the queue is full.
     // Always: once for each mailbox of each message, and a call costs a tenth of it.
     #[inline(always)]
-    pub(crate) fn put(&self, topic: &Topic, outgoing: Outgoing<T, R>) -> Result<(), Outgoing<T, R>> {
+    pub(crate) fn put(&self, topic: &Topic, outgoing: Outgoing<T, R>) -> Result<bool, Outgoing<T, R>> {
         match self.queue.try_send(topic, Envelope::new(outgoing, 0)) {
-            Ok(()) => {
-                self.after_enqueue();
-                Ok(())
-            }
+            Ok(()) => Ok(self.after_enqueue()),
             Err(back) => Err(back.into_outgoing()),
         }
     }
@@ -153,7 +151,10 @@ pub(crate) fn wait_for_any<T: Clone, R>(
     }
     match sender.queue.complete(operation, topic, sender.envelope(outgoing)) {
         Ok(()) => {
-            sender.after_enqueue();
+            // The publisher is about to wait again, or this was the last.
+            if sender.after_enqueue() {
+                sender.mailbox.wake_receivers();
+            }
             Ok((index, Offer::Enqueued { evicted: 0 }))
         }
         Err(back) => Ok((index, sender.mailbox.ended(sender.unpack(back)))),

@@ -38,12 +38,44 @@ impl<T, R> Mailbox<T, R> {
         WaitFlag { byte: &self.reader.room_wanted.0, bit: 1 }
     }
 
+    /// The last sender is gone, so there will be no more messages.
+    pub(super) fn senders_gone(&self) {
+        // SeqCst pairs with the load in `may_have_come`: a task sets its flag and then looks for this one, this sets it and
+        // then looks for tasks.
+        self.send_flags.fetch_or(send_flag::NO_SENDER, Ordering::SeqCst);
+        self.wake_receivers();
+    }
+
+    /// Whether a task that has just marked that it waits has to look at the queue again: there is a message since, or the
+    /// end. An attempt to receive would find that too, at ten times the cost, and nearly always there is neither.
+    fn may_have_come(&self) -> bool {
+        // Invariant 11. SeqCst pairs with `senders_gone`. The length is read with SeqCst too, see `WaitFlag`.
+        self.len() > 0 || self.send_flags.load(Ordering::SeqCst) & send_flag::NO_SENDER != 0
+    }
+
     /// There is a message, or there will be none.
     ///
     /// All that wait are woken, not one: one that was asked once and is not asked again, because its owner is busy with
     /// something else, would keep the message from the others.
     pub(super) fn wake_receivers(&self) {
         self.tasks.receivers.wake_all(self.receivers_wait());
+    }
+
+    /// Whether a task waits for a message.
+    #[inline]
+    pub(super) fn has_waiting_receivers(&self) -> bool {
+        // Relaxed: the publisher has looked before, in `after_enqueue`, and sees what it saw then or something later.
+        self.send_flags.load(Ordering::Relaxed) & send_flag::TASKS_WAIT != 0
+    }
+
+    /// Wakes the tasks that wait for a message, if there is one: for a publisher that has enqueued it and has been busy
+    /// with other mailboxes since.
+    ///
+    /// A mailbox that is empty did not take the message, or a reader has it already.
+    pub(crate) fn wake_for_message(&self) {
+        if self.has_waiting_receivers() && self.len() > 0 {
+            self.wake_receivers();
+        }
     }
 
     /// A message was taken out: one task that waits for room may have it.
@@ -103,6 +135,9 @@ impl<T: Clone, R> Mailbox<T, R> {
         }
         if matches!(received, Err(TryRecvError::Empty)) {
             self.tasks.receivers.enter(place, context.waker(), self.receivers_wait());
+            if !self.may_have_come() {
+                return Poll::Pending;
+            }
             received = self.try_recv();
         }
         let received = match received {

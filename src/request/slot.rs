@@ -194,6 +194,14 @@ impl<R> ReplySlot<R> {
         // The phase is read before the state: what was answered before the bus closed stays answered.
         let closed = self.lifecycle.phase() == Phase::Closed;
         let mut state = self.state.lock();
+        // The usual case of a caller that goes to sleep, without moving the state out and back.
+        if let (SlotState::Waiting(place), false, Some(_)) = (&mut *state, closed, &sleeper) {
+            std::mem::swap(place, &mut sleeper);
+            drop(state);
+            // The sleeper before this one, which is user code.
+            drop(sleeper);
+            return None;
+        }
         match std::mem::replace(&mut *state, SlotState::Answered) {
             SlotState::Here(answer) => Some(answer),
             SlotState::Answered => Some(Answer::Taken),
@@ -209,11 +217,7 @@ impl<R> ReplySlot<R> {
                 drop(before);
                 Some(Answer::Closed)
             }
-            mut before => {
-                if let (SlotState::Waiting(place), true) = (&mut before, sleeper.is_some()) {
-                    // The one before is dropped after the lock is released.
-                    std::mem::swap(place, &mut sleeper);
-                }
+            before => {
                 *state = before;
                 None
             }

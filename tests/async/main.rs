@@ -16,6 +16,7 @@ mod support;
 
 mod cancelled_futures;
 mod forgotten_futures;
+mod order_of_wakes;
 mod overflow;
 mod pubsub;
 mod reference_model;

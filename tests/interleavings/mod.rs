@@ -95,6 +95,7 @@ macro_rules! every_case {
             None;
             tasks {
                 receiving_task_against_publish,
+                woken_task_against_the_other_mailbox,
                 receiving_task_against_close,
                 publishing_task_against_room,
                 waiting_task_against_reply,

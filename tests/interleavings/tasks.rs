@@ -25,6 +25,11 @@ impl Wake for Alarm {
 
 /// Polls only when woken: a wake-up that is lost is a wait for ever, which the checker finds.
 fn block_on<F: Future>(future: F) -> F::Output {
+    block_on_and(future, || ())
+}
+
+/// As `block_on`; looks at something whenever it was woken.
+fn block_on_and<F: Future>(future: F, look: impl Fn()) -> F::Output {
     let alarm = Arc::new(Alarm { rings: Mutex::new(false), rang: Condvar::new() });
     let waker = Waker::from(Arc::clone(&alarm));
     let mut future = pin!(future);
@@ -37,6 +42,8 @@ fn block_on<F: Future>(future: F) -> F::Output {
             rings = alarm.rang.wait(rings).unwrap();
         }
         *rings = false;
+        drop(rings);
+        look();
     }
 }
 
@@ -56,6 +63,16 @@ pub fn receiving_task_against_publish() {
     let (publisher, subscriber) = (bus.publisher(TOPIC).unwrap(), bus.subscribe(TOPIC).unwrap());
     let publishing = meanwhile(move || assert_eq!(publisher.publish(1).unwrap().delivered(), 1));
     assert_eq!(*block_on(subscriber.recv_async()).unwrap(), 1);
+    publishing.join().unwrap();
+}
+
+/// A task that is woken by a message finds it in the other mailbox too.
+pub fn woken_task_against_the_other_mailbox() {
+    let bus = bus(1);
+    let (publisher, one) = (bus.publisher(TOPIC).unwrap(), bus.subscribe(TOPIC).unwrap());
+    let other = bus.subscribe(TOPIC).unwrap();
+    let publishing = meanwhile(move || assert_eq!(publisher.publish(1).unwrap().delivered(), 2));
+    assert_eq!(*block_on_and(one.recv_async(), || assert_eq!(other.len(), 1)).unwrap(), 1);
     publishing.join().unwrap();
 }
 
