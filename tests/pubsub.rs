@@ -573,3 +573,21 @@ fn what_is_queued_when_its_reader_goes_is_counted() {
     assert_eq!(member.unsubscribe(), 3);
     assert_eq!((bus.stats().abandoned, bus.stats().dropped), (6, 0));
 }
+
+#[test]
+fn p15_what_a_filter_publishes_comes_before_the_message_that_it_sees() {
+    within_limit(|| {
+        let bus = Bus::<u32>::new();
+        let (one, two) = (bus.subscribe("work").unwrap(), bus.subscribe("work").unwrap());
+        let own = bus.downgrade();
+        let publishing = move |n: &u32| {
+            if *n == 1 {
+                own.upgrade().unwrap().publish("work", 2).unwrap();
+            }
+            true
+        };
+        let three = bus.subscription("work").filter(publishing).open().unwrap();
+        assert_eq!(bus.publish("work", 1).unwrap().delivered(), 3);
+        assert_eq!([one, two, three].map(|subscriber| taken(&subscriber)), [[2, 1], [2, 1], [2, 1]]);
+    });
+}

@@ -350,3 +350,165 @@ fn a_kept_value_that_the_filter_rejects_is_no_loss_when_it_is_evicted() {
     let last = even.try_recv().unwrap();
     assert_eq!((*last, last.lost_before()), (4, 1));
 }
+
+/// Publishes retained values of one topic on two threads at once, many times. `read` gets a subscriber from before and the
+/// publishers' end, and returns the last value that it got.
+fn last_of_two_publishers(rounds: u32, capacity: usize, read: impl Fn(&Subscriber<u32>, &AtomicBool) -> u32 + Sync) {
+    let bus = Bus::<u32>::new();
+    let early = bus.subscription("price.tea").capacity(capacity).open().unwrap();
+    for round in 0..rounds {
+        let (both, done) = (Barrier::new(3), AtomicBool::new(false));
+        let last = thread::scope(|scope| {
+            let reading = scope.spawn(|| {
+                both.wait();
+                read(&early, &done)
+            });
+            let publishing = [1, 2].map(|number| {
+                let (both, price) = (&both, bus.publisher("price.tea").unwrap());
+                scope.spawn(move || {
+                    both.wait();
+                    for step in 0..3 {
+                        price.publish_retained(round * 100 + step * 10 + number).unwrap();
+                    }
+                })
+            });
+            publishing.into_iter().for_each(|publishing| publishing.join().unwrap());
+            done.store(true, Ordering::SeqCst);
+            reading.join().unwrap()
+        });
+        assert_eq!(Some(last), bus.retained("price.tea"), "in round {round}");
+    }
+}
+
+#[test]
+fn k05_the_last_value_that_arrives_is_the_one_that_is_kept() {
+    within_limit(|| {
+        last_of_two_publishers(2_000, 16, |early, done| {
+            while !done.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
+            taken(early).pop().unwrap()
+        });
+    });
+}
+
+#[test]
+fn k05_the_last_value_that_arrives_is_the_one_that_is_kept_though_the_mailbox_was_full() {
+    within_limit(|| {
+        last_of_two_publishers(500, 1, |early, _| (0..6).map(|_| *early.recv().unwrap()).last().unwrap());
+    });
+}
+
+/// Publishes a retained value when it is cloned for the first time.
+struct Noisy {
+    number: u32,
+    publishes: Option<Arc<Bus<Noisy>>>,
+    is_original: bool,
+}
+
+impl Clone for Noisy {
+    fn clone(&self) -> Self {
+        if let (true, Some(bus)) = (self.is_original, &self.publishes) {
+            let nested = Self { number: self.number + 1, publishes: None, is_original: false };
+            bus.publish_retained("price.tea", nested).unwrap();
+        }
+        Self { number: self.number, publishes: None, is_original: false }
+    }
+}
+
+#[test]
+fn k05_what_a_clone_keeps_comes_before_the_value_that_is_cloned() {
+    within_limit(|| {
+        let bus = Arc::new(Bus::<Noisy>::new());
+        let subscribers = [(); 3].map(|()| bus.subscribe("price.tea").unwrap());
+        let noisy = Noisy { number: 1, publishes: Some(Arc::clone(&bus)), is_original: true };
+        assert_eq!(bus.publish_retained("price.tea", noisy).unwrap().delivered(), 3);
+        let numbers = subscribers.map(|subscriber| subscriber.try_iter().map(|noisy| noisy.number).collect::<Vec<_>>());
+        // It is cloned for the value that is kept, and for all mailboxes but one.
+        assert_eq!(numbers, [[2, 2, 2, 1], [2, 2, 2, 1], [2, 2, 2, 1]]);
+        assert_eq!(bus.retained("price.tea").map(|noisy| noisy.number), Some(1));
+    });
+}
+
+#[test]
+fn k05_a_full_mailbox_keeps_a_retained_value_from_nobody_else() {
+    within_limit(|| {
+        let bus = Bus::<u32>::new();
+        let full = bus.subscription("price.tea").capacity(1).open().unwrap();
+        let roomy = bus.subscribe("price.tea").unwrap();
+        bus.publish("price.tea", 0).unwrap();
+        assert_eq!(*roomy.recv().unwrap(), 0);
+        let publishing = [1, 2].map(|value| {
+            let price = bus.publisher("price.tea").unwrap();
+            let publishing = thread::spawn(move || price.publish_retained(value).unwrap().delivered());
+            // Both wait for room in the same mailbox, one behind the other.
+            assert_eq!(*roomy.recv().unwrap(), value);
+            publishing
+        });
+        assert_eq!((0..3).map(|_| *full.recv().unwrap()).collect::<Vec<_>>(), [0, 1, 2]);
+        assert!(publishing.into_iter().all(|publishing| publishing.join().unwrap() == 2));
+    });
+}
+
+#[test]
+fn k05_those_who_wait_with_retained_values_hear_of_the_end() {
+    within_limit(|| {
+        for close in [true, false] {
+            let bus = Bus::<u32>::new();
+            let full = bus.subscription("price.tea").capacity(1).open().unwrap();
+            let watch = bus.subscribe("price.tea").unwrap();
+            bus.publish("price.tea", 0).unwrap();
+            let publishing = [1, 2].map(|value| {
+                let price = bus.publisher("price.tea").unwrap();
+                thread::spawn(move || price.publish_retained(value))
+            });
+            (0..3).for_each(|_| drop(watch.recv().unwrap()));
+            if close { bus.close() } else { drop(full) }
+            for outcome in publishing.map(|publishing| publishing.join().unwrap()) {
+                match outcome {
+                    Ok(delivery) => assert!(!close && delivery.delivered() == 1),
+                    Err(error) => assert!(close && error.is_closed()),
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn many_kept_values_come_once_each_while_others_keep_more() {
+    within_limit(|| {
+        const VALUES: u32 = 5_000;
+        let bus = Bus::<u32>::new();
+        for n in 0..VALUES {
+            bus.publish_retained(format!("kept.{n}"), 0).unwrap();
+        }
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let keeping = scope.spawn(|| {
+                let mut round = 0;
+                while !done.load(Ordering::SeqCst) {
+                    round += 1;
+                    for n in (0..VALUES).step_by(7) {
+                        bus.publish_retained(format!("kept.{n}"), round).unwrap();
+                    }
+                }
+            });
+            for _ in 0..5 {
+                let subscriber = bus.subscription("kept.*").capacity(100_000).with_retained().open().unwrap();
+                let last = subscribe_retained(&bus, "kept.0");
+                // Then everything that was kept before is in the queue.
+                drop(last);
+                let mut values = std::collections::HashMap::<String, Vec<u32>>::new();
+                for message in subscriber.try_iter() {
+                    values.entry(message.topic().to_string()).or_default().push(*message);
+                }
+                assert_eq!(values.len(), VALUES as usize);
+                for (topic, values) in values {
+                    assert!(values.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{topic}: {values:?}");
+                }
+            }
+            done.store(true, Ordering::SeqCst);
+            keeping.join().unwrap();
+        });
+    });
+}

@@ -221,8 +221,18 @@ impl<T: Clone, R> BusInner<T, R> {
         wait: Wait,
         span: Publishing,
     ) -> Result<Delivery, PublishError<T>> {
-        let Delivered { delivery, stopped, rest } =
-            deliver_rest(route, topic, undelivered, &NoReply, wait, |mailbox| self.unroute(mailbox));
+        let delivered = deliver_rest(route, topic, undelivered, &NoReply, wait, |mailbox| self.unroute(mailbox));
+        self.published(topic, delivered, span)
+    }
+
+    /// Turns a delivery into its result.
+    pub(super) fn published(
+        &self,
+        topic: &Topic,
+        delivered: Delivered<T, R>,
+        span: Publishing,
+    ) -> Result<Delivery, PublishError<T>> {
+        let Delivered { delivery, stopped, rest } = delivered;
         self.losses.messages.published(delivery.delivered());
         let result = match rest {
             None => Ok(delivery),

@@ -18,6 +18,7 @@ mod inner;
 #[cfg(feature = "async")]
 mod publish_async;
 mod publisher;
+mod retained;
 mod weak;
 
 pub use batch::PublishAllError;

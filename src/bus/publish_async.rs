@@ -317,11 +317,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn publish_retained_async(&self, payload: T) -> Result<Delivery, PublishError<T>> {
-        if !self.inner().lifecycle.accepts() {
-            return Err(PublishError::Closed(payload));
-        }
-        let kept = payload.clone();
-        self.inner().publish_async(self.topic(), || Some(self.keep(kept)), payload).await
+        self.inner().publish_retained_async(self.entry(), payload).await
     }
 
     /// Asks as [`request`](Self::request) does, but waits for room without holding up the thread. The reply comes from

@@ -8,9 +8,11 @@ use super::batch::publish_all;
 use super::{BusInner, PublishAllError, PublishError};
 use crate::delivery::{Delivery, Wait};
 use crate::request::{PendingReply, Replies, RequestError};
-use crate::routing::{RouteGuard, TopicEntry};
+#[cfg(feature = "async")]
+use crate::routing::RouteGuard;
+use crate::routing::TopicEntry;
+use crate::sync::Instant;
 use crate::sync::atomic::Ordering;
-use crate::sync::{Guard, Instant};
 use crate::topic::Topic;
 
 /// Publishes to one topic.
@@ -209,22 +211,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn publish_retained(&self, payload: T) -> Result<Delivery, PublishError<T>> {
-        if !self.inner.lifecycle.accepts() {
-            return Err(PublishError::Closed(payload));
-        }
-        let kept = payload.clone();
-        self.inner.publish(&self.entry.topic, Some(self.keep(kept)), payload, Wait::Forever)
-    }
-
-    /// Keeps a value as the topic's last. Who subscribed before is in the route that comes back, who comes later finds
-    /// the value.
-    pub(crate) fn keep(&self, value: T) -> RouteGuard<T, R> {
-        let map = self.inner.map.read();
-        let mut deferred = map.deferred_drops();
-        let route = map.set_retained(&self.entry, value, &mut deferred);
-        drop(map);
-        drop(deferred);
-        Guard::from_inner(route)
+        self.inner.publish_retained(&self.entry, payload, Wait::Forever)
     }
 
     /// Sends a request and returns its pending reply. Waits for room as [`publish`](Self::publish) does.
@@ -288,6 +275,10 @@ where
 impl<T, R> Publisher<T, R> {
     pub(crate) fn inner(&self) -> &BusInner<T, R> {
         &self.inner
+    }
+
+    pub(crate) fn entry(&self) -> &Arc<TopicEntry<T, R>> {
+        &self.entry
     }
 
     pub(crate) fn route(&self) -> Option<RouteGuard<T, R>> {

@@ -1,12 +1,22 @@
-//! A set of indices of mailboxes, without an allocation for the first 64.
+//! A set of indices of mailboxes, without an allocation for the first 64, or for those of a range.
+
+use std::ops::Range;
 
 /// A set of indices, filled and emptied in rising order.
 #[derive(Default)]
 pub(super) struct Indices {
+    /// Before all others.
+    range: Range<usize>,
     low: u64,
     high: Vec<usize>,
     /// The number of `high` that were taken out.
     taken: usize,
+}
+
+impl From<Range<usize>> for Indices {
+    fn from(range: Range<usize>) -> Self {
+        Self { range, ..Self::default() }
+    }
 }
 
 impl Indices {
@@ -20,11 +30,14 @@ impl Indices {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.low == 0 && self.taken == self.high.len()
+        self.range.is_empty() && self.low == 0 && self.taken == self.high.len()
     }
 
     /// Takes the lowest index out.
     pub(super) fn pop(&mut self) -> Option<usize> {
+        if let Some(index) = self.range.next() {
+            return Some(index);
+        }
         if self.low != 0 {
             let index = self.low.trailing_zeros() as usize;
             self.low &= self.low - 1;

@@ -9,17 +9,24 @@ use crate::topic::Topic;
 
 mod at_once;
 mod copies;
+mod in_order;
 mod indices;
 mod passes;
 #[cfg(feature = "async")]
 mod pending;
+#[cfg(feature = "async")]
+mod pending_in_order;
 mod sleeping;
 mod wake_tasks;
 
 pub(crate) use at_once::{Undelivered, deliver_at_once};
+pub(crate) use in_order::{InOrder, PutInOrder};
 #[cfg(feature = "async")]
 pub(crate) use pending::{PendingDelivery, deliver_pending};
+#[cfg(feature = "async")]
+pub(crate) use pending_in_order::PendingInOrder;
 pub(crate) use sleeping::deliver_rest;
+use sleeping::look_again;
 
 /// The outcome of one publish.
 ///

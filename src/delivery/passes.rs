@@ -3,7 +3,6 @@
 //! The first pass offers the message to every mailbox without waiting. What is full and blocks then is waited for, for
 //! all of them at once: by a thread in `sleeping`, by a task in `pending`.
 
-use std::sync::Arc;
 
 use super::copies::Copies;
 use super::indices::Indices;
@@ -49,28 +48,33 @@ impl<'a, T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S
 
     fn offer_to_all(&mut self, route: &Route<T, R>, next: usize, may_wait: bool) -> Indices {
         let mut full = Indices::default();
-        // One behind: only at the end is it known which mailbox is the last.
-        let mut previous: Option<(usize, &Arc<MailboxSender<T, R>>)> = None;
-        for (index, sender) in route.mailboxes().iter().enumerate().skip(next) {
-            let Some(original) = &self.copies.original else { break };
-            // A batch may come with a route that still has mailboxes which have ended: their filters are not asked any more.
-            let is_request = original.reply.is_some();
-            if sender.mailbox.has_ended() || sender.mailbox.accepts(self.topic, &original.payload, is_request) {
-                if let Some((index, sender)) = previous.replace((index, sender)) {
-                    if self.offer(sender, false, may_wait) {
-                        full.push(index);
-                    }
-                }
-            }
-        }
-        if let Some((index, sender)) = previous {
+        let mut left = self.that_want_it(route, next);
+        while let Some(index) = left.pop() {
             // When the bus closes meanwhile, the original is kept: it goes back to the publisher.
-            let last = full.is_empty() && self.stopped.is_none();
-            if self.offer(sender, last, may_wait) {
+            let last = left.is_empty() && full.is_empty() && self.stopped.is_none();
+            if self.offer(&route.mailboxes()[index], last, may_wait) {
                 full.push(index);
             }
         }
         full
+    }
+
+    /// The mailboxes that want the message, from this one on. All filters are asked before any mailbox has it: what they
+    /// publish comes before it everywhere.
+    fn that_want_it(&self, route: &Route<T, R>, next: usize) -> Indices {
+        if route.unfiltered().is_some() {
+            return Indices::from(next..route.len());
+        }
+        let mut that_want_it = Indices::default();
+        let Some(original) = &self.copies.original else { return that_want_it };
+        let is_request = original.reply.is_some();
+        for (index, sender) in route.mailboxes().iter().enumerate().skip(next) {
+            // A batch may come with a route that still has mailboxes which have ended: their filters are not asked any more.
+            if sender.mailbox.has_ended() || sender.mailbox.accepts(self.topic, &original.payload, is_request) {
+                that_want_it.push(index);
+            }
+        }
+        that_want_it
     }
 
     /// Offers the message to one mailbox. Returns `true` if that is full and worth waiting for.

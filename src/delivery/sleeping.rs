@@ -18,6 +18,13 @@ use crate::topic::Topic;
 /// How often a handler that waits for room in its own mailbox looks whether another reader is left.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// When to look again: at the end of the wait, or before if it is of a handler for room in its own mailbox, whose other
+/// readers may leave, or come to wait too.
+pub(super) fn look_again(wait: Wait, serves_one: bool) -> Option<Instant> {
+    let look = serves_one.then(|| Instant::now() + LOOK);
+    [look, wait.deadline()].into_iter().flatten().min()
+}
+
 /// Runs the passes for the mailboxes that do not have the message yet.
 #[inline(never)]
 pub(crate) fn deliver_rest<T: Clone, R, S: ReplySource<R>>(
@@ -115,9 +122,6 @@ impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F>
         wait: Wait,
         serves_one: bool,
     ) -> Result<(usize, Offer<T, R>), Outgoing<T, R>> {
-        // The other readers of a handler's own mailbox may leave, or come to wait too, so it looks now and then.
-        let look = serves_one.then(|| Instant::now() + LOOK);
-        let deadline = [look, wait.deadline()].into_iter().flatten().min();
-        wait_for_any(full, self.topic, outgoing, deadline)
+        wait_for_any(full, self.topic, outgoing, look_again(wait, serves_one))
     }
 }

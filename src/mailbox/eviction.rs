@@ -64,28 +64,37 @@ impl<T: Clone, R> MailboxSender<T, R> {
     }
 
     #[inline(never)]
-    fn push_in_turn(
-        &self,
-        topic: &Topic,
-        mut envelope: Envelope<T, R>,
-        evicted: Option<Addressed<T, R>>,
-    ) -> (usize, bool) {
+    fn push_in_turn(&self, topic: &Topic, envelope: Envelope<T, R>, evicted: Option<Addressed<T, R>>) -> (usize, bool) {
         let mailbox = &*self.mailbox;
         mailbox.record_full();
         mailbox.was_evicting.store(true, Ordering::Relaxed);
-        let mut evicted = Vec::from_iter(evicted);
-        let turn = mailbox.eviction.lock();
-        while let Err(back) = self.try_send(topic, envelope) {
-            envelope = back;
-            evicted.extend(self.evict(&turn));
-        }
-        drop(turn);
+        let evicted = self.put_in_turn(topic, envelope, Vec::from_iter(evicted));
         let task_waits = self.after_enqueue();
         let unwinding = WakeOnUnwind(mailbox);
         // Payloads are looked at and dropped, and letters written, after the turn is over.
         let lost = evicted.into_iter().map(|evicted| self.settle_evicted(evicted)).sum();
         std::mem::forget(unwinding);
         (lost, task_waits)
+    }
+
+    /// Enqueues the message, and returns those that were evicted for it, with these. Runs no user code.
+    fn put_in_turn(
+        &self,
+        topic: &Topic,
+        mut envelope: Envelope<T, R>,
+        mut evicted: Vec<Addressed<T, R>>,
+    ) -> Vec<Addressed<T, R>> {
+        let turn = self.mailbox.eviction.lock();
+        while let Err(back) = self.try_send(topic, envelope) {
+            envelope = back;
+            evicted.extend(self.evict(&turn));
+        }
+        evicted
+    }
+
+    /// The same for a message that is put in under a lock.
+    pub(super) fn evict_and_put(&self, topic: &Topic, outgoing: Outgoing<T, R>) -> Vec<Addressed<T, R>> {
+        self.put_in_turn(topic, Envelope::new(outgoing, 0), Vec::new())
     }
 
     /// Takes the oldest out and counts it in one turn, for which a reader of the next one waits.
@@ -106,7 +115,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
 
     /// Settles a message that was evicted: it was counted, unless it is a retained value, which is a loss only if the filter
     /// accepts it. Returns the number of losses, 0 or 1.
-    fn settle_evicted(&self, (topic, envelope): Addressed<T, R>) -> usize {
+    pub(super) fn settle_evicted(&self, (topic, envelope): Addressed<T, R>) -> usize {
         let mailbox = &*self.mailbox;
         let losses = &*mailbox.losses;
         let retained = envelope.is_retained();

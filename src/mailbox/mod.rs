@@ -22,6 +22,7 @@ use crate::topic::{Pattern, Topic};
 
 mod end;
 mod eviction;
+mod in_order;
 mod losses;
 mod new_queue;
 #[cfg(not(feature = "async"))]
@@ -34,6 +35,7 @@ mod sender;
 mod waiting_tasks;
 
 use end::MailboxState;
+pub(crate) use in_order::Put;
 pub(crate) use new_queue::NewQueue;
 pub use overflow::Overflow;
 pub(crate) use overflow::{AtOnce, Offer, Permit};

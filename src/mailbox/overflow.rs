@@ -184,7 +184,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
         }
     }
 
-    fn full(&self, outgoing: Outgoing<T, R>, may_wait: bool) -> Offer<T, R> {
+    pub(super) fn full(&self, outgoing: Outgoing<T, R>, may_wait: bool) -> Offer<T, R> {
         self.mailbox.record_full();
         match self.mailbox.options.overflow {
             Overflow::Block if may_wait => Offer::Full(outgoing),

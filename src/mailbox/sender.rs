@@ -120,6 +120,15 @@ impl<T: Clone, R> MailboxSender<T, R> {
     }
 }
 
+impl<T, R> MailboxSender<T, R> {
+    // Invariant 4.
+    /// Adds what ends a wait for room: room, and the end of the mailbox.
+    pub(crate) fn register_for_room<'a>(&'a self, select: &mut Select<'a>) {
+        select.recv(&self.mailbox.ended);
+        self.queue.register(select);
+    }
+}
+
 // Invariant 4.
 /// Sleeps until one of these mailboxes takes the message or ends. Returns which, or the message if none did
 /// by the deadline.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Route;
+use super::{Backlogs, Route};
 use crate::message::Retained;
 use crate::sync::atomic::AtomicUsize;
 use crate::sync::{ArcSwap, Mutex};
@@ -16,6 +16,8 @@ pub(crate) struct TopicEntry<T, R> {
     /// `Publisher` handles. Made from nothing only under the lock of the map.
     pub(crate) publishers: AtomicUsize,
     pub(super) retained: Mutex<Option<Arc<Retained<T>>>>,
+    /// Of the retained values that wait for room.
+    pub(crate) backlogs: Mutex<Backlogs<T, R>>,
 }
 
 impl<T, R> TopicEntry<T, R> {
@@ -25,6 +27,7 @@ impl<T, R> TopicEntry<T, R> {
             route: ArcSwap::new(route),
             publishers: AtomicUsize::new(0),
             retained: Mutex::new(None),
+            backlogs: Mutex::default(),
         })
     }
 

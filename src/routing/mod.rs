@@ -1,5 +1,6 @@
 //! Which mailboxes get a message.
 
+mod backlog;
 mod entry;
 mod error;
 mod kept;
@@ -8,6 +9,7 @@ mod subscriptions;
 mod topic_map;
 mod trie;
 
+pub(crate) use backlog::{Backlogs, InBacklog};
 pub(crate) use entry::TopicEntry;
 pub use error::SubscribeError;
 pub(crate) use kept::Collected;

@@ -38,7 +38,6 @@ pub(crate) struct DeferredDrops<T, R> {
     subscriptions: Subscriptions<T, R>,
     senders: Vec<Arc<MailboxSender<T, R>>>,
     values: Vec<Arc<Retained<T>>>,
-    payloads: Vec<T>,
 }
 
 impl<T, R> Drop for DeferredDrops<T, R> {
@@ -115,7 +114,6 @@ impl<T, R> TopicMap<T, R> {
             subscriptions: Subscriptions::default(),
             senders: Vec::new(),
             values: Vec::new(),
-            payloads: Vec::new(),
         }
     }
 
@@ -197,24 +195,16 @@ impl<T, R> TopicMap<T, R> {
         }
     }
 
+    /// Whether a route is still that of its topic, which is in use.
+    pub(crate) fn is_route_of(&self, entry: &TopicEntry<T, R>, route: &Arc<Route<T, R>>) -> bool {
+        !self.closed && route.generation() == self.lifecycle.generation() && Arc::ptr_eq(&entry.route.load(), route)
+    }
+
     // Invariant 9.
-    /// Keeps `value` as the last one of the topic of `entry`, which is in use. Tells the route that the message has to
-    /// take, as of this moment: who subscribes later gets the kept value, who subscribed before gets the message.
-    pub(crate) fn set_retained(
-        &self,
-        entry: &Arc<TopicEntry<T, R>>,
-        value: T,
-        deferred: &mut DeferredDrops<T, R>,
-    ) -> Arc<Route<T, R>> {
-        if self.closed {
-            deferred.payloads.push(value);
-        } else {
-            deferred.values.extend(self.kept.lock().keep(entry, value));
-        }
-        let mut replaced = None;
-        let route = self.route_of(entry, &mut replaced);
-        deferred.routes.extend(replaced);
-        route
+    /// Keeps `value` as the last one of a topic that is in use: who subscribes later gets the kept value, who subscribed
+    /// before is in the route.
+    pub(crate) fn keep(&self, entry: &Arc<TopicEntry<T, R>>, value: T, deferred: &mut DeferredDrops<T, R>) {
+        deferred.values.extend(self.kept.lock().keep(entry, value));
     }
 
     pub(crate) fn retained(&self, topic: &Topic) -> Option<Arc<Retained<T>>> {

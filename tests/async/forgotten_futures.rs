@@ -13,6 +13,7 @@ on_every_runtime![
     a03_forgotten_receives_keep_no_message_from_others,
     a03_forgotten_publishers_keep_no_room_from_others,
     a03_a_forgotten_publisher_does_not_hide_the_end,
+    a03_what_a_forgotten_publisher_has_kept_comes_before_what_is_kept_later,
 ];
 
 /// Leaves futures behind that wait for a message and will not be polled again.
@@ -43,6 +44,41 @@ async fn a03_forgotten_receives_keep_no_message_from_others(_: impl Runtime) {
             }
         }
     }
+}
+
+async fn a03_what_a_forgotten_publisher_has_kept_comes_before_what_is_kept_later(_: impl Runtime) {
+    for by_task in [true, false] {
+        let bus = Bus::<u32>::builder().capacity(1).build();
+        let subscriber = bus.subscribe("level").unwrap();
+        bus.publish_async("level", 0).await.unwrap();
+        let level = bus.publisher("level").unwrap();
+        ByHand::waiting(level.publish_retained_async(1)).forget();
+        let later = level.clone();
+        let publishing = thread::spawn(move || {
+            if by_task { block_on(later.publish_retained_async(2)) } else { later.publish_retained(2) }
+        });
+        for value in 0..3 {
+            assert_eq!(*subscriber.recv_async().await.unwrap(), value);
+        }
+        assert_eq!(publishing.join().unwrap().unwrap().delivered(), 1);
+        assert_eq!(bus.retained("level"), Some(2));
+    }
+}
+
+/// A cancelled publish takes its message out, and those behind it go on.
+#[test]
+fn a03_a_cancelled_publish_of_a_retained_value_lets_the_next_one_go_on() {
+    let bus = Bus::<u32>::builder().capacity(1).build();
+    let subscriber = bus.subscribe("level").unwrap();
+    let level = bus.publisher("level").unwrap();
+    level.fire(0);
+    let cancelled = ByHand::waiting(level.publish_retained_async(1));
+    let next = ByHand::waiting(level.publish_retained_async(2));
+    drop(cancelled);
+    assert_eq!(*subscriber.recv().unwrap(), 0);
+    assert_eq!(next.woken().unwrap().delivered(), 1);
+    assert_eq!(*subscriber.recv().unwrap(), 2);
+    assert_eq!((bus.stats().dropped, bus.retained("level")), (1, Some(2)));
 }
 
 /// The same, with a look at the wake-up alone; whether those that are forgotten came first or later.

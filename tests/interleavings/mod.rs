@@ -57,6 +57,7 @@ macro_rules! every_case {
             subscribing {
                 publish_retained_against_a_retained_subscription,
                 clear_retained_against_a_retained_subscription,
+                publish_retained_that_waits_against_close,
                 last_member_leaving_against_joining,
                 members_leaving_together,
                 member_leaving_against_publish,
@@ -83,6 +84,10 @@ macro_rules! every_case {
                 blocked_publisher_against_close_and_room,
                 blocked_publisher_against_room_and_unsubscribe,
                 overflow_against_a_publisher_that_waits_elsewhere,
+            }
+            subscribing {
+                two_who_publish_retained,
+                two_who_publish_retained_to_a_full_mailbox,
             }
             requests {
                 first_reply_against_second,
@@ -113,6 +118,7 @@ macro_rules! every_case {
             Some(3);
             tasks {
                 publishing_task_against_unsubscribe,
+                forgotten_task_beside_one_that_publishes_retained,
                 publishing_task_against_close,
                 waiting_task_against_gathered_replies,
             }

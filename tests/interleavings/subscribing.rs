@@ -2,7 +2,7 @@
 
 use tramline::{Bus, Subscriber};
 
-use super::{TOPIC, bus, meanwhile, take_all};
+use super::{TOPIC, bus, full, meanwhile, take_all};
 
 /// The kept value first, then live messages: no gap and no duplicate.
 pub fn publish_retained_against_a_retained_subscription() {
@@ -14,6 +14,39 @@ pub fn publish_retained_against_a_retained_subscription() {
     let delivered = retaining.join().unwrap();
     assert_eq!(take_all(&subscriber), if delivered == 1 { vec![0, 1] } else { vec![1] });
     assert_eq!(bus.retained(TOPIC), Some(1));
+}
+
+/// The last that arrives is the one that is kept.
+fn two_publish_retained(capacity: usize) {
+    let bus = bus(capacity);
+    let subscriber = bus.subscribe(TOPIC).unwrap();
+    let publisher = bus.publisher(TOPIC).unwrap();
+    let publishing = meanwhile({
+        let publisher = publisher.clone();
+        move || publisher.publish_retained(1).unwrap().delivered()
+    });
+    let reading = meanwhile(move || [(); 2].map(|()| *subscriber.recv().unwrap())[1]);
+    assert_eq!(publisher.publish_retained(2).unwrap().delivered(), 1);
+    assert_eq!(publishing.join().unwrap(), 1);
+    assert_eq!(bus.retained(TOPIC), Some(reading.join().unwrap()));
+}
+
+pub fn two_who_publish_retained() {
+    two_publish_retained(2);
+}
+
+/// The same where one waits for the other's place in a full mailbox.
+pub fn two_who_publish_retained_to_a_full_mailbox() {
+    two_publish_retained(1);
+}
+
+/// Who waits with a retained value hears of the end.
+pub fn publish_retained_that_waits_against_close() {
+    let (bus, publisher, subscriber) = full();
+    let publishing = meanwhile(move || publisher.publish_retained(1).is_err());
+    bus.close();
+    assert!(publishing.join().unwrap());
+    assert_eq!(take_all(&subscriber), [0]);
 }
 
 pub fn clear_retained_against_a_retained_subscription() {

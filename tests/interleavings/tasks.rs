@@ -183,6 +183,19 @@ pub fn forgotten_task_beside_one_that_publishes() {
     assert_eq!(publishing.join().unwrap(), 1);
 }
 
+/// What a forgotten task has kept, another one puts in: the values arrive in the order in which they were kept.
+pub fn forgotten_task_beside_one_that_publishes_retained() {
+    let (bus, publisher, subscriber) = full();
+    let mut forgotten = Box::pin(publisher.publish_retained_async(1));
+    assert!(block_on(once(&mut forgotten)).is_none());
+    let own = bus.clone();
+    let publishing = meanwhile(move || block_on(own.publish_retained_async(TOPIC, 2)).unwrap().delivered());
+    assert_eq!([(); 3].map(|()| *subscriber.recv().unwrap()), [0, 1, 2]);
+    assert_eq!(publishing.join().unwrap(), 1);
+    assert_eq!(bus.retained(TOPIC), Some(2));
+    assert_eq!(block_on(forgotten).unwrap().delivered(), 1);
+}
+
 /// Something still holds the mailbox of a responder that is gone. A request that got in at the last moment ends all the
 /// same: whoever comes second, the one who leaves or the one who asks, empties the mailbox.
 pub fn request_against_unsubscribe_from_a_mailbox_that_stays() {

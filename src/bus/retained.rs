@@ -1,0 +1,141 @@
+//! Publishing a message that is kept as the last of its topic.
+
+#[cfg(feature = "async")]
+use std::future::poll_fn;
+use std::sync::Arc;
+#[cfg(feature = "async")]
+use std::task::{Context, Poll};
+
+#[cfg(feature = "async")]
+use super::inner::outcome;
+use super::{BusInner, PublishError};
+#[cfg(feature = "async")]
+use crate::dead_letter::Republisher;
+#[cfg(feature = "async")]
+use crate::delivery::{Delivered, PendingInOrder};
+use crate::delivery::{Delivery, InOrder, PutInOrder, Wait};
+use crate::routing::TopicEntry;
+use crate::spans::Publishing;
+#[cfg(feature = "async")]
+use crate::spans::PublishingTask;
+#[cfg(feature = "async")]
+use crate::topic::Topic;
+
+/// Waits for room in the mailboxes that were full.
+#[cfg(feature = "async")]
+struct WaitInOrder<'a, T: Clone, R> {
+    inner: &'a BusInner<T, R>,
+    topic: &'a Topic,
+    republisher: Republisher,
+    pending: PendingInOrder<T, R>,
+}
+
+#[cfg(feature = "async")]
+impl<T: Clone, R> WaitInOrder<'_, T, R> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Delivered<T, R>> {
+        let Self { inner, topic, republisher, pending } = self;
+        republisher.within(|| pending.poll(context, topic, |mailbox| inner.unroute(mailbox)))
+    }
+}
+
+#[cfg(feature = "async")]
+impl<T: Clone, R> Drop for WaitInOrder<'_, T, R> {
+    fn drop(&mut self) {
+        let Self { topic, republisher, pending, .. } = self;
+        if let Some(delivery) = republisher.within(|| pending.cancel(topic)) {
+            self.inner.losses.messages.published(delivery.delivered());
+        }
+    }
+}
+
+impl<T: Clone, R> BusInner<T, R> {
+    pub(super) fn publish_retained(
+        &self,
+        entry: &Arc<TopicEntry<T, R>>,
+        payload: T,
+        wait: Wait,
+    ) -> Result<Delivery, PublishError<T>> {
+        let topic = &entry.topic;
+        let span = Publishing::enter(topic);
+        match self.keep(entry, payload, !matches!(wait, Wait::Never)) {
+            Ok(message) => {
+                let delivered = message.deliver(topic, wait, |mailbox| self.unroute(mailbox));
+                self.published(topic, delivered, span)
+            }
+            Err(payload) => self.refuse(payload, span),
+        }
+    }
+
+    #[cfg(feature = "async")]
+    pub(super) async fn publish_retained_async(
+        &self,
+        entry: &Arc<TopicEntry<T, R>>,
+        payload: T,
+    ) -> Result<Delivery, PublishError<T>> {
+        let topic = &entry.topic;
+        let span = PublishingTask::new(topic);
+        let republisher = self.losses.republisher().await;
+        let first = span.within(|| {
+            republisher.within(|| {
+                let message = self.keep(entry, payload, true)?;
+                Ok(message.deliver_pending(topic, |mailbox| self.unroute(mailbox)))
+            })
+        });
+        let delivered = match first {
+            Err(payload) => {
+                span.end(0, 0, "closed");
+                return Err(PublishError::Closed(payload));
+            }
+            Ok(Ok(delivered)) => delivered,
+            Ok(Err(pending)) => {
+                let mut waiting = WaitInOrder { inner: self, topic, republisher, pending };
+                poll_fn(|context| span.within(|| waiting.poll(context))).await
+            }
+        };
+        let Delivered { delivery, stopped, rest } = delivered;
+        self.losses.messages.published(delivery.delivered());
+        let result = match rest {
+            None => Ok(delivery),
+            Some(rest) => {
+                span.within(|| republisher.within(|| self.make_of_the_rest(topic, rest.payload, delivery, stopped)))
+            }
+        };
+        span.end(delivery.delivered(), delivery.dropped(), outcome(&result));
+        result
+    }
+
+    /// Keeps the payload, and puts it into the mailboxes of its topic that have room. Hands it back if the bus takes no
+    /// message of this thread.
+    ///
+    /// Both are one step among those who publish retained values of the topic, so that the last to be kept is the last to
+    /// arrive. User code runs before it: filters, and as many clones as there are mailboxes. If the mailboxes change
+    /// meanwhile, the others are asked too.
+    pub(super) fn keep(
+        &self,
+        entry: &Arc<TopicEntry<T, R>>,
+        payload: T,
+        may_wait: bool,
+    ) -> Result<PutInOrder<T, R>, T> {
+        if !self.lifecycle.accepts() {
+            return Err(payload);
+        }
+        let kept = payload.clone();
+        let mut message = InOrder::new(payload);
+        loop {
+            let Some(route) = self.route_of(entry) else { return Err(message.into_payload()) };
+            message.prepare(&route, &entry.topic);
+            let mut backlogs = entry.backlogs.lock();
+            let map = self.map.read();
+            if !map.is_route_of(entry, &route) {
+                continue;
+            }
+            let mut deferred = map.deferred_drops();
+            map.keep(entry, kept, &mut deferred);
+            drop(map);
+            let message = message.put(route, &entry.topic, &mut backlogs, may_wait);
+            drop(backlogs);
+            drop(deferred);
+            return Ok(message);
+        }
+    }
+}

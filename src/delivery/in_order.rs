@@ -1,0 +1,206 @@
+//! Delivering retained values in the order in which they are kept.
+//!
+//! Filters are asked and copies made first, so that what they publish comes before. Then the value is kept and put into
+//! every mailbox that has room, in one step that no other retained value of the topic can come between. Where there is no
+//! room, or others wait already, the message joins their backlog.
+
+use std::sync::Arc;
+
+use super::copies::Copies;
+use super::passes::Pass;
+use super::wake_tasks::WakeTasks;
+use super::{Delivered, Delivery, Stopped, Wait, look_again};
+use crate::dead_letter::DeadLetterReason;
+use crate::mailbox::{Mailbox, MailboxSender, Offer, Permit, Put};
+use crate::message::Outgoing;
+use crate::request::NoReply;
+use crate::routing::{Backlogs, InBacklog, Route, RouteGuard};
+use crate::sync::channel::Select;
+use crate::topic::Topic;
+
+/// A message on its way, before it is kept.
+pub(crate) struct InOrder<T, R> {
+    /// The mailboxes whose filters were asked, by their numbers, and whether they want it.
+    asked: Vec<(u64, bool)>,
+    original: Outgoing<T, R>,
+    /// For all mailboxes that want it but one.
+    copies: Vec<Outgoing<T, R>>,
+}
+
+/// Whether a mailbox wants the message, if it was asked.
+fn wants(asked: &[(u64, bool)], mailbox: u64) -> Option<bool> {
+    // They come in their order, but for those of another look at the route.
+    let index = asked.binary_search_by_key(&mailbox, |(asked, _)| *asked);
+    let found = index.ok().map(|index| &asked[index]);
+    found.or_else(|| asked.iter().find(|(asked, _)| *asked == mailbox)).map(|(_, wants)| *wants)
+}
+
+/// What became of it, under the lock.
+pub(crate) struct PutInOrder<T, R> {
+    route: RouteGuard<T, R>,
+    puts: Vec<(usize, Placed<T, R>)>,
+    /// The message, if no mailbox wants it.
+    original: Option<Outgoing<T, R>>,
+}
+
+enum Placed<T, R> {
+    Put(Put<T, R>),
+    InBacklog(InBacklog<T, R>),
+}
+
+/// A mailbox with whose room a publisher waits.
+pub(super) struct WaitFor<T, R> {
+    pub(super) sender: Arc<MailboxSender<T, R>>,
+    pub(super) message: InBacklog<T, R>,
+}
+
+impl<T: Clone, R> InOrder<T, R> {
+    pub(crate) fn new(payload: T) -> Self {
+        Self { asked: Vec::new(), original: Outgoing { payload, reply: None }, copies: Vec::new() }
+    }
+
+    /// Asks the filters that were not asked before, and makes as many copies as it takes.
+    pub(crate) fn prepare(&mut self, route: &Route<T, R>, topic: &Topic) {
+        let mut wanting = 0;
+        for sender in route.mailboxes() {
+            let mailbox = &sender.mailbox;
+            let wants = wants(&self.asked, mailbox.id).unwrap_or_else(|| {
+                // One that has ended is offered the message, whether it wants it or not.
+                let wants = mailbox.has_ended() || mailbox.accepts(topic, &self.original.payload, false);
+                self.asked.push((mailbox.id, wants));
+                wants
+            });
+            wanting += usize::from(wants);
+        }
+        while self.copies.len() + 1 < wanting {
+            self.copies.push(self.original.copy(&NoReply));
+        }
+    }
+
+    /// Puts the message into every mailbox of this route, for which it was prepared, or into its backlog. Runs no user code.
+    pub(crate) fn put(
+        self,
+        route: RouteGuard<T, R>,
+        topic: &Topic,
+        backlogs: &mut Backlogs<T, R>,
+        may_wait: bool,
+    ) -> PutInOrder<T, R> {
+        let Self { asked, original, mut copies } = self;
+        let (mut original, mut puts) = (Some(original), Vec::with_capacity(route.len()));
+        for (index, sender) in route.mailboxes().iter().enumerate() {
+            let mailbox = &sender.mailbox;
+            if wants(&asked, mailbox.id) != Some(true) {
+                continue;
+            }
+            // There is one for each, see `prepare`.
+            let Some(copy) = copies.pop().or_else(|| original.take()) else { break };
+            let put =
+                if backlogs.is_empty_at(mailbox.id) { sender.put_silently(topic, copy) } else { Put::NotTaken(copy) };
+            let placed = match put {
+                Put::NotTaken(copy) if may_wait && mailbox.blocks() => {
+                    Placed::InBacklog(backlogs.add(mailbox.id, copy))
+                }
+                put => Placed::Put(put),
+            };
+            puts.push((index, placed));
+        }
+        let original = if puts.is_empty() { original } else { None };
+        PutInOrder { route, puts, original }
+    }
+
+    pub(crate) fn into_payload(self) -> T {
+        self.original.payload
+    }
+}
+
+impl<T: Clone, R> PutInOrder<T, R> {
+    /// Goes on when the lock is released. Returns the mailboxes that are left to wait for.
+    pub(super) fn settle<'a, F: Fn(&Mailbox<T, R>)>(
+        self,
+        topic: &'a Topic,
+        overflowed: F,
+    ) -> (Pass<'a, T, R, NoReply, F>, Vec<WaitFor<T, R>>) {
+        let copies = Copies { original: self.original, spare: None, replies: &NoReply };
+        let mut pass = Pass::new(topic, copies, Delivery::NONE, overflowed);
+        let mut waits = Vec::new();
+        let _wakes = WakeTasks(self.route.mailboxes());
+        for (index, placed) in self.puts {
+            let sender = &self.route.mailboxes()[index];
+            match placed {
+                Placed::Put(put) => pass.settle(&sender.mailbox, sender.settle_put(put, false)),
+                Placed::InBacklog(message) => waits.push(WaitFor { sender: Arc::clone(sender), message }),
+            }
+        }
+        (pass, waits)
+    }
+
+    /// Waits for the mailboxes that were full, as a thread.
+    pub(crate) fn deliver(self, topic: &Topic, wait: Wait, overflowed: impl Fn(&Mailbox<T, R>)) -> Delivered<T, R> {
+        let (mut pass, mut waits) = self.settle(topic, overflowed);
+        while !waits.is_empty() && pass.stopped.is_none() {
+            waits.retain(|wait| !pass.try_settle(&*wait.sender, &wait.message));
+            if !waits.is_empty() && pass.stopped.is_none() {
+                pass.wait_in_order(&mut waits, wait);
+            }
+        }
+        // Those that were given up take their messages along.
+        let rest = waits.iter().find_map(|wait| wait.message.take());
+        rest.into_iter().for_each(|rest| pass.copies.put_back(rest));
+        drop(waits);
+        pass.finish()
+    }
+}
+
+impl<T: Clone, R, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, NoReply, F> {
+    /// Looks whether the message is in the mailbox, if there is room now, or never will be. Returns `false` if it waits on.
+    pub(super) fn try_settle(&mut self, sender: &MailboxSender<T, R>, message: &InBacklog<T, R>) -> bool {
+        message.put(self.topic, sender);
+        self.settle_waiting(&sender.mailbox, message)
+    }
+
+    /// The same for a mailbox that nobody can put anything in any more.
+    pub(super) fn settle_waiting(&mut self, mailbox: &Mailbox<T, R>, message: &InBacklog<T, R>) -> bool {
+        if message.is_waiting() && !mailbox.has_ended() {
+            return false;
+        }
+        let offer = message.take().map_or(Offer::Enqueued { evicted: 0 }, |outgoing| mailbox.ended(outgoing));
+        self.settle(mailbox, offer);
+        true
+    }
+
+    /// Sleeps until it is worth another try; gives up a mailbox for whose room it must not wait, or all of them when the
+    /// time is over.
+    fn wait_in_order(&mut self, waits: &mut Vec<WaitFor<T, R>>, wait: Wait) {
+        let mut paused = None;
+        let refused = waits.iter().position(|wait| match wait.sender.mailbox.permit_to_wait() {
+            Permit::Granted(None) => false,
+            Permit::Granted(reader) => {
+                paused = reader;
+                false
+            }
+            Permit::SelfDeadlock => true,
+        });
+        if let Some(index) = refused {
+            drop(paused);
+            let WaitFor { sender, message } = waits.remove(index);
+            let refused = |outgoing| Offer::Lost(outgoing, DeadLetterReason::SelfDeadlock);
+            self.settle(&sender.mailbox, message.take().map_or(Offer::Enqueued { evicted: 0 }, refused));
+            return;
+        }
+        // What fills these mailboxes may have been put in by a publish that was interrupted before it woke their tasks.
+        waits.iter().for_each(|wait| wait.sender.mailbox.wake_for_message());
+        let mut select = Select::new();
+        for WaitFor { sender, message } in &*waits {
+            sender.register_for_room(&mut select);
+            select.recv(message.is_in());
+        }
+        match look_again(wait, paused.is_some()) {
+            None => _ = select.ready(),
+            Some(deadline) => _ = select.ready_deadline(deadline),
+        }
+        drop(paused);
+        if wait.is_over() {
+            self.stopped = Some(Stopped::Timeout);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Waiting, as a task, for room for a retained value.
+
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+
+use super::copies::Copies;
+use super::in_order::{PutInOrder, WaitFor};
+use super::passes::Pass;
+use super::{Delivered, Delivery};
+use crate::dead_letter::DeadLetterReason;
+use crate::lifecycle::CountGuard;
+use crate::mailbox::{Mailbox, MailboxSender, Offer, Permit};
+use crate::message::Outgoing;
+use crate::request::NoReply;
+use crate::routing::InBacklog;
+use crate::sync::wait_list::WaitEntry;
+use crate::topic::Topic;
+
+/// A retained value that is in the mailboxes that had room, and in the backlogs of the others.
+// Invariant 12: others who wait there put it in, if this is never polled again.
+pub(crate) struct PendingInOrder<T, R> {
+    waits: Vec<WaitForRoom<T, R>>,
+    delivery: Delivery,
+    /// What a mailbox did not take.
+    rest: Option<Outgoing<T, R>>,
+}
+
+/// A mailbox that was full.
+struct WaitForRoom<T, R> {
+    mailbox: Arc<Mailbox<T, R>>,
+    /// Weak: a future that is never polled again must not keep the subscriber from seeing the end.
+    sender: Weak<MailboxSender<T, R>>,
+    message: InBacklog<T, R>,
+    place: WaitEntry,
+    /// While the task is the mailbox's own handler, and so takes nothing out.
+    paused: Option<CountGuard<Mailbox<T, R>>>,
+}
+
+impl<T, R> Drop for WaitForRoom<T, R> {
+    fn drop(&mut self) {
+        self.mailbox.leave_room_wait(&mut self.place);
+    }
+}
+
+impl<T: Clone, R> PutInOrder<T, R> {
+    /// Goes on as a task. What it leaves is to be polled.
+    pub(crate) fn deliver_pending(
+        self,
+        topic: &Topic,
+        overflowed: impl Fn(&Mailbox<T, R>),
+    ) -> Result<Delivered<T, R>, PendingInOrder<T, R>> {
+        let (pass, waits) = self.settle(topic, overflowed);
+        if waits.is_empty() || pass.stopped.is_some() {
+            return Ok(pass.finish());
+        }
+        let Pass { copies: Copies { original: rest, .. }, delivery, .. } = pass;
+        Err(PendingInOrder { waits: waits.into_iter().map(WaitForRoom::new).collect(), delivery, rest })
+    }
+}
+
+impl<T: Clone, R> PendingInOrder<T, R> {
+    /// Looks where the message is in, and puts in what waits where there is room; the task is woken when that is worth
+    /// another try.
+    pub(crate) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        topic: &Topic,
+        overflowed: impl Fn(&Mailbox<T, R>),
+    ) -> Poll<Delivered<T, R>> {
+        let copies = Copies { original: self.rest.take(), spare: None, replies: &NoReply };
+        let mut pass = Pass::new(topic, copies, self.delivery, overflowed);
+        // User code runs below, which may come to wait itself.
+        self.waits.iter_mut().for_each(|wait| wait.paused = None);
+        self.waits.retain_mut(|wait| pass.stopped.is_some() || !wait.try_settle(&mut pass, context));
+        if let Some(index) = self.waits.iter_mut().position(WaitForRoom::must_not_wait) {
+            let wait = self.waits.remove(index);
+            let refused = |outgoing| Offer::Lost(outgoing, DeadLetterReason::SelfDeadlock);
+            pass.settle(&wait.mailbox, wait.message.take().map_or(Offer::Enqueued { evicted: 0 }, refused));
+        }
+        if self.waits.is_empty() || pass.stopped.is_some() {
+            let rest = self.waits.iter().find_map(|wait| wait.message.take());
+            rest.into_iter().for_each(|rest| pass.copies.put_back(rest));
+            self.waits.clear();
+            return Poll::Ready(pass.finish());
+        }
+        let Pass { copies: Copies { original, .. }, delivery, .. } = pass;
+        (self.rest, self.delivery) = (original, delivery);
+        Poll::Pending
+    }
+
+    /// Gives up, unless the delivery is complete: the mailboxes that do not have the message yet lose it. Returns the
+    /// outcome until then.
+    pub(crate) fn cancel(&mut self, topic: &Topic) -> Option<Delivery> {
+        let cancelled = (!self.waits.is_empty()).then_some(self.delivery);
+        for wait in self.waits.drain(..) {
+            let is_open = wait.sender.strong_count() > 0 && !wait.mailbox.has_ended();
+            if let (Some(outgoing), true) = (wait.message.take(), is_open) {
+                wait.mailbox.lost(topic, &outgoing.payload, DeadLetterReason::Cancelled);
+            }
+        }
+        cancelled
+    }
+}
+
+impl<T: Clone, R> WaitForRoom<T, R> {
+    fn new(WaitFor { sender, message }: WaitFor<T, R>) -> Self {
+        let mailbox = Arc::clone(&sender.mailbox);
+        Self { mailbox, sender: Arc::downgrade(&sender), message, place: WaitEntry::default(), paused: None }
+    }
+
+    fn try_settle<F: Fn(&Mailbox<T, R>)>(
+        &mut self,
+        pass: &mut Pass<'_, T, R, NoReply, F>,
+        context: &mut Context<'_>,
+    ) -> bool {
+        let Some(sender) = self.sender.upgrade() else {
+            let ended = |outgoing| self.mailbox.ended(outgoing);
+            pass.settle(&self.mailbox, self.message.take().map_or(Offer::Enqueued { evicted: 0 }, ended));
+            return true;
+        };
+        let settled = pass.try_settle(&sender, &self.message) || {
+            self.mailbox.register_for_room(&mut self.place, context.waker());
+            self.message.wake_when_in(context.waker());
+            // What fills the mailbox may be of a publisher that was interrupted before it woke the tasks.
+            self.mailbox.wake_for_message();
+            // There may be room since.
+            pass.try_settle(&sender, &self.message)
+        };
+        if settled {
+            self.mailbox.leave_room_wait(&mut self.place);
+        }
+        settled
+    }
+
+    fn must_not_wait(&mut self) -> bool {
+        match self.mailbox.permit_to_wait() {
+            Permit::Granted(reader) => {
+                self.paused = reader;
+                false
+            }
+            Permit::SelfDeadlock => true,
+        }
+    }
+}
