@@ -126,8 +126,10 @@
 //! # The end
 //!
 //! [`Bus::close`] refuses new messages at once; readers get what is queued, then `Closed`. [`Bus::drain`] finishes the
-//! work first. A bus also closes when its last [`Bus`] and [`Publisher`] are dropped. Subscribers, handlers and pending
-//! replies do not keep it open, but a closure that captures a [`Bus`] does: capture [`Bus::downgrade`] there.
+//! work first, and reports which subscriptions had not finished when its time was over. [`Bus::drain_handlers`] does not wait
+//! for the queues of subscribers. A bus also closes when its last [`Bus`] and [`Publisher`] are dropped. Subscribers,
+//! handlers and pending replies do not keep it open, but a closure that captures a [`Bus`] does: capture
+//! [`Bus::downgrade`] there.
 //!
 //! # Observing
 //!
@@ -250,7 +252,7 @@ mod sync;
 pub mod testkit;
 mod topic;
 
-pub use crate::bus::{Bus, BusBuilder, DrainReport, PublishAllError, PublishError, Publisher, WeakBus};
+pub use crate::bus::{Bus, BusBuilder, DrainReport, PublishAllError, PublishError, Publisher, Unfinished, WeakBus};
 pub use crate::dead_letter::{DeadLetter, DeadLetterIter, DeadLetterReason, DeadLetterTryIter, DeadLetters};
 pub use crate::delivery::Delivery;
 pub use crate::handler::{Handler, Outcome, Retry, StopReport};

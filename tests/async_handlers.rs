@@ -218,6 +218,39 @@ fn h04_a_stop_past_its_deadline_reports_what_was_left() {
 }
 
 #[test]
+fn l04_a_drain_and_a_stop_of_idle_tasks_need_no_time() {
+    on_each_runtime(|| async {
+        for round in 0..20 {
+            let bus = Bus::<u32>::new();
+            let handlers: Vec<_> = (0..10).map(|_| bus.on_async("n", on_tokio, |_| async {}).expect("valid")).collect();
+            if round % 2 == 0 {
+                // The tasks begin, and find nothing.
+                tokio::task::yield_now().await;
+            }
+            let done = spawn_blocking(move || {
+                let mut handlers = handlers;
+                let stopped = handlers.pop().map(|handler| handler.stop(Duration::ZERO));
+                (stopped, bus.drain(Duration::ZERO), handlers)
+            });
+            let (stopped, drained, _handlers) = done.await.expect("no panic");
+            assert!(stopped.is_some_and(|report| report.is_complete()), "{round}: {stopped:?}");
+            assert!(drained.is_complete(), "{round}: {drained:?}");
+        }
+    });
+}
+
+#[test]
+fn l04_a_task_that_never_ran_is_not_reported_as_running() {
+    let tasks = Mutex::new(Vec::new());
+    let bus = Bus::<u32>::new();
+    let _handler = bus.on_async("n", |task| tasks.lock().expect("no panic").push(task), |_| async {}).expect("valid");
+    bus.fire("n", 1);
+    let report = bus.drain(Duration::ZERO);
+    assert_eq!((report.remaining(), report.running()), (1, 0));
+    assert_eq!(report.unfinished()[0].to_string(), "n: 1 message remaining");
+}
+
+#[test]
 fn h05_a_dropped_handler_finishes_the_message_in_hand_and_takes_no_more() {
     on_each_runtime(|| async {
         let bus = Bus::<u32>::new();

@@ -284,6 +284,40 @@ fn h04_stop_finishes_what_is_queued() {
 }
 
 #[test]
+fn h04_stop_of_an_idle_handler_needs_no_time() {
+    within_limit(|| {
+        for round in 0..100 {
+            let bus = Bus::<u32>::new();
+            let handled = Arc::new(AtomicUsize::new(0));
+            let count = Arc::clone(&handled);
+            let handler =
+                bus.subscription("work").workers(4).handle(move |_| _ = count.fetch_add(1, Ordering::SeqCst)).unwrap();
+            if round % 2 == 0 {
+                publish(&bus, "work", 0..4);
+                wait_until("the messages are handled", || handled.load(Ordering::SeqCst) == 4);
+            }
+            let report = handler.stop(Duration::ZERO);
+            assert!(report.is_complete(), "{round}: {report:?}");
+        }
+    });
+}
+
+#[test]
+fn h04_stop_past_the_deadline_counts_busy_workers_alone() {
+    within_limit(|| {
+        for round in 0..100 {
+            let bus = Bus::<u32>::new();
+            let (gate, entered, _go) = gate();
+            let handler = bus.subscription("work").workers(4).handle(move |n| gate.pass(**n)).unwrap();
+            publish(&bus, "work", [1]);
+            entered.recv().unwrap();
+            let report = handler.stop(Duration::from_millis(round % 5));
+            assert_eq!((report.remaining(), report.running()), (0, 1), "{round}: {report:?}");
+        }
+    });
+}
+
+#[test]
 fn h04_stop_past_the_deadline_reports_what_was_left() {
     within_limit(|| {
         let bus = Bus::<u32>::new();

@@ -7,12 +7,12 @@ mod support;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use support::{LONG, SHORT, gate, wait_until, within_limit};
-use tramline::{Bus, DeadLetterReason, Overflow, Publisher, Subscriber, WeakBus};
+use tramline::{Bus, DeadLetterReason, Handler, Overflow, Publisher, Subscriber, WeakBus};
 
 #[test]
 fn l01_the_reader_gets_every_buffered_message_then_closed_and_new_work_is_refused() {
@@ -295,6 +295,81 @@ fn l04_drain_with_a_timeout_of_zero_leaves_queued_messages() {
         assert_eq!(bus.drain(Duration::ZERO).remaining(), 1);
         assert_eq!(*reader.recv().unwrap(), 1);
         assert!(reader.recv().unwrap_err().is_closed());
+    });
+}
+
+/// Twenty handlers that count what they handle.
+fn twenty_handlers(bus: &Bus<u32>) -> (Vec<Handler>, Arc<AtomicUsize>) {
+    let handled = Arc::new(AtomicUsize::new(0));
+    let handler = |_| {
+        let handled = Arc::clone(&handled);
+        bus.on("news", move |_| _ = handled.fetch_add(1, Ordering::SeqCst)).unwrap()
+    };
+    ((0..20).map(handler).collect(), handled)
+}
+
+#[test]
+fn l04_drain_past_its_deadline_counts_busy_workers_alone() {
+    within_limit(|| {
+        for round in 0..100 {
+            let bus = Bus::<u32>::new();
+            let (_idle, handled) = twenty_handlers(&bus);
+            let (gate, entered, _go) = gate();
+            let _stuck = bus.on("work", move |n| gate.pass(**n)).unwrap();
+            bus.publish("news", 1).unwrap();
+            wait_until("the others are done", || handled.load(Ordering::SeqCst) == 20);
+            bus.publish("work", 1).unwrap();
+            entered.recv().unwrap();
+            let report = bus.drain(Duration::from_millis(round % 20));
+            assert_eq!(
+                (report.remaining(), report.running(), report.is_complete()),
+                (0, 1, false),
+                "{round}: {report:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn l04_drain_of_idle_handlers_needs_no_time() {
+    within_limit(|| {
+        for round in 0..100 {
+            // Their threads may not have begun, or have begun and found nothing.
+            let bus = Bus::<u32>::new();
+            let (_idle, handled) = twenty_handlers(&bus);
+            if round % 2 == 0 {
+                // Or have just handled their last message.
+                bus.publish("news", 1).unwrap();
+                wait_until("the message is handled", || handled.load(Ordering::SeqCst) == 20);
+            }
+            let report = bus.drain(Duration::ZERO);
+            assert!(report.is_complete(), "{round}: {report:?}");
+        }
+    });
+}
+
+#[test]
+fn l04_drain_counts_no_message_twice_and_none_not_at_all() {
+    within_limit(|| {
+        for round in 0..300 {
+            let bus = Bus::<u32>::new();
+            let (go, opened) = channel::<()>();
+            let opened = Mutex::new(opened);
+            // Each worker keeps the first message that it takes, whenever that is.
+            let _handler =
+                bus.subscription("work").workers(3).handle(move |_| _ = opened.lock().unwrap().recv()).unwrap();
+            let publisher = bus.publisher("work").unwrap();
+            let publishing = thread::spawn(move || (0..8).filter(|n| publisher.publish(*n).is_ok()).count());
+            if round % 2 == 0 {
+                thread::yield_now();
+            }
+            let report = bus.drain(Duration::ZERO);
+            let delivered = publishing.join().unwrap();
+            // One that was on its way may have come after the report.
+            let counted = report.remaining() + report.running();
+            assert!(counted == delivered || counted + 1 == delivered, "{round}: {delivered}, {report:?}");
+            drop(go);
+        }
     });
 }
 

@@ -463,7 +463,11 @@ fn k05_those_who_wait_with_retained_values_hear_of_the_end() {
                 thread::spawn(move || price.publish_retained(value))
             });
             (0..3).for_each(|_| drop(watch.recv().unwrap()));
-            if close { bus.close() } else { drop(full) }
+            if close {
+                bus.close()
+            } else {
+                drop(full)
+            }
             for outcome in publishing.map(|publishing| publishing.join().unwrap()) {
                 match outcome {
                     Ok(delivery) => assert!(!close && delivery.delivered() == 1),

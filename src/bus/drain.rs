@@ -1,9 +1,21 @@
 //! Draining: refusing new work, and waiting until what is there is done.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::lifecycle::Moment;
+use crate::mailbox::{Mailbox, MailboxOptions, SeenWorkers};
 use crate::sync::{Instant, thread};
+use crate::topic::Pattern;
+
+/// What a drain waits for and reports.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DrainScope {
+    Everything,
+    /// Mailboxes of which a handler takes, and all workers.
+    Handlers,
+}
 
 /// One bus, or all of a hub.
 pub(crate) trait Drain {
@@ -11,40 +23,37 @@ pub(crate) trait Drain {
     fn refuse(&self);
     /// Counts this thread, until the result is dropped, as one that handles nothing, if it is a handler's.
     fn pause_this_thread(&self) -> Vec<PausedThread>;
-    /// Whether every queue is empty, or cannot get any shorter, and no handler is busy. The queues are looked at first: a
-    /// worker is busy before it takes a message out.
-    fn is_at_rest(&self) -> bool;
-    /// Counts how often a worker has become busy.
-    fn activity(&self) -> u64;
-    /// Returns the depth of each queue, to be counted after the end.
-    fn queue_depths(&self) -> Vec<QueueDepth>;
+    /// Whether every queue is empty, or cannot get any shorter, and no worker has a message in hand or looks for one. The
+    /// queues are looked at first: a worker is seen to look before it takes a message out. Adds to `seen` what the workers
+    /// do, and what changes each time that one of them finds a message.
+    fn is_at_rest(&self, scope: DrainScope, seen: &mut SeenWorkers) -> bool;
+    /// Whether a worker may be about to find its queue empty.
+    fn is_awake(&self) -> bool;
     fn close(&self);
     /// Workers whose threads have not ended, without those that drain.
     fn workers(&self) -> usize;
+    /// Returns the mailboxes with messages that wait, or with workers that have one in hand.
+    fn unfinished(&self, scope: DrainScope, moment: &mut Moment) -> Vec<Unfinished>;
 }
 
 /// Undoes something when it is dropped.
 pub(crate) type PausedThread = Box<dyn Send>;
 
-/// Tells the number of messages in one queue.
-pub(crate) type QueueDepth = Box<dyn Fn() -> usize>;
-
 /// Refuses new work, waits until the queues are empty and the handlers idle, and closes.
 ///
 /// It polls: a notification would cost every message something, and a drain happens once.
-pub(crate) fn drain(bus: &impl Drain, within: Duration) -> DrainReport {
+pub(crate) fn drain(bus: &impl Drain, scope: DrainScope, within: Duration) -> DrainReport {
     let started = Instant::now();
     let mut pause = Pause::new(started.checked_add(within));
     // A handler that drains its own bus cannot wait for itself, nor for another that does the same.
     let _unable = bus.pause_this_thread();
     bus.refuse();
-    rest(bus, &mut pause);
-    let queue_depths = bus.queue_depths();
+    rest(bus, scope, &mut pause);
     bus.close();
     // What came from publishers that were on their way is handled too: the threads end when their queues are empty.
     while bus.workers() > 0 && pause.wait() {}
-    let remaining = queue_depths.iter().map(|queue| queue()).sum();
-    DrainReport { remaining, running: bus.workers(), elapsed: started.elapsed() }
+    let unfinished = bus.unfinished(scope, &mut Moment::to_look());
+    DrainReport { unfinished, elapsed: started.elapsed() }
 }
 
 /// Waits until the queues are empty and the handlers idle; `false` if they are not in time. Nothing is refused meanwhile, so
@@ -53,19 +62,25 @@ pub(crate) fn drain(bus: &impl Drain, within: Duration) -> DrainReport {
 pub(crate) fn is_idle(bus: &impl Drain, within: Duration) -> bool {
     let mut pause = Pause::new(Instant::now().checked_add(within));
     let _unable = bus.pause_this_thread();
-    rest(bus, &mut pause)
+    rest(bus, DrainScope::Everything, &mut pause)
 }
 
 /// Handlers may still publish for one another while they finish, also into queues that were just looked at. So two looks in
-/// a row have to find every queue empty and every worker idle, and no worker may have become busy from before the first
-/// until after the second: then no handler published during the second. `false` if the time is over before that.
-fn rest(bus: &impl Drain, pause: &mut Pause) -> bool {
+/// a row have to find every queue empty and every worker idle, and no worker may have found a message from the first look
+/// at it until the second: then no handler published while the second look was at the queues. `false` if the time is over
+/// before that.
+fn rest(bus: &impl Drain, scope: DrainScope, pause: &mut Pause) -> bool {
+    let (mut first, mut second) = (SeenWorkers::new(), SeenWorkers::new());
+    // However little time there is: a handler whose last message has just been handled is not idle yet.
+    let mut moment = Moment::to_idle();
     loop {
-        let activity = bus.activity();
-        if bus.is_at_rest() && bus.is_at_rest() && bus.activity() == activity {
+        first.clear();
+        second.clear();
+        if bus.is_at_rest(scope, &mut first) && bus.is_at_rest(scope, &mut second) && first == second {
             return true;
         }
-        if !pause.wait() {
+        let goes_on = pause.wait() || (bus.is_awake() && moment.wait());
+        if !goes_on {
             return false;
         }
     }
@@ -110,15 +125,15 @@ impl Pause {
 /// assert_eq!(*orders.recv()?, 7); // what is left can still be taken
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a drain that ran out of time leaves messages behind"]
 pub struct DrainReport {
-    remaining: usize,
-    running: usize,
+    unfinished: Vec<Unfinished>,
     elapsed: Duration,
 }
 
-/// One line, such as `complete after 12ms`, or `not complete after 5s: 1 message remaining, 0 workers running`.
+/// One line, such as `complete after 12ms`, or `not complete after 5s: 1 message remaining, 0 workers running`. If it is not
+/// complete, a line for each subscription that has not finished follows, up to twenty, see [`Unfinished`].
 ///
 /// # Examples
 ///
@@ -129,30 +144,46 @@ pub struct DrainReport {
 /// let _orders = bus.subscribe("orders.new")?;
 /// bus.publish("orders.new", 7)?;
 /// let report = bus.drain(Duration::ZERO);
-/// assert!(report.to_string().ends_with(": 1 message remaining, 0 workers running"));
+/// let lines = report.to_string();
+/// let (total, each) = lines.split_once('\n').unwrap();
+/// assert!(total.ends_with(": 1 message remaining, 0 workers running"));
+/// assert_eq!(each, "  orders.new: 1 message remaining");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 impl fmt::Display for DrainReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { remaining, running, elapsed } = *self;
+        // More would hide what comes before the report.
+        const MOST_LINES: usize = 20;
+        let elapsed = self.elapsed;
         if self.is_complete() {
             return write!(f, "complete after {elapsed:.0?}");
         }
-        write!(f, "not complete after {elapsed:.0?}: {}", Unfinished { remaining, running })
+        write!(f, "not complete after {elapsed:.0?}: {}, {}", Messages(self.remaining()), Running(self.running()))?;
+        for subscription in self.unfinished.iter().take(MOST_LINES) {
+            write!(f, "\n  {subscription}")?;
+        }
+        match self.unfinished.len().saturating_sub(MOST_LINES) {
+            0 => Ok(()),
+            more => write!(f, "\n  and {more} more"),
+        }
     }
 }
 
-/// Displays what a drain or a stop left behind.
-pub(crate) struct Unfinished {
-    pub(crate) remaining: usize,
-    pub(crate) running: usize,
+/// Displays the messages that a drain or a stop left behind.
+pub(crate) struct Messages(pub(crate) usize);
+
+impl fmt::Display for Messages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} message{} remaining", self.0, if self.0 == 1 { "" } else { "s" })
+    }
 }
 
-impl fmt::Display for Unfinished {
+/// Displays the workers that a drain or a stop left behind.
+pub(crate) struct Running(pub(crate) usize);
+
+impl fmt::Display for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = |count| if count == 1 { "" } else { "s" };
-        let Self { remaining, running } = *self;
-        write!(f, "{remaining} message{} remaining, {running} worker{} running", plural(remaining), plural(running))
+        write!(f, "{} worker{} running", self.0, if self.0 == 1 { "" } else { "s" })
     }
 }
 
@@ -170,10 +201,11 @@ impl DrainReport {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn remaining(&self) -> usize {
-        self.remaining
+        self.unfinished.iter().map(Unfinished::remaining).sum()
     }
 
-    /// Returns the number of handler threads that had not ended.
+    /// Returns the number of workers of handlers that had a message in hand. A worker that waits for a message does not
+    /// count, although its thread may end a moment later. Each of them finishes its message after the report.
     ///
     /// # Examples
     ///
@@ -187,11 +219,30 @@ impl DrainReport {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn running(&self) -> usize {
-        self.running
+        self.unfinished.iter().map(Unfinished::running).sum()
     }
 
-    /// Returns `true` if every queue was empty and every handler had finished in time. Messages that a subscriber has taken
-    /// out do not count.
+    /// Returns the subscriptions and handlers that had not finished, oldest first for each bus: those with messages that
+    /// remain, or with workers that have a message in hand. It is empty if the drain is complete.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _audit = bus.subscription("orders.>").name("audit").open()?;
+    /// let _mail = bus.subscribe("mail")?;
+    /// bus.publish("orders.new", 7)?;
+    /// let report = bus.drain(std::time::Duration::ZERO);
+    /// let [audit] = report.unfinished() else { panic!("one has not finished") };
+    /// assert_eq!((audit.name(), audit.remaining(), audit.running()), (Some("audit"), 1, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn unfinished(&self) -> &[Unfinished] {
+        &self.unfinished
+    }
+
+    /// Returns `true` if every queue was empty and no worker had a message in hand in time. Messages that a subscriber has
+    /// taken out do not count, nor do, after `drain_handlers`, the queues of subscribers.
     ///
     /// # Examples
     ///
@@ -204,7 +255,7 @@ impl DrainReport {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn is_complete(&self) -> bool {
-        self.remaining == 0 && self.running == 0
+        self.unfinished.is_empty()
     }
 
     /// Returns the time that the drain took.
@@ -218,5 +269,181 @@ impl DrainReport {
     /// ```
     pub fn elapsed(&self) -> Duration {
         self.elapsed
+    }
+}
+
+/// A subscription that had not finished when a drain ended, see [`DrainReport::unfinished`]. The members of a group are one
+/// subscription.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tramline::Hub;
+///
+/// let hub = Hub::new();
+/// let _mail = hub.bus::<u32>().subscription("orders.*").group("mail").open()?;
+/// hub.bus::<u32>().publish("orders.new", 7)?;
+/// let report = hub.drain(Duration::ZERO);
+/// for subscription in report.unfinished() {
+///     println!("{} of the bus {}: {subscription}", subscription.patterns()[0], subscription.bus());
+/// }
+/// # assert_eq!(report.unfinished()[0].to_string(), "orders.* (bus u32, group mail): 1 message remaining");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    bus: Arc<str>,
+    /// Whether others are drained with the bus.
+    is_of_a_hub: bool,
+    patterns: Vec<Pattern>,
+    group: Option<String>,
+    name: Option<String>,
+    remaining: usize,
+    running: usize,
+}
+
+impl Unfinished {
+    /// `None` if it has finished.
+    pub(super) fn new<T, R>(bus: &Arc<str>, mailbox: &Mailbox<T, R>, moment: &mut Moment) -> Option<Self> {
+        let (remaining, running) = mailbox.left(moment);
+        let MailboxOptions { patterns, group, name, .. } = &mailbox.options;
+        (remaining > 0 || running > 0).then(|| Self {
+            bus: Arc::clone(bus),
+            is_of_a_hub: false,
+            patterns: patterns.clone(),
+            group: group.clone(),
+            name: name.clone(),
+            remaining,
+            running,
+        })
+    }
+
+    pub(crate) fn of_a_hub(self) -> Self {
+        Self { is_of_a_hub: true, ..self }
+    }
+
+    /// Returns the name of the bus, see [`BusBuilder::name`](crate::BusBuilder::name): it says which bus of a hub it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let hub = tramline::Hub::new();
+    /// let _orders = hub.bus::<u32>().subscribe("orders.new")?;
+    /// hub.bus::<u32>().publish("orders.new", 7)?;
+    /// assert_eq!(hub.drain(std::time::Duration::ZERO).unfinished()[0].bus(), "u32");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn bus(&self) -> &str {
+        &self.bus
+    }
+
+    /// Returns the patterns subscribed to.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _orders = bus.subscribe("orders.*")?;
+    /// bus.publish("orders.new", 7)?;
+    /// let report = bus.drain(std::time::Duration::ZERO);
+    /// assert_eq!(report.unfinished()[0].patterns()[0].as_str(), "orders.*");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn patterns(&self) -> &[Pattern] {
+        &self.patterns
+    }
+
+    /// Returns the group that shares the mailbox.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _mail = bus.subscription("orders.new").group("mail").open()?;
+    /// bus.publish("orders.new", 7)?;
+    /// assert_eq!(bus.drain(std::time::Duration::ZERO).unfinished()[0].group(), Some("mail"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn group(&self) -> Option<&str> {
+        self.group.as_deref()
+    }
+
+    /// Returns the name that was given to the subscription; that of its first member if it is a group.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _audit = bus.subscription(">").name("audit").open()?;
+    /// bus.publish("orders.new", 7)?;
+    /// assert_eq!(bus.drain(std::time::Duration::ZERO).unfinished()[0].name(), Some("audit"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Returns the number of messages in its mailbox, see [`DrainReport::remaining`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _orders = bus.subscribe("orders.new")?;
+    /// bus.publish("orders.new", 7)?;
+    /// assert_eq!(bus.drain(std::time::Duration::ZERO).unfinished()[0].remaining(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn remaining(&self) -> usize {
+        self.remaining
+    }
+
+    /// Returns the number of its workers that had a message in hand, see [`DrainReport::running`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let (go, gate) = std::sync::mpsc::channel::<()>();
+    /// let _handler = bus.on("work", move |_| { let _ = gate.recv(); })?;
+    /// bus.publish("work", 1)?;
+    /// assert_eq!(bus.drain(std::time::Duration::from_millis(50)).unfinished()[0].running(), 1);
+    /// # drop(go);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn running(&self) -> usize {
+        self.running
+    }
+}
+
+/// One line, such as `orders.*, returns (group audit): 2 messages remaining, 1 worker running`. It names the bus if a hub was
+/// drained.
+///
+/// # Examples
+///
+/// ```
+/// let bus = tramline::Bus::<u32>::new();
+/// let _audit = bus.subscription("orders.*").also("returns").name("audit").open()?;
+/// bus.publish("orders.new", 7)?;
+/// let report = bus.drain(std::time::Duration::ZERO);
+/// assert_eq!(report.unfinished()[0].to_string(), "orders.*, returns (name audit): 1 message remaining");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let patterns: Vec<_> = self.patterns.iter().map(Pattern::as_str).collect();
+        f.write_str(&patterns.join(", "))?;
+        let labels = [("bus", self.is_of_a_hub.then_some(&*self.bus)), ("group", self.group()), ("name", self.name())];
+        let labels = labels.iter().filter_map(|(label, text)| text.map(|text| format!("{label} {text}")));
+        let labels: Vec<_> = labels.collect();
+        if !labels.is_empty() {
+            write!(f, " ({})", labels.join(", "))?;
+        }
+        match (self.remaining, self.running) {
+            (remaining, 0) => write!(f, ": {}", Messages(remaining)),
+            (0, running) => write!(f, ": {}", Running(running)),
+            (remaining, running) => write!(f, ": {}, {}", Messages(remaining), Running(running)),
+        }
     }
 }

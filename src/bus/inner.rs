@@ -3,12 +3,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Weak};
 
-use super::{Drain, PausedThread, PublishError, QueueDepth};
+use super::{Drain, DrainScope, PausedThread, PublishError, Unfinished};
 use crate::counters::Loss;
 use crate::dead_letter::{DeadLetterReason, Losses};
 use crate::delivery::{Delivered, Delivery, Stopped, Undelivered, Wait, deliver, deliver_at_once, deliver_rest};
-use crate::lifecycle::{BusId, DrainGroup, Lifecycle, Phase};
-use crate::mailbox::{Filter, Mailbox, MailboxOptions, NewQueue, Overflow};
+use crate::lifecycle::{BusId, DrainGroup, Lifecycle, Moment, Phase};
+use crate::mailbox::{Filter, Mailbox, MailboxOptions, NewQueue, Overflow, SeenWorkers};
 use crate::message::Outgoing;
 use crate::request::{EachReply, NoReply, OneReply, PendingReply, Replies, ReplySource, RequestError};
 use crate::routing::{Collected, DeferredDrops, NewMember, Route, RouteGuard, SubscribeError, TopicEntry, TopicMap};
@@ -379,28 +379,25 @@ impl<T: Send + 'static, R: Send + 'static> Drain for BusInner<T, R> {
     }
 
     fn pause_this_thread(&self) -> Vec<PausedThread> {
-        let Some((mailbox, draining)) = self.lifecycle.start_draining() else { return Vec::new() };
-        let own = self.map.read().mailbox(mailbox).cloned();
-        let paused = own.map(|own| -> PausedThread { Box::new(own.pause_reader()) });
-        [Box::new(draining) as PausedThread].into_iter().chain(paused).collect()
+        let Some((serving, draining)) = self.lifecycle.start_draining() else { return Vec::new() };
+        let mut paused: Vec<PausedThread> = vec![Box::new(draining)];
+        let own = self.map.read().mailbox(serving.mailbox).cloned();
+        if let Some(own) = own {
+            paused.extend(own.pause_worker(serving.handler).map(|worker| Box::new(worker) as PausedThread));
+            paused.push(Box::new(own.pause_reader()));
+        }
+        paused
     }
 
-    fn is_at_rest(&self) -> bool {
+    fn is_at_rest(&self, scope: DrainScope, seen: &mut SeenWorkers) -> bool {
+        let map = self.map.read();
         // A queue that no reader can take from will not get any shorter.
-        self.map.read().mailboxes().all(|mailbox| mailbox.len() == 0 || mailbox.is_stuck())
-            && self.lifecycle.busy_workers() <= self.lifecycle.draining_workers()
+        map.mailboxes().all(|mailbox| mailbox.len() == 0 || mailbox.is_stuck() || !is_within(scope, mailbox))
+            && map.mailboxes().all(|mailbox| mailbox.is_idle(seen))
     }
 
-    fn activity(&self) -> u64 {
-        self.lifecycle.activity()
-    }
-
-    fn queue_depths(&self) -> Vec<QueueDepth> {
-        let queue = |mailbox: &Arc<Mailbox<T, R>>| -> QueueDepth {
-            let mailbox = Arc::clone(mailbox);
-            Box::new(move || mailbox.len())
-        };
-        self.map.read().mailboxes().map(queue).collect()
+    fn is_awake(&self) -> bool {
+        self.map.read().mailboxes().any(|mailbox| mailbox.is_awake())
     }
 
     fn close(&self) {
@@ -409,6 +406,19 @@ impl<T: Send + 'static, R: Send + 'static> Drain for BusInner<T, R> {
 
     fn workers(&self) -> usize {
         self.lifecycle.workers().saturating_sub(self.lifecycle.draining_workers())
+    }
+
+    fn unfinished(&self, scope: DrainScope, moment: &mut Moment) -> Vec<Unfinished> {
+        let (_, mailboxes) = self.in_use();
+        let mailboxes = mailboxes.iter().filter(|mailbox| is_within(scope, mailbox));
+        mailboxes.filter_map(|mailbox| Unfinished::new(&self.name, mailbox, moment)).collect()
+    }
+}
+
+fn is_within<T, R>(scope: DrainScope, mailbox: &Mailbox<T, R>) -> bool {
+    match scope {
+        DrainScope::Everything => true,
+        DrainScope::Handlers => mailbox.is_handled(),
     }
 }
 

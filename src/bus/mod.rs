@@ -25,10 +25,10 @@ pub use batch::PublishAllError;
 use batch::no_topic;
 pub use builder::BusBuilder;
 pub(crate) use builder::{DEFAULT_CAPACITY, default_name};
-pub use drain::DrainReport;
 #[cfg(feature = "testkit")]
 pub(crate) use drain::is_idle;
-pub(crate) use drain::{Drain, PausedThread, QueueDepth, Unfinished, drain};
+pub(crate) use drain::{Drain, DrainScope, Messages, PausedThread, Running, drain};
+pub use drain::{DrainReport, Unfinished};
 pub use error::PublishError;
 #[cfg(feature = "gateway")]
 pub(crate) use inner::Renewed;
@@ -400,14 +400,17 @@ where
     }
 
     /// Refuses new work, waits up to `within` until all queues are empty and all handlers idle, then closes the bus and
-    /// reports what was left.
+    /// reports what was left: see [`DrainReport::unfinished`] for where.
     ///
     /// What handlers of this bus publish or request while they finish still belongs to the work, and is accepted until the
     /// close. New subscriptions are refused, but a group that exists can still be joined. Called from a handler, it does not
-    /// wait for that handler's thread.
+    /// wait for that handler's thread. After the close it waits, as long as there is time, until the threads of the handlers
+    /// have ended. If a handler is busy when the time is over, it gets about a millisecond more, because one that has just
+    /// handled its last message is not idle yet.
     ///
-    /// The queues of subscribers count too: a queue that no subscriber reads, even one with a lossy policy, uses up the
-    /// time. Drop such a subscriber first. The call blocks its thread; on a runtime with one thread call it from
+    /// The queues of subscribers count too: a subscriber that nobody reads, even one with a lossy policy, makes a drain wait
+    /// its full time. Drop such a subscriber first, or wait for handlers alone with
+    /// [`drain_handlers`](Self::drain_handlers). The call blocks its thread; on a runtime with one thread call it from
     /// `spawn_blocking`. If a gateway serves this bus, shut the gateway down first, and then drain.
     ///
     /// # Examples
@@ -425,7 +428,31 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn drain(&self, within: Duration) -> DrainReport {
-        drain(&*self.inner, within)
+        drain(&*self.inner, DrainScope::Everything, within)
+    }
+
+    /// Drains the bus as [`drain`](Self::drain) does, but waits for handlers alone.
+    ///
+    /// A mailbox that only subscribers read is neither waited for nor reported. Its messages stay in it: subscribers can
+    /// take them after the close, and get `Closed` when it is empty. A mailbox that a handler shares with subscribers,
+    /// as members of a group, is waited for. So is a handler that waits for room in the full mailbox of a subscriber.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _handler = bus.on("orders.new", |_| {})?;
+    /// let log = bus.subscribe(">")?;
+    /// bus.publish("orders.new", 7)?;
+    /// assert!(bus.drain_handlers(Duration::from_secs(5)).is_complete());
+    /// assert_eq!(*log.recv()?, 7); // it was not waited for, and can still be read
+    /// assert!(log.recv().unwrap_err().is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn drain_handlers(&self, within: Duration) -> DrainReport {
+        drain(&*self.inner, DrainScope::Handlers, within)
     }
 }
 

@@ -3,7 +3,6 @@
 //! The first pass offers the message to every mailbox without waiting. What is full and blocks then is waited for, for
 //! all of them at once: by a thread in `sleeping`, by a task in `pending`.
 
-
 use super::copies::Copies;
 use super::indices::Indices;
 use super::wake_tasks::WakeTasks;

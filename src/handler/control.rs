@@ -5,18 +5,17 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::lifecycle::{EndSignal, EndTrigger, this_thread_runs};
+use crate::lifecycle::{EndSignal, EndTrigger, HandlerWorkers, this_thread_runs};
 #[cfg(feature = "async")]
 use crate::sync::atomic::AtomicU8;
-use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::channel::RecvTimeoutError;
 #[cfg(feature = "async")]
 use crate::sync::wait_list::{WaitEntry, WaitFlag, WaitList};
 
 /// The signals with which a handler ends its workers.
 pub(crate) struct Control {
-    /// Workers that have not ended.
-    running: AtomicUsize,
+    pub(super) workers: Arc<HandlerWorkers>,
     /// They take no other message.
     leaving: AtomicBool,
     /// Ends when they are to leave.
@@ -36,7 +35,7 @@ impl Control {
         let (leave, left) = EndTrigger::new();
         let (abandon, abandoned) = EndTrigger::new();
         Arc::new(Self {
-            running: AtomicUsize::new(0),
+            workers: HandlerWorkers::new(),
             leaving: AtomicBool::new(false),
             left,
             leave,
@@ -47,16 +46,6 @@ impl Control {
             #[cfg(feature = "async")]
             tasks_wait: AtomicU8::new(0),
         })
-    }
-
-    pub(super) fn worker_started(&self) {
-        self.running.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Returns `true` for the last worker.
-    pub(super) fn worker_ended(&self) -> bool {
-        // AcqRel pairs with itself: the last one sees what the others have done.
-        self.running.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     pub(super) fn leave(&self) {
@@ -77,16 +66,12 @@ impl Control {
         self.leaving.load(Ordering::Acquire)
     }
 
-    pub(super) fn running(&self) -> usize {
-        self.running.load(Ordering::Relaxed)
-    }
-
     pub(super) fn is_run_by_this_thread(&self) -> bool {
         this_thread_runs(self.id())
     }
 
-    pub(super) fn id(&self) -> usize {
-        std::ptr::from_ref(self).addr()
+    pub(super) fn id(&self) -> u64 {
+        self.workers.id()
     }
 
     #[cfg(not(feature = "async"))]

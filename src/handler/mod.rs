@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::bus::{BusInner, Unfinished, leave};
+use crate::bus::{BusInner, Messages, Running, leave};
+use crate::lifecycle::{Moment, WorkerCounts};
 use crate::mailbox::Mailbox;
 use crate::routing::SubscribeError;
 use crate::sync::Instant;
@@ -122,7 +123,8 @@ impl Handler {
     ///
     /// The call blocks its thread; on a runtime with one thread call it from `spawn_blocking`. If it times out,
     /// messages that are still queued are dropped and reported, and threads that are busy end after the message in
-    /// hand. A member of a group leaves what is queued to the others. Called from its own closure it cannot wait for
+    /// hand. A worker that is busy then gets about a millisecond more, because one that has just handled its last message
+    /// is not idle yet. A member of a group leaves what is queued to the others. Called from its own closure it cannot wait for
     /// itself: it unsubscribes, reports what is queued, and the thread finishes that after the closure returns.
     ///
     /// # Examples
@@ -151,24 +153,40 @@ impl Handler {
         }
         if self.control.is_run_by_this_thread() {
             let remaining = if last { self.subscription.len() } else { 0 };
-            return StopReport { remaining, running: self.control.running() };
+            return StopReport { remaining, running: self.running_since(self.control.workers.counts()) };
         }
         let ended = match deadline {
             Some(deadline) => !matches!(self.ended.recv_deadline(deadline), Err(RecvTimeoutError::Timeout)),
             None => self.ended.recv().is_err(),
         };
-        // Counted before the workers hear of it: a thread that was cut short is not one that has finished.
-        let running = self.control.running();
         if ended {
             for thread in self.threads.drain(..) {
                 // A worker catches what panics in its closure, so there is nothing to hear from it.
                 let _ = thread.join();
             }
-        } else {
-            self.control.abandon();
+            let remaining = if last { self.subscription.abandon() } else { 0 };
+            return StopReport { remaining, running: 0 };
         }
+        // A worker whose last message has just been handled is not idle yet.
+        let mut moment = Moment::to_idle();
+        while self.control.workers.counts().is_awake() && moment.wait() {}
+        // Counted before the workers hear of it: one that was cut short is not one that has finished.
+        let before = self.control.workers.counts();
+        self.control.abandon();
         let remaining = if last { self.subscription.abandon() } else { 0 };
-        StopReport { remaining, running: if ended { 0 } else { running } }
+        StopReport { remaining, running: self.running_since(before) }
+    }
+
+    /// Returns the number of workers that had a message in hand at the moment of `before`, or have taken one out since.
+    fn running_since(&self, before: WorkerCounts) -> usize {
+        // As `Mailbox::left`: one that looks may have taken a message out.
+        let mut moment = Moment::to_look();
+        loop {
+            let counts = self.control.workers.counts();
+            if counts.looking() == 0 || !moment.wait() {
+                return before.busy() + counts.found_since(before) + counts.looking();
+            }
+        }
     }
 }
 
@@ -229,8 +247,10 @@ pub struct StopReport {
 /// ```
 impl fmt::Display for StopReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { remaining, running } = *self;
-        if self.is_complete() { f.write_str("complete") } else { Unfinished { remaining, running }.fmt(f) }
+        if self.is_complete() {
+            return f.write_str("complete");
+        }
+        write!(f, "{}, {}", Messages(self.remaining), Running(self.running))
     }
 }
 
@@ -252,7 +272,8 @@ impl StopReport {
         self.remaining
     }
 
-    /// Returns the number of threads that had not ended.
+    /// Returns the number of workers that had a message in hand. A worker that waits for a message does not count, although
+    /// its thread may end a moment later.
     ///
     /// # Examples
     ///

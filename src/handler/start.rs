@@ -37,6 +37,7 @@ where
     ) -> Self {
         let name = name.or_else(|| mailbox.options.patterns.first().map(ToString::to_string)).unwrap_or_default();
         let StartingWorkers { control, guards, ended } = workers;
+        mailbox.add_handler(&control.workers);
         let subscription: Arc<dyn Attached> = Arc::new(Attachment {
             mailbox: Arc::clone(&mailbox),
             inner: Arc::downgrade(inner),
@@ -125,7 +126,7 @@ pub(super) struct RunningWorker<T> {
 
 impl<T> RunningWorker<T> {
     fn new<R>(inner: &BusInner<T, R>, control: &Arc<Control>, done: &Sender<Infallible>) -> Self {
-        control.worker_started();
+        control.workers.started();
         inner.lifecycle.worker_started();
         Self {
             ended: false,
@@ -139,7 +140,7 @@ impl<T> RunningWorker<T> {
     /// Ends the worker for its handler. Returns `true` if it was the last of it.
     pub(super) fn end(&mut self) -> bool {
         let first = !std::mem::replace(&mut self.ended, true);
-        first && self.control.worker_ended()
+        first && self.control.workers.ended()
     }
 }
 

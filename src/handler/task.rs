@@ -11,6 +11,7 @@ use super::spawner::{HandlerTask, Spawner};
 use super::start::{RunningWorker, Start};
 use super::worker::{Verdict, Worker};
 use crate::dead_letter::DeadLetterReason;
+use crate::lifecycle::WorkerActivity;
 use crate::message::Message;
 use crate::panic::catch;
 use crate::spans::HandlingTask;
@@ -25,6 +26,7 @@ struct Task<T: Clone, R> {
     /// There is nothing more for it to do.
     finished: bool,
     streak: u32,
+    activity: WorkerActivity,
     guard: RunningWorker<T>,
 }
 
@@ -42,10 +44,9 @@ impl<T: Clone, R> Drop for Task<T, R> {
 struct Next<'a, T, R> {
     worker: &'a Worker<T, R>,
     streak: &'a mut u32,
+    activity: &'a mut WorkerActivity,
     message: WaitEntry,
     leaving: WaitEntry,
-    /// It counts as idle.
-    idle: bool,
 }
 
 impl<T: Clone, R> Future for Next<'_, T, R> {
@@ -53,13 +54,15 @@ impl<T: Clone, R> Future for Next<'_, T, R> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        this.wakes();
         if *this.streak >= STREAK {
             *this.streak = 0;
+            // It has nothing in hand, and its runtime may be slow to poll it again.
+            this.activity.idles();
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let Worker { mailbox, control, lifecycle, .. } = this.worker;
+        this.activity.looks();
+        let Worker { mailbox, control, .. } = this.worker;
         loop {
             if control.is_leaving() {
                 return Poll::Ready(None);
@@ -67,6 +70,7 @@ impl<T: Clone, R> Future for Next<'_, T, R> {
             // The `Clone` of a retained value may panic.
             match catch(|| mailbox.poll_recv(&mut this.message, context)) {
                 Ok(Poll::Ready(Ok(message))) => {
+                    this.activity.found();
                     *this.streak += 1;
                     return Poll::Ready(Some(message));
                 }
@@ -80,23 +84,13 @@ impl<T: Clone, R> Future for Next<'_, T, R> {
         if control.is_leaving() {
             return Poll::Ready(None);
         }
-        lifecycle.worker_idles();
-        this.idle = true;
+        this.activity.idles();
         Poll::Pending
-    }
-}
-
-impl<T, R> Next<'_, T, R> {
-    fn wakes(&mut self) {
-        if std::mem::take(&mut self.idle) {
-            self.worker.lifecycle.worker_wakes();
-        }
     }
 }
 
 impl<T, R> Drop for Next<'_, T, R> {
     fn drop(&mut self) {
-        self.wakes();
         self.worker.mailbox.leave_message_wait(&mut self.message);
         self.worker.control.wait_no_more(&mut self.leaving);
     }
@@ -112,13 +106,14 @@ impl<T: Clone, R> Task<T, R> {
             self.process(message, &mut f).await;
         }
         self.finished = true;
+        self.activity.ends();
         // The closure may hold handles of the bus, and they must be gone before the task counts as ended.
         let _ = catch(|| drop(f));
     }
 
     async fn next(&mut self) -> Option<Message<T, R>> {
-        let Self { worker, streak, .. } = self;
-        Next { worker, streak, message: WaitEntry::default(), leaving: WaitEntry::default(), idle: false }.await
+        let Self { worker, streak, activity, .. } = self;
+        Next { worker, streak, activity, message: WaitEntry::default(), leaving: WaitEntry::default() }.await
     }
 
     async fn process<F, Fut>(&self, message: Message<T, R>, f: &mut F)
@@ -192,7 +187,8 @@ where
     {
         let Some((worker, guard)) = self.begin() else { return };
         let serving = worker.serving();
-        let task = Task { worker, finished: false, streak: 0, guard };
+        let activity = worker.activity();
+        let task = Task { worker, finished: false, streak: 0, activity, guard };
         spawner.spawn(HandlerTask::new(serving, task.run(f)));
     }
 }

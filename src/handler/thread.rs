@@ -2,6 +2,7 @@
 
 use super::worker::{Verdict, Worker};
 use crate::dead_letter::DeadLetterReason;
+use crate::lifecycle::WorkerActivity;
 use crate::message::{Message, TryRecvError};
 use crate::panic::catch;
 use crate::spans::Handling;
@@ -13,10 +14,12 @@ impl<T: Clone, R> Worker<T, R> {
         let mut select = Select::new();
         self.mailbox.register(&mut select);
         select.recv(&self.control.left);
+        let mut activity = self.activity();
+        activity.looks();
         loop {
             // What is caught here is a panic outside the closure: in the `Drop` of a payload, or the `Clone` of a
             // retained value.
-            let went_on = catch(|| match self.next(&mut select) {
+            let went_on = catch(|| match self.next(&mut select, &mut activity) {
                 Some(message) => {
                     let started = self.stopwatch.start();
                     self.process(message, &mut f);
@@ -31,26 +34,30 @@ impl<T: Clone, R> Worker<T, R> {
                 Err(_) => self.panicked(),
             }
         }
+        activity.ends();
         // The closure may hold handles of the bus, and they must be gone before the thread counts as ended.
         let _ = catch(|| drop(f));
         self.reader_left();
     }
 
     /// Waits for the next message, asleep in `select`; `None` when there is nothing more to do.
-    fn next(&self, select: &mut Select<'_>) -> Option<Message<T, R>> {
+    fn next(&self, select: &mut Select<'_>, activity: &mut WorkerActivity) -> Option<Message<T, R>> {
         loop {
             if self.control.is_leaving() {
                 return None;
             }
             match self.mailbox.try_recv() {
-                Ok(message) => return Some(message),
+                Ok(message) => {
+                    activity.found();
+                    return Some(message);
+                }
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Closed | TryRecvError::Overflowed) => return None,
             }
             if !self.mailbox.pause_to_batch() {
-                self.lifecycle.worker_idles();
+                activity.idles();
                 select.ready();
-                self.lifecycle.worker_wakes();
+                activity.looks();
             }
         }
     }

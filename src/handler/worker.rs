@@ -7,7 +7,7 @@ use super::control::Control;
 use super::{Attached, Retry, Stopwatch};
 use crate::bus::{BusInner, reader_left};
 use crate::dead_letter::{DeadLetterReason, Losses};
-use crate::lifecycle::{Lifecycle, Serving};
+use crate::lifecycle::{Lifecycle, Serving, WorkerActivity};
 use crate::mailbox::Mailbox;
 use crate::message::Message;
 use crate::sync::atomic::Ordering;
@@ -56,6 +56,11 @@ impl<T, R> Clone for Worker<T, R> {
 impl<T: Clone, R> Worker<T, R> {
     pub(crate) fn serving(&self) -> Serving {
         Serving::new(&self.lifecycle, self.mailbox.id, self.control.id())
+    }
+
+    /// Idle for now.
+    pub(super) fn activity(&self) -> WorkerActivity {
+        WorkerActivity::new(&self.control.workers)
     }
 
     /// Something panicked that was not the handler's closure.

@@ -14,10 +14,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bus::{Bus, BusInner, Drain, DrainReport, PausedThread, PublishError, QueueDepth, default_name, drain};
+use crate::bus::{
+    Bus, BusInner, Drain, DrainReport, DrainScope, PausedThread, PublishError, Unfinished, default_name, drain,
+};
 use crate::delivery::Delivery;
-use crate::lifecycle::{DrainGroup, Phase};
-use crate::mailbox::Overflow;
+use crate::lifecycle::{DrainGroup, Moment, Phase};
+use crate::mailbox::{Overflow, SeenWorkers};
 use crate::observe::stats;
 use crate::request::{PendingReply, RequestError};
 use crate::sync::RwLock;
@@ -390,7 +392,9 @@ impl Hub {
     /// and the handlers idle, closes, and reports what was left.
     ///
     /// Until then a handler of one bus may publish or request on any other, so work that goes through several buses is
-    /// finished. The queues of subscribers count too, and the call blocks its thread, as with [`Bus::drain`].
+    /// finished. The queues of subscribers count too, so a subscriber that nobody reads makes the drain wait its full time,
+    /// see [`drain_handlers`](Self::drain_handlers). The call blocks its thread, as with [`Bus::drain`]. The report names the
+    /// bus of everything that was left.
     ///
     /// # Examples
     ///
@@ -413,7 +417,33 @@ impl Hub {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn drain(&self, within: Duration) -> DrainReport {
-        drain(&*self.inner, within)
+        drain(&*self.inner, DrainScope::Everything, within)
+    }
+
+    /// Drains all buses as one and waits for handlers alone, see [`Bus::drain_handlers`]: the queues of subscribers are
+    /// neither waited for nor reported, and can still be read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::Hub;
+    ///
+    /// let hub = Hub::new();
+    /// let lengths = hub.bus::<usize>().subscribe("length")?;
+    /// let weak = hub.downgrade();
+    /// let _measuring = hub.bus::<String>().on("text", move |text| {
+    ///     if let Some(hub) = weak.upgrade() {
+    ///         hub.bus::<usize>().fire("length", text.len());
+    ///     }
+    /// })?;
+    /// hub.bus::<String>().publish("text", "tea".to_owned())?;
+    /// assert!(hub.drain_handlers(Duration::from_secs(5)).is_complete());
+    /// assert_eq!(*lengths.recv()?, 3); // nobody has read it yet
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn drain_handlers(&self, within: Duration) -> DrainReport {
+        drain(&*self.inner, DrainScope::Handlers, within)
     }
 
     /// Whether every queue is empty and every handler idle, waited for at most this long.
@@ -477,16 +507,12 @@ impl Drain for HubInner {
         self.members().iter().flat_map(|member| member.pause_this_thread()).collect()
     }
 
-    fn is_at_rest(&self) -> bool {
-        self.members().iter().all(|member| member.is_at_rest())
+    fn is_at_rest(&self, scope: DrainScope, seen: &mut SeenWorkers) -> bool {
+        self.members().iter().all(|member| member.is_at_rest(scope, seen))
     }
 
-    fn activity(&self) -> u64 {
-        self.members().iter().map(|member| member.activity()).sum()
-    }
-
-    fn queue_depths(&self) -> Vec<QueueDepth> {
-        self.members().iter().flat_map(|member| member.queue_depths()).collect()
+    fn is_awake(&self) -> bool {
+        self.members().iter().any(|member| member.is_awake())
     }
 
     fn close(&self) {
@@ -496,6 +522,14 @@ impl Drain for HubInner {
 
     fn workers(&self) -> usize {
         self.members().iter().map(|member| member.workers()).sum()
+    }
+
+    fn unfinished(&self, scope: DrainScope, moment: &mut Moment) -> Vec<Unfinished> {
+        let members = self.members();
+        let mut unfinished: Vec<_> = members.iter().flat_map(|member| member.unfinished(scope, moment)).collect();
+        // Within a bus they stay in their order.
+        unfinished.sort_by(|one, other| one.bus().cmp(other.bus()));
+        unfinished.into_iter().map(Unfinished::of_a_hub).collect()
     }
 }
 

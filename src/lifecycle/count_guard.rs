@@ -12,7 +12,7 @@ pub(crate) struct CountGuard<O> {
 
 impl<O> CountGuard<O> {
     pub(crate) fn one(owner: &Arc<O>, counter: fn(&O) -> &AtomicUsize) -> Self {
-        // SeqCst pairs with the loads in `Mailbox::is_stuck` and `Lifecycle::draining_workers`: of two readers that stop
+        // SeqCst pairs with the loads in `Mailbox::is_stuck`, `Lifecycle::draining_workers` and `HandlerWorkers::draining`: of two readers that stop
         // taking messages at the same time, the later one sees both.
         counter(owner).fetch_add(1, Ordering::SeqCst);
         Self { owner: Arc::clone(owner), counter }

@@ -20,6 +20,7 @@ pub(crate) use end_signal::{EndSignal, EndTrigger};
 use serving::serving;
 pub(crate) use serving::{Serving, this_thread_runs, this_thread_serves};
 use workers::Workers;
+pub(crate) use workers::{HandlerWorkers, Moment, WorkerActivity, WorkerCounts};
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {

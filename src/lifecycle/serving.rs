@@ -10,13 +10,13 @@ use crate::sync::thread_local;
 pub(crate) struct Serving {
     pub(super) bus: BusId,
     pub(super) drain_group: DrainGroup,
-    pub(super) mailbox: u64,
-    handler: usize,
+    pub(crate) mailbox: u64,
+    pub(crate) handler: u64,
 }
 
 impl Serving {
-    /// `handler` identifies a handler while it lives.
-    pub(crate) fn new(lifecycle: &Lifecycle, mailbox: u64, handler: usize) -> Self {
+    /// `handler` is the number of its workers, see `HandlerWorkers`.
+    pub(crate) fn new(lifecycle: &Lifecycle, mailbox: u64, handler: u64) -> Self {
         Self { bus: lifecycle.id, drain_group: lifecycle.drain_group, mailbox, handler }
     }
 
@@ -49,7 +49,7 @@ pub(super) fn serving() -> Option<Serving> {
 }
 
 /// Whether this thread runs this handler.
-pub(crate) fn this_thread_runs(handler: usize) -> bool {
+pub(crate) fn this_thread_runs(handler: u64) -> bool {
     serving().is_some_and(|serving| serving.handler == handler)
 }
 

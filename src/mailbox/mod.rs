@@ -6,13 +6,13 @@
 //! evictions and for emptying itself, so the channel alone would never show it.
 
 use std::any::TypeId;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crossbeam_utils::CachePadded;
 
 use crate::counters::OwnerBiasedCounter;
 use crate::dead_letter::Losses;
-use crate::lifecycle::{EndSignal, EndTrigger};
+use crate::lifecycle::{EndSignal, EndTrigger, HandlerWorkers};
 use crate::message::Retained;
 use crate::panic::catch;
 use crate::spans::Labels;
@@ -33,6 +33,7 @@ mod receive;
 mod sender;
 #[cfg(feature = "async")]
 mod waiting_tasks;
+mod workers;
 
 use end::MailboxState;
 pub(crate) use in_order::Put;
@@ -43,6 +44,7 @@ use queue::QueueReceiver;
 pub(crate) use sender::{MailboxSender, wait_for_any};
 #[cfg(feature = "async")]
 use waiting_tasks::{RoomWanted, WaitingTasks};
+pub(crate) use workers::SeenWorkers;
 
 /// The largest capacity, in messages: the queue's memory is reserved when it is made.
 pub(crate) const MAX_CAPACITY: usize = 1 << 24;
@@ -130,6 +132,8 @@ pub(crate) struct Mailbox<T, R> {
     readers: AtomicUsize,
     /// Readers that take nothing out: handler threads that wait for room in it, or drain the bus.
     paused_readers: AtomicUsize,
+    /// Handlers that take from the queue, and some that did.
+    handlers: Mutex<Vec<Weak<HandlerWorkers>>>,
     /// Held by the publisher that evicts; while there is one, the others take turns too. A reader waits for its end.
     eviction: Mutex<()>,
     /// The last that `DropOldest` got in needed an eviction: worth a look before the next is tried.
@@ -179,6 +183,7 @@ impl<T, R> Mailbox<T, R> {
             members: AtomicUsize::new(0),
             readers: AtomicUsize::new(0),
             paused_readers: AtomicUsize::new(0),
+            handlers: Mutex::default(),
             eviction: Mutex::new(()),
             was_evicting: AtomicBool::new(false),
             refused: OwnerBiasedCounter::default(),

@@ -54,9 +54,12 @@ async fn a03_what_a_forgotten_publisher_has_kept_comes_before_what_is_kept_later
         let level = bus.publisher("level").unwrap();
         ByHand::waiting(level.publish_retained_async(1)).forget();
         let later = level.clone();
-        let publishing = thread::spawn(move || {
-            if by_task { block_on(later.publish_retained_async(2)) } else { later.publish_retained(2) }
-        });
+        let publishing =
+            thread::spawn(
+                move || {
+                    if by_task { block_on(later.publish_retained_async(2)) } else { later.publish_retained(2) }
+                },
+            );
         for value in 0..3 {
             assert_eq!(*subscriber.recv_async().await.unwrap(), value);
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tramline::{Bus, Overflow};
 
+use super::checker::sync::Mutex;
 use super::{TOPIC, bus, meanwhile};
 
 /// No limit.
@@ -71,6 +72,48 @@ pub fn drain_of_handlers_that_answer_each_other() {
     assert!(report.is_complete(), "{report:?}");
     assert_eq!(handled.load(Ordering::Relaxed), 6);
     drop(handlers);
+}
+
+/// A drain without time counts each message once: it waits in the queue, or a worker has it in hand, wherever the workers
+/// are when the drain looks.
+pub fn drain_without_time_against_workers() {
+    let bus = bus(2);
+    let gate = Arc::new(Mutex::new(()));
+    let shut = gate.lock().unwrap();
+    let waits = Arc::clone(&gate);
+    let handler = bus.subscription(TOPIC).workers(2).handle(move |_| drop(waits.lock().unwrap())).unwrap();
+    for number in 0..2 {
+        assert_eq!(bus.publish(TOPIC, number).unwrap().delivered(), 1);
+    }
+    let report = bus.drain(Duration::ZERO);
+    assert_eq!(report.remaining() + report.running(), 2, "{report:?}");
+    drop(shut);
+    drop(handler);
+}
+
+/// A drain without time is complete if there is nothing to do, wherever the workers are: before their first look, asleep,
+/// awake because the bus closes, or at their end.
+pub fn drain_without_time_of_idle_workers() {
+    let bus = bus(1);
+    let handler = bus.subscription(TOPIC).workers(2).handle(|_| {}).unwrap();
+    let report = bus.drain(Duration::ZERO);
+    assert!(report.is_complete(), "{report:?}");
+    drop(handler);
+}
+
+/// A stop without time counts each message once: it was left in the queue, or a worker has it in hand.
+pub fn stop_without_time_against_workers() {
+    let bus = bus(2);
+    let gate = Arc::new(Mutex::new(()));
+    let shut = gate.lock().unwrap();
+    let waits = Arc::clone(&gate);
+    let handler = bus.subscription(TOPIC).workers(2).handle(move |_| drop(waits.lock().unwrap())).unwrap();
+    for number in 0..2 {
+        assert_eq!(bus.publish(TOPIC, number).unwrap().delivered(), 1);
+    }
+    let report = handler.stop(Duration::ZERO);
+    assert_eq!(report.remaining() + report.running(), 2, "{report:?}");
+    drop(shut);
 }
 
 /// A handler that stops has handled everything that was delivered, or tells what it has left.

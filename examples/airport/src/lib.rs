@@ -98,8 +98,7 @@ pub fn run(options: &Options, stop: &Stop) -> Result<(), Box<dyn Error>> {
         return Err(error.into());
     }
     if !drained.is_complete() {
-        let (left, busy) = (drained.remaining(), drained.running());
-        return Err(format!("the buses were not drained: {left} messages left, {busy} threads busy").into());
+        return Err(format!("the buses were not drained: {drained}").into());
     }
     Ok(report.verify()?)
 }
