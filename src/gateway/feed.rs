@@ -147,10 +147,10 @@ where
         ok: Utf8Bytes,
     ) -> Result<(), JoinError> {
         let Some(Kept { values, generation, gate }) = kept else {
-            feed.admit(client, newest, [ok]);
+            feed.admit(client, newest, ok, []);
             return Ok(());
         };
-        let (mut frames, mut bytes) = (vec![ok], 0);
+        let (mut frames, mut bytes) = (Vec::new(), 0);
         for (topic, value) in &values {
             let written = catch(|| Broadcast::message(&feed.wanted.pattern, topic, &value.get()));
             let Some(frame) = self.written(written) else { continue };
@@ -161,7 +161,7 @@ where
             }
             frames.push(frame);
         }
-        feed.admit(client, generation, frames);
+        feed.admit(client, generation, ok, frames);
         // The feed may have gone with the bus.
         let _ = gate.send(());
         Ok(())
@@ -255,10 +255,17 @@ impl<T: Clone + Send + 'static, R: Send + 'static> State<T, R> {
 
 impl<T, R> Feed<T, R> {
     /// `since` is the first generation that the client gets messages of.
-    fn admit(self: &Arc<Self>, client: &Arc<Client<T, R>>, since: u64, frames: impl IntoIterator<Item = Utf8Bytes>) {
+    fn admit(
+        self: &Arc<Self>,
+        client: &Arc<Client<T, R>>,
+        since: u64,
+        ok: Utf8Bytes,
+        retained: impl IntoIterator<Item = Utf8Bytes>,
+    ) {
         let mut state = self.state.lock();
-        for frame in frames {
-            client.outbox.push(frame);
+        client.outbox.answer(ok);
+        for value in retained {
+            client.outbox.push(value);
         }
         match state.ended {
             None => {

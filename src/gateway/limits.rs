@@ -319,7 +319,7 @@ impl Limits {
 
     /// Sets the longest time that `pub` waits for room in a full mailbox that blocks. The default is 5 seconds.
     ///
-    /// After that it gets `timeout`.
+    /// After that it gets `timeout`. The end of the client cancels it earlier.
     ///
     /// Zero means that `pub` does not wait.
     ///

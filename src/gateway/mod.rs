@@ -84,6 +84,7 @@ mod handshake;
 mod limits;
 mod origin;
 mod outbox;
+mod read_ahead;
 mod registry;
 mod server;
 mod shared;

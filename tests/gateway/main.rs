@@ -6,6 +6,7 @@ mod client;
 mod commands;
 mod connections;
 mod delivery;
+mod ends;
 mod limits;
 mod promises;
 mod requests;
