@@ -78,7 +78,7 @@ where
     R: Serialize + DeserializeOwned + Send + 'static,
 {
     let limits = &shared.limits;
-    let client = Arc::new(Client::new(place.number(), limits.waiting_bytes, limits.requests));
+    let client = Arc::new(Client::new(place.number(), place.network(), limits.waiting_bytes, limits.requests));
     place.occupy(&client);
     let mut connection = Connection {
         rate: Rate::new(limits.commands_per_second),
@@ -540,6 +540,10 @@ fn join_failure(error: &JoinError) -> Failure {
     let error = match error {
         JoinError::TooMany => {
             return Failure::new(ErrorCode::TooManySubscriptions, "there are as many patterns as there may be in all");
+        }
+        JoinError::TooManyOfAddress => {
+            let why = "clients from this address have as many patterns as they may have";
+            return Failure::new(ErrorCode::TooManySubscriptions, why);
         }
         JoinError::TooLarge => {
             let why = "the retained values are more bytes than may wait for a client: ask for fewer topics";

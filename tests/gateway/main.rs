@@ -2,6 +2,7 @@
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "tests")]
 
 mod access;
+mod addresses;
 mod client;
 mod commands;
 mod connections;
