@@ -158,8 +158,8 @@ where
             }
             let may_read = self.may_read();
             tokio::select! {
-                // What is ready is answered before the socket is read, which may find the end. None of the first three can
-                // be ready for ever. The last is fair to both sides of the socket.
+                // What is ready is answered before the socket is read, because a read may find the end of the client. None of
+                // the first three branches stays ready without a read. The last is fair to both sides of the socket.
                 biased;
                 () = timer.as_mut() => {
                     match phase {

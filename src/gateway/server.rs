@@ -45,7 +45,7 @@ where
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                // It takes its place before it sends anything: one that never does would count for nobody.
+                // A connection takes its place before it sends anything, so one that never sends a request counts too.
                 Ok((stream, address)) => match registry.enter(Some(address), &gateway.shared.limits) {
                     Ok(place) => _ = handshakes.spawn(shake_hands(gateway.clone(), stream, address, Ok(place), within)),
                     Err(full) if refusals.len() < REFUSALS => {
