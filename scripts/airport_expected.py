@@ -19,8 +19,8 @@ FLIGHT_COLUMNS = """year month day dep_time sched_dep_time dep_delay arr_delay c
 time_hour""".split()
 WEATHER_COLUMNS = ["origin", "time_hour", "wind_speed", "visib"]
 INTEGER = re.compile(r"[+-]?[0-9]+")
-# The separator of topics, wildcards, white space and control characters.
-NO_CODE = re.compile(r"[.\s\x00-\x1f\x7f]|^[*>]$|^$")
+# The separator of topics, wildcards, white space, zero-width spaces and control characters.
+NO_CODE = re.compile(r"[.\s\x00-\x1f\x7f\u200b\ufeff]|^[*>]$|^$")
 
 
 class BadRow(Exception):

@@ -106,12 +106,22 @@ fn s04_errors_name_the_invalid_token_and_its_position() {
 fn s04_whitespace_and_control_characters_are_invalid() {
     let listed = [' ', '\t', '\n', '\r', '\0', '\u{7f}', '\u{85}', '\u{a0}', '\u{2028}', '\u{3000}'];
     let all = (char::MIN..=char::MAX).filter(|character| character.is_whitespace() || character.is_control());
-    for character in listed.into_iter().chain(all) {
+    // Zero-width spaces: two topics that differ in one of these look the same.
+    for character in listed.into_iter().chain(all).chain(['\u{200b}', '\u{feff}']) {
         let text = format!("foo.b{character}r");
         let wrong =
             TopicError::Token { text: text.clone(), token: 2, position: 4, reason: InvalidToken::Character(character) };
         assert_eq!(Topic::new(&text), Err(wrong.clone()));
         assert_eq!(Pattern::new(&text), Err(wrong));
+    }
+}
+
+/// Persian and the scripts of India cannot be written without them.
+#[test]
+fn s05_zero_width_joiners_are_valid() {
+    for text in ["می\u{200c}خواهم", "क्\u{200d}ष", "a\u{200c}b.c\u{200d}d"] {
+        assert_eq!(Topic::new(text).expect("valid"), text);
+        assert_eq!(Pattern::new(text).expect("valid"), text);
     }
 }
 
@@ -305,7 +315,12 @@ fn small_pattern() -> impl Strategy<Value = String> {
 
 /// Any text at all, or one of few characters, which is valid more often.
 fn any_text() -> impl Strategy<Value = String> {
-    prop_oneof![any::<String>(), "[ab*>é.]{0,12}", "[a*>. \n]{0,8}"]
+    prop_oneof![
+        any::<String>(),
+        "[ab*>é.]{0,12}",
+        "[a*>. \n]{0,8}",
+        "[a.*\u{200b}\u{200c}\u{200d}\u{2060}\u{feff}]{1,6}"
+    ]
 }
 
 proptest! {

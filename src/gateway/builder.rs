@@ -401,7 +401,7 @@ where
             return Err(error);
         }
         limits.check()?;
-        let (feeds, registry) = (Arc::new(Feeds::new(bus.clone(), limits.feeds)), Arc::new(Registry::new()));
+        let (feeds, registry) = (Arc::new(Feeds::new(bus.clone(), &limits)), Arc::new(Registry::new()));
         let slow_clients = AtomicU64::new(0);
         let shared = Shared { bus, access, origins, limits, authenticate, token, feeds, registry, slow_clients };
         Ok(Gateway { shared: Arc::new(shared) })

@@ -1,6 +1,7 @@
 //! What the server holds for one connection, as those see it who send it messages.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
@@ -19,6 +20,8 @@ pub(super) type Key = (Pattern, Option<String>);
 pub(super) struct Client<T, R> {
     /// Of all connections of the gateway.
     pub(super) number: u64,
+    /// Where it comes from, if that is known.
+    pub(super) network: Option<IpAddr>,
     pub(super) outbox: Outbox,
     /// Requests that it may have without an answer.
     requests: usize,
@@ -49,9 +52,9 @@ pub(super) enum NoPlace {
 }
 
 impl<T, R> Client<T, R> {
-    pub(super) fn new(number: u64, waiting_bytes: usize, requests: usize) -> Self {
+    pub(super) fn new(number: u64, network: Option<IpAddr>, waiting_bytes: usize, requests: usize) -> Self {
         let held = Held { subscriptions: HashMap::new(), asked: VecDeque::new(), next_token: 0, gone: false };
-        Self { number, outbox: Outbox::new(waiting_bytes), requests, held: Mutex::new(held) }
+        Self { number, network, outbox: Outbox::new(waiting_bytes), requests, held: Mutex::new(held) }
     }
 
     /// A place for a subscription, so that its end is known of however early it comes.

@@ -1,6 +1,9 @@
 //! The task of one connection: reads commands, carries them out one after the other, and writes what waits in the outbox.
+//!
+//! Nothing can be written to a socket from which the client's close frame, or the end of its stream, has been read. So
+//! the socket is read only when all answers have been written. While a command waits for room in a mailbox, which may take
+//! long, the socket is read to find the end of the client; the commands before that end are set aside, up to a limit.
 
-use std::error::Error;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -12,7 +15,6 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tokio_tungstenite::tungstenite;
 
 use super::access::Action;
 use super::client::{Client, Key, NoPlace, Subscription};
@@ -20,7 +22,8 @@ use super::feed::{JoinError, Wanted};
 use super::frames::{self, CloseCode, Command, ErrorCode, MailboxChoice, Malformed};
 use super::handshake::Session;
 use super::limits::{Rate, after};
-use super::outbox::Next;
+use super::outbox::{Next, Outbox};
+use super::read_ahead::ReadAhead;
 use super::registry::Place;
 use super::shared::Shared;
 use super::{group, write};
@@ -31,8 +34,12 @@ use crate::routing::SubscribeError;
 use crate::sync::counters::Ordering;
 use crate::topic::{Pattern, Topic};
 
-/// A command that waits for the bus, and with it those behind it.
-type PendingOutcome<R> = Pin<Box<dyn Future<Output = Outcome<R>> + Send>>;
+/// A command that is not carried out yet, and holds up those behind it.
+struct PendingCommand<R> {
+    outcome: Pin<Box<dyn Future<Output = Outcome<R>> + Send>>,
+    /// It waits for room in a mailbox, so the end of the client cancels it. Other commands end soon by themselves.
+    is_cancellable: bool,
+}
 
 enum Outcome<R> {
     Answer(Utf8Bytes),
@@ -59,7 +66,8 @@ pub(super) struct Connection<T, R> {
     client: Arc<Client<T, R>>,
     rate: Rate,
     connected: bool,
-    waiting: Option<PendingOutcome<R>>,
+    waiting: Option<PendingCommand<R>>,
+    read_ahead: ReadAhead,
     requests: FuturesUnordered<Pin<Box<dyn Future<Output = Utf8Bytes> + Send>>>,
 }
 
@@ -70,7 +78,7 @@ where
     R: Serialize + DeserializeOwned + Send + 'static,
 {
     let limits = &shared.limits;
-    let client = Arc::new(Client::new(place.number(), limits.waiting_bytes, limits.requests));
+    let client = Arc::new(Client::new(place.number(), place.network(), limits.waiting_bytes, limits.requests));
     place.occupy(&client);
     let mut connection = Connection {
         rate: Rate::new(limits.commands_per_second),
@@ -78,6 +86,7 @@ where
         client,
         connected: false,
         waiting: None,
+        read_ahead: ReadAhead::default(),
         requests: FuturesUnordered::new(),
         shared: Arc::clone(&shared),
     };
@@ -86,8 +95,7 @@ where
     drop(connection);
     match end {
         ConnectionEnd::Gone => {}
-        // The answer is written on the way to the end of the stream.
-        ConnectionEnd::Left => _ = timeout(shared.limits.write_timeout, socket.recv()).await,
+        ConnectionEnd::Left => write::farewell(&mut socket, shared.limits.write_timeout).await,
         ConnectionEnd::Cut(code) => {
             if code == CloseCode::Slow {
                 shared.slow_clients.fetch_add(1, Ordering::Relaxed);
@@ -108,7 +116,7 @@ impl<T, R> Drop for Connection<T, R> {
 
 /// How a connection ends.
 enum ConnectionEnd {
-    /// There is no socket any more.
+    /// The client's side of the stream has ended.
     Gone,
     /// The client has said goodbye.
     Left,
@@ -143,40 +151,16 @@ where
         let mut timer = pin!(sleep(limits.connect_within));
         let mut phase = ConnectionState::Connecting;
         loop {
+            if self.may_carry_out() {
+                if let Some(command) = self.read_ahead.pop() {
+                    self.take_or_close(&command);
+                }
+            }
+            let may_read = self.may_read();
             tokio::select! {
-                next = client.outbox.next() => match next {
-                    Next::Frames(frames) => {
-                        if let Err(code) = write::frames(socket, &client.outbox, limits.write_timeout, frames).await {
-                            return code.into();
-                        }
-                    }
-                    Next::Close(code) => return ConnectionEnd::Cut(code),
-                },
-                // What comes behind the end is not carried out.
-                frame = socket.recv(), if self.waiting.is_none() && !client.outbox.is_closed() => {
-                    if let Err(end) = self.hear(socket, frame).await {
-                        return end;
-                    }
-                    match phase {
-                        ConnectionState::Connecting if self.connected => {
-                            phase = ConnectionState::Idle;
-                            timer.as_mut().reset(after(limits.ping_every));
-                        }
-                        ConnectionState::Pinged { next } => {
-                            phase = ConnectionState::Idle;
-                            timer.as_mut().reset(next);
-                        }
-                        ConnectionState::Connecting | ConnectionState::Idle => {}
-                    }
-                }
-                outcome = wait_for(&mut self.waiting), if self.waiting.is_some() => {
-                    self.waiting = None;
-                    match outcome {
-                        Outcome::Answer(answer) => client.outbox.push(answer),
-                        Outcome::Asked { id, pending, until } => self.requests.push(Box::pin(reply_to(id, pending, until))),
-                    }
-                }
-                Some(answer) = self.requests.next(), if !self.requests.is_empty() => client.outbox.push(answer),
+                // What is ready is answered before the socket is read, because a read may find the end of the client. None of
+                // the first three branches stays ready without a read. The last is fair to both sides of the socket.
+                biased;
                 () = timer.as_mut() => {
                     match phase {
                         ConnectionState::Connecting => return ConnectionEnd::Cut(CloseCode::NoConnect),
@@ -187,8 +171,8 @@ where
                             phase = ConnectionState::Pinged { next: after(limits.ping_every) };
                             timer.as_mut().reset(after(limits.pong_within));
                         }
-                        // Nothing is read while a command waits.
-                        ConnectionState::Pinged { next } if self.waiting.is_some() => {
+                        // A pong may be there, but is not read now.
+                        ConnectionState::Pinged { next } if !may_read => {
                             phase = ConnectionState::Idle;
                             timer.as_mut().reset(next);
                         }
@@ -205,8 +189,56 @@ where
                         },
                     }
                 }
+                outcome = wait_for(&mut self.waiting), if self.waiting.is_some() => {
+                    self.waiting = None;
+                    match outcome {
+                        Outcome::Answer(answer) => client.outbox.answer(answer),
+                        Outcome::Asked { id, pending, until } => self.requests.push(Box::pin(reply_to(id, pending, until))),
+                    }
+                }
+                Some(answer) = self.requests.next(), if !self.requests.is_empty() => client.outbox.answer(answer),
+                turn = turn(socket, &client.outbox, may_read) => match turn {
+                    Turn::Write(Next::Frames(frames)) => {
+                        if let Err(code) = write::frames(socket, &client.outbox, limits.write_timeout, frames).await {
+                            return code.into();
+                        }
+                    }
+                    Turn::Write(Next::Close(code)) => return ConnectionEnd::Cut(code),
+                    Turn::Read(frame) => {
+                        if let Err(end) = self.hear(socket, frame).await {
+                            return end;
+                        }
+                        match phase {
+                            ConnectionState::Connecting if self.connected => {
+                                phase = ConnectionState::Idle;
+                                timer.as_mut().reset(after(limits.ping_every));
+                            }
+                            ConnectionState::Pinged { next } => {
+                                phase = ConnectionState::Idle;
+                                timer.as_mut().reset(next);
+                            }
+                            ConnectionState::Connecting | ConnectionState::Idle => {}
+                        }
+                    }
+                },
             }
         }
+    }
+
+    /// Whether the next command may be carried out: what was carried out before is answered, and nothing comes behind the
+    /// end.
+    fn may_carry_out(&self) -> bool {
+        self.waiting.is_none() && !self.client.outbox.owes_answer() && !self.client.outbox.is_closed()
+    }
+
+    /// Whether the socket may be read.
+    fn may_read(&self) -> bool {
+        let outbox = &self.client.outbox;
+        let has_place = match &self.waiting {
+            None => self.read_ahead.is_empty(),
+            Some(waiting) => waiting.is_cancellable && self.read_ahead.has_room(),
+        };
+        has_place && !outbox.owes_answer() && !outbox.is_closed()
     }
 
     /// Hears what the client says, or that it is over.
@@ -217,20 +249,26 @@ where
     ) -> Result<(), ConnectionEnd> {
         let outbox = &self.client.outbox;
         match frame {
-            Some(Ok(Frame::Text(text))) => {
-                if let Err(code) = self.take(&text) {
-                    // What has been said comes first.
-                    self.client.outbox.close(code);
-                }
-            }
+            Some(Ok(Frame::Text(text))) if self.waiting.is_some() => self.read_ahead.push(&text),
+            Some(Ok(Frame::Text(text))) => self.take_or_close(&text),
             Some(Ok(Frame::Binary(_))) => outbox.close(CloseCode::Binary),
             Some(Ok(Frame::Ping(_))) => write::pongs(socket, outbox, self.shared.limits.write_timeout).await?,
             Some(Ok(Frame::Pong(_))) => {}
             Some(Ok(Frame::Close(_))) => return Err(ConnectionEnd::Left),
-            Some(Err(error)) if is_too_large(&error) => outbox.close(CloseCode::TooLarge),
-            Some(Err(_)) | None => return Err(ConnectionEnd::Gone),
+            Some(Err(error)) => match write::mistake(&error) {
+                Some(code) => outbox.close(code),
+                None => return Err(ConnectionEnd::Gone),
+            },
+            None => return Err(ConnectionEnd::Gone),
         }
         Ok(())
+    }
+
+    fn take_or_close(&mut self, text: &str) {
+        if let Err(code) = self.take(text) {
+            // What has been said comes first.
+            self.client.outbox.close(code);
+        }
     }
 
     /// Takes a frame of the client.
@@ -251,7 +289,7 @@ where
             Err(Failure::new(ErrorCode::TooManyRequests, format!("more than {most} commands a second")))
         };
         if let Err(Failure(code, why)) = done {
-            self.client.outbox.push(frames::err(id, code, &why));
+            self.client.outbox.answer(frames::err(id, code, &why));
             if code == ErrorCode::Unauthorized {
                 return Err(CloseCode::Unauthorized);
             }
@@ -270,7 +308,7 @@ where
             Command::Reply { token, answer } => self.reply(&token, answer)?,
             Command::Ping => {}
         }
-        self.client.outbox.push(frames::ok(id));
+        self.client.outbox.answer(frames::ok(id));
         Ok(())
     }
 
@@ -288,7 +326,7 @@ where
         self.connected = true;
         let outbox = &self.client.outbox;
         outbox.push(frames::connected(&self.session.id, shared.limits.ping_every, &shared.told_limits()));
-        outbox.push(frames::ok(id));
+        outbox.answer(frames::ok(id));
         Ok(())
     }
 
@@ -373,14 +411,15 @@ where
             Subscription::Grouped(task) => {
                 task.abort();
                 // It may have a message in hand, which comes first.
-                self.waiting = Some(Box::pin(async move {
+                let outcome = Box::pin(async move {
                     let _ = task.await;
                     Outcome::Answer(frames::ok(id))
-                }));
+                });
+                self.waiting = Some(PendingCommand { outcome, is_cancellable: false });
             }
             other => {
                 self.shared.release(&self.client, other);
-                self.client.outbox.push(frames::ok(id));
+                self.client.outbox.answer(frames::ok(id));
             }
         }
         Ok(())
@@ -391,7 +430,7 @@ where
         self.allow(&Action::Publish { topic: &topic })?;
         let payload: T = read("payload", payload)?;
         let (bus, patience) = (self.shared.bus.clone(), self.shared.limits.publish_timeout);
-        self.waiting = Some(Box::pin(async move {
+        let outcome = Box::pin(async move {
             let answer = match timeout(patience, bus.publish_async(topic, payload)).await {
                 Ok(Ok(delivery)) => frames::published(id, delivery.delivered(), delivery.dropped()),
                 Ok(Err(PublishError::Topic(error, _))) => frames::err(id, ErrorCode::BadTopic, &error.to_string()),
@@ -399,7 +438,8 @@ where
                 Err(_) => frames::err(id, ErrorCode::Timeout, "no room in a mailbox in time; others may have it"),
             };
             Outcome::Answer(answer)
-        }));
+        });
+        self.waiting = Some(PendingCommand { outcome, is_cancellable: true });
         Ok(())
     }
 
@@ -414,7 +454,7 @@ where
         let payload: T = read("payload", payload)?;
         let until = after(wait.unwrap_or(limits.request_timeout).min(limits.request_timeout));
         let (bus, room) = (self.shared.bus.clone(), until.min(after(limits.publish_timeout)));
-        self.waiting = Some(Box::pin(async move {
+        let outcome = Box::pin(async move {
             let (code, why) = match timeout_at(room, bus.request_async(topic, payload)).await {
                 Ok(Ok(pending)) => return Outcome::Asked { id, pending, until },
                 Ok(Err(RequestError::Topic(error, _))) => (ErrorCode::BadTopic, error.to_string()),
@@ -425,7 +465,8 @@ where
                 Err(_) => (ErrorCode::Timeout, "no room in a mailbox in time".to_owned()),
             };
             Outcome::Answer(frames::err(id, code, &why))
-        }));
+        });
+        self.waiting = Some(PendingCommand { outcome, is_cancellable: true });
         Ok(())
     }
 
@@ -459,10 +500,23 @@ fn read<A: DeserializeOwned>(what: &str, json: &str) -> Result<A, Failure> {
     }
 }
 
-async fn wait_for<R>(waiting: &mut Option<PendingOutcome<R>>) -> Outcome<R> {
+async fn wait_for<R>(waiting: &mut Option<PendingCommand<R>>) -> Outcome<R> {
     match waiting {
-        Some(waiting) => waiting.await,
+        Some(waiting) => waiting.outcome.as_mut().await,
         None => std::future::pending().await,
+    }
+}
+
+/// What the socket is ready for.
+enum Turn {
+    Write(Next),
+    Read(Option<Result<Frame, axum::Error>>),
+}
+
+async fn turn(socket: &mut WebSocket, outbox: &Outbox, may_read: bool) -> Turn {
+    tokio::select! {
+        next = outbox.next() => Turn::Write(next),
+        frame = socket.recv(), if may_read => Turn::Read(frame),
     }
 }
 
@@ -487,6 +541,10 @@ fn join_failure(error: &JoinError) -> Failure {
         JoinError::TooMany => {
             return Failure::new(ErrorCode::TooManySubscriptions, "there are as many patterns as there may be in all");
         }
+        JoinError::TooManyOfAddress => {
+            let why = "clients from this address have as many patterns as they may have";
+            return Failure::new(ErrorCode::TooManySubscriptions, why);
+        }
         JoinError::TooLarge => {
             let why = "the retained values are more bytes than may wait for a client: ask for fewer topics";
             return Failure::new(ErrorCode::TooLarge, why);
@@ -499,9 +557,4 @@ fn join_failure(error: &JoinError) -> Failure {
         _ => ErrorCode::BadOption,
     };
     Failure::new(code, error)
-}
-
-fn is_too_large(error: &axum::Error) -> bool {
-    let error = error.source().and_then(|error| error.downcast_ref());
-    matches!(error, Some(tungstenite::Error::Capacity(_)))
 }

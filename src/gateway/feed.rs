@@ -15,6 +15,8 @@ use tokio::task::AbortHandle;
 
 use super::client::{Client, Key, Subscription};
 use super::frames::{self, Broadcast};
+use super::limits::Limits;
+use super::share::{Share, Shares};
 use crate::bus::Bus;
 use crate::mailbox::Overflow;
 use crate::message::{Message, RecvError, Retained};
@@ -40,6 +42,8 @@ pub(super) enum JoinError {
     Subscribe(SubscribeError),
     /// There are as many feeds as there may be.
     TooMany,
+    /// Clients from the same address are members of as many as they may be.
+    TooManyOfAddress,
     /// Of retained values: more than may wait for the client.
     TooLarge,
 }
@@ -53,6 +57,8 @@ pub(super) struct Wanted {
 }
 
 pub(super) struct Feed<T, R> {
+    /// Of all feeds of the gateway.
+    number: u64,
     wanted: Wanted,
     state: Mutex<State<T, R>>,
 }
@@ -75,6 +81,14 @@ struct Member<T, R> {
     client: Arc<Client<T, R>>,
     /// It gets what has arrived since.
     since: u64,
+    _share: Share,
+}
+
+impl<T, R> Member<T, R> {
+    /// The feed does not count for its address any more when the client hears of the end.
+    fn leave(self) -> Arc<Client<T, R>> {
+        self.client
+    }
 }
 
 struct Source<T, R> {
@@ -89,6 +103,8 @@ pub(super) struct Feeds<T, R> {
     bus: Bus<T, R>,
     /// As many as there may be.
     most: usize,
+    shares: Arc<Shares>,
+    next: AtomicU64,
     feeds: Mutex<HashMap<Wanted, Arc<Feed<T, R>>>>,
     /// Payloads that could not be written as JSON.
     pub(super) unwritable: AtomicU64,
@@ -99,8 +115,15 @@ where
     T: Clone + Serialize + Send + 'static,
     R: Send + 'static,
 {
-    pub(super) fn new(bus: Bus<T, R>, most: usize) -> Self {
-        Self { bus, most, feeds: Mutex::default(), unwritable: AtomicU64::new(0) }
+    pub(super) fn new(bus: Bus<T, R>, limits: &Limits) -> Self {
+        Self {
+            bus,
+            most: limits.feeds,
+            shares: Arc::new(Shares::new(limits.feeds_per_address)),
+            next: AtomicU64::new(0),
+            feeds: Mutex::default(),
+            unwritable: AtomicU64::new(0),
+        }
     }
 
     /// Makes the client a member. Before its first message it gets `ok`, and then the retained values if it wants them.
@@ -112,11 +135,16 @@ where
         ok: Utf8Bytes,
     ) -> Result<(), JoinError> {
         let mut feeds = self.feeds.lock();
-        let feed = match feeds.get(wanted) {
-            Some(feed) if feed.state.lock().ended.is_none() => Arc::clone(feed),
-            _ if feeds.len() >= self.most => return Err(JoinError::TooMany),
-            _ => {
-                let feed = self.open(wanted).map_err(JoinError::Subscribe)?;
+        let open = feeds.get(wanted).filter(|feed| feed.state.lock().ended.is_none()).cloned();
+        if open.is_none() && feeds.len() >= self.most {
+            return Err(JoinError::TooMany);
+        }
+        let number = open.as_ref().map_or_else(|| self.next.fetch_add(1, Ordering::Relaxed), |feed| feed.number);
+        let share = self.shares.take(client.network, number).ok_or(JoinError::TooManyOfAddress)?;
+        let feed = match open {
+            Some(feed) => feed,
+            None => {
+                let feed = self.open(number, wanted).map_err(JoinError::Subscribe)?;
                 feeds.insert(wanted.clone(), Arc::clone(&feed));
                 feed
             }
@@ -130,7 +158,8 @@ where
         let newest = state.generation;
         drop(state);
         drop(feeds);
-        let result = kept.map_err(JoinError::Subscribe).and_then(|kept| self.admit(client, &feed, newest, kept, ok));
+        let result =
+            kept.map_err(JoinError::Subscribe).and_then(|kept| self.admit(client, share, &feed, newest, kept, ok));
         feed.state.lock().joining -= 1;
         if result.is_err() {
             self.end_if_deserted(&feed);
@@ -141,16 +170,17 @@ where
     fn admit(
         &self,
         client: &Arc<Client<T, R>>,
+        share: Share,
         feed: &Arc<Feed<T, R>>,
         newest: u64,
         kept: Option<Kept<T>>,
         ok: Utf8Bytes,
     ) -> Result<(), JoinError> {
         let Some(Kept { values, generation, gate }) = kept else {
-            feed.admit(client, newest, [ok]);
+            feed.admit(client, share, newest, ok, []);
             return Ok(());
         };
-        let (mut frames, mut bytes) = (vec![ok], 0);
+        let (mut frames, mut bytes) = (Vec::new(), 0);
         for (topic, value) in &values {
             let written = catch(|| Broadcast::message(&feed.wanted.pattern, topic, &value.get()));
             let Some(frame) = self.written(written) else { continue };
@@ -161,13 +191,13 @@ where
             }
             frames.push(frame);
         }
-        feed.admit(client, generation, frames);
+        feed.admit(client, share, generation, ok, frames);
         // The feed may have gone with the bus.
         let _ = gate.send(());
         Ok(())
     }
 
-    fn open(self: &Arc<Self>, wanted: &Wanted) -> Result<Arc<Feed<T, R>>, SubscribeError> {
+    fn open(self: &Arc<Self>, number: u64, wanted: &Wanted) -> Result<Arc<Feed<T, R>>, SubscribeError> {
         let builder = self.bus.subscription(wanted.pattern.clone()).name("gateway");
         let subscriber = Arc::new(builder.capacity(wanted.capacity).overflow(wanted.overflow).open()?);
         let source = Source { subscriber: Arc::clone(&subscriber), generation: 0, gate: None };
@@ -180,7 +210,7 @@ where
             task: None,
             ended: None,
         };
-        let feed = Arc::new(Feed { wanted: wanted.clone(), state: Mutex::new(state) });
+        let feed = Arc::new(Feed { number, wanted: wanted.clone(), state: Mutex::new(state) });
         let task = tokio::spawn(run(Arc::clone(self), Arc::clone(&feed)));
         feed.state.lock().task = Some(task.abort_handle());
         Ok(feed)
@@ -255,17 +285,26 @@ impl<T: Clone + Send + 'static, R: Send + 'static> State<T, R> {
 
 impl<T, R> Feed<T, R> {
     /// `since` is the first generation that the client gets messages of.
-    fn admit(self: &Arc<Self>, client: &Arc<Client<T, R>>, since: u64, frames: impl IntoIterator<Item = Utf8Bytes>) {
+    fn admit(
+        self: &Arc<Self>,
+        client: &Arc<Client<T, R>>,
+        share: Share,
+        since: u64,
+        ok: Utf8Bytes,
+        retained: impl IntoIterator<Item = Utf8Bytes>,
+    ) {
         let mut state = self.state.lock();
-        for frame in frames {
-            client.outbox.push(frame);
+        client.outbox.answer(ok);
+        for value in retained {
+            client.outbox.push(value);
         }
         match state.ended {
             None => {
-                state.members.push(Member { client: Arc::clone(client), since });
+                state.members.push(Member { client: Arc::clone(client), since, _share: share });
             }
             Some(why) => {
                 drop(state);
+                drop(share);
                 client.feed_ended(self, why);
             }
         }
@@ -281,8 +320,8 @@ impl<T, R> Feed<T, R> {
         let (ended, others) = state.members.drain(..).partition::<Vec<_>, _>(|member| member.since <= generation);
         state.members = others;
         drop(state);
-        for member in &ended {
-            member.client.feed_ended(self, frames::OVERFLOWED);
+        for client in ended.into_iter().map(Member::leave) {
+            client.feed_ended(self, frames::OVERFLOWED);
         }
     }
 
@@ -324,8 +363,8 @@ impl<T, R> Drop for Reading<T, R> {
         drop(state);
         feeds.forget(feed);
         drop(unread);
-        for member in &members {
-            member.client.feed_ended(feed, why);
+        for client in members.into_iter().map(Member::leave) {
+            client.feed_ended(feed, why);
         }
     }
 }

@@ -167,7 +167,9 @@ impl ErrorCode {
 /// Why the server ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CloseCode {
+    Protocol,
     Binary,
+    InvalidUtf8,
     TooLarge,
     Shutdown,
     Slow,
@@ -181,7 +183,9 @@ pub(super) enum CloseCode {
 impl CloseCode {
     pub(super) fn number(self) -> u16 {
         match self {
+            Self::Protocol => 1002,
             Self::Binary => 1003,
+            Self::InvalidUtf8 => 1007,
             Self::TooLarge => 1009,
             Self::Shutdown => 3001,
             Self::Slow => 3008,
@@ -195,6 +199,8 @@ impl CloseCode {
 
     pub(super) fn reason(self) -> &'static str {
         match self {
+            Self::Protocol => "the frame breaks the rules of WebSockets",
+            Self::InvalidUtf8 => "the text is not valid UTF-8",
             Self::Binary => "binary frames are not supported, send JSON as text",
             Self::TooLarge => "the frame is too large",
             Self::Shutdown => "the server is shutting down, connect again",

@@ -30,7 +30,7 @@ where
     let builder = shared.bus.subscription(wanted.pattern.clone()).group(group).name("gateway");
     let builder = builder.capacity(wanted.capacity).overflow(wanted.overflow);
     let subscriber = if retained { builder.with_retained().open()? } else { builder.open()? };
-    client.outbox.push(ok);
+    client.outbox.answer(ok);
     let key = (wanted.pattern.clone(), Some(group.to_owned()));
     Ok(tokio::spawn(run(Arc::clone(shared), Arc::clone(client), subscriber, key)))
 }

@@ -36,6 +36,7 @@ pub struct Limits {
     pub(super) subscriptions: usize,
     pub(super) capacity: usize,
     pub(super) feeds: usize,
+    pub(super) feeds_per_address: usize,
     pub(super) requests: usize,
     pub(super) commands_per_second: u32,
     pub(super) connections: usize,
@@ -143,6 +144,27 @@ impl Limits {
         self
     }
 
+    /// Sets the most of the [`feeds`](Self::feeds) that clients from one address take part in, where the address is known.
+    /// The default is 250.
+    ///
+    /// A feed counts for an address as long as a client from that address is subscribed to it, whoever was the first. Several
+    /// clients from one address count once. One more gets `too_many_subscriptions`. Addresses are counted as
+    /// [`connections_per_address`](Self::connections_per_address) describes.
+    ///
+    /// 0 allows none; subscriptions with a group do not count.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let limits = tramline::gateway::Limits::default().feeds_per_address(20);
+    /// # let _ = limits;
+    /// ```
+    #[must_use]
+    pub fn feeds_per_address(mut self, count: usize) -> Self {
+        self.feeds_per_address = count;
+        self
+    }
+
     /// Sets the most open requests of one connection, in each direction. The default is 64.
     ///
     /// One more request of the client gets `too_many_requests`. One more request to the client replaces the oldest,
@@ -200,8 +222,9 @@ impl Limits {
 
     /// Sets the most connections from one address, where the address is known. The default is 100.
     ///
-    /// One more gets HTTP status 429. Behind a proxy all clients have the address of the proxy and share this limit: raise
-    /// it there. A route knows addresses only as [`Gateway::route`](super::Gateway::route) describes.
+    /// One more gets HTTP status 429. All addresses in one IPv6 network of 64 bits count as one. A connection that has sent
+    /// nothing yet counts. Behind a proxy all clients have the address of the proxy and share this limit: raise it there. A
+    /// route knows addresses only as [`Gateway::route`](super::Gateway::route) describes.
     ///
     /// The value must be at least 1.
     ///
@@ -319,7 +342,7 @@ impl Limits {
 
     /// Sets the longest time that `pub` waits for room in a full mailbox that blocks. The default is 5 seconds.
     ///
-    /// After that it gets `timeout`.
+    /// After that it gets `timeout`. The end of the client cancels it earlier.
     ///
     /// Zero means that `pub` does not wait.
     ///
@@ -406,6 +429,7 @@ impl Default for Limits {
             subscriptions: 128,
             capacity: 256,
             feeds: 1000,
+            feeds_per_address: 250,
             requests: 64,
             commands_per_second: 200,
             connections: 10_000,

@@ -84,8 +84,10 @@ mod handshake;
 mod limits;
 mod origin;
 mod outbox;
+mod read_ahead;
 mod registry;
 mod server;
+mod share;
 mod shared;
 mod write;
 
@@ -100,7 +102,7 @@ pub use limits::Limits;
 use crate::bus::Bus;
 use crate::panic::catch;
 use crate::sync::counters::Ordering;
-use registry::Full;
+use registry::{Full, Place};
 use shared::Shared;
 
 /// A bus that clients reach over WebSockets. See the [module](self).
@@ -146,8 +148,9 @@ where
     /// Returns the route on which clients connect, for an axum router with any state.
     ///
     /// [`Limits::connections_per_address`] and [`Session::address`] need a server that passes addresses on:
-    /// `app.into_make_service_with_connect_info::<SocketAddr>()`. Without it the limit per address does nothing. Behind
-    /// a proxy all clients have the address of the proxy. Set `TCP_NODELAY` on the listener's streams, as below, or a
+    /// `app.into_make_service_with_connect_info::<SocketAddr>()`. [`Limits::feeds_per_address`] needs it too. Without it the
+    /// limits per address do nothing. Behind a proxy all clients have the address of the proxy. A connection counts from its
+    /// request on; that of [`serve`](Self::serve) counts from the moment at which it is accepted. Set `TCP_NODELAY` on the listener's streams, as below, or a
     /// small frame may wait 40 ms for the acknowledgement of the one before it. [`serve`](Self::serve) limits the time
     /// of a handshake; `axum::serve` does not. The connections are tasks of the runtime that serves the route.
     ///
@@ -173,7 +176,7 @@ where
     /// ```
     pub fn route<S: Clone + Send + Sync + 'static>(&self) -> MethodRouter<S> {
         let gateway = self.clone();
-        any(move |request: Request| async move { gateway.upgrade(request).await })
+        any(move |request: Request| async move { gateway.upgrade(request, None).await })
     }
 
     /// Serves the gateway, and nothing else, on every path, until it is [shut down](Self::shut_down). A handshake times
@@ -207,7 +210,8 @@ where
         server::serve(self, listener).await
     }
 
-    async fn upgrade(self, request: Request) -> Response {
+    /// With the place of the connection, if its server has asked for one.
+    async fn upgrade(self, request: Request, place: Option<Result<Place<T, R>, Full>>) -> Response {
         let (mut parts, _) = request.into_parts();
         let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| *address);
         let header =
@@ -215,7 +219,8 @@ where
         if !self.shared.origins.allow(header(header::ORIGIN), header(header::HOST)) {
             return (StatusCode::FORBIDDEN, "this origin is not allowed").into_response();
         }
-        let place = match self.shared.registry.enter(address, &self.shared.limits) {
+        let place = place.unwrap_or_else(|| self.shared.registry.enter(address, &self.shared.limits));
+        let place = match place {
             Ok(place) => place,
             Err(Full::Address) => return (StatusCode::TOO_MANY_REQUESTS, "too many connections").into_response(),
             Err(Full::All) => return (StatusCode::SERVICE_UNAVAILABLE, "too many connections").into_response(),
@@ -327,7 +332,7 @@ impl<T, R> fmt::Debug for Gateway<T, R> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GatewayStats {
-    /// Connections, from their handshake to their end.
+    /// Connections: those that [`serve`](Gateway::serve) has accepted, and those at a route from their request on.
     pub connections: usize,
     /// Their subscriptions.
     pub subscriptions: usize,

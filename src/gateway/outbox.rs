@@ -30,6 +30,11 @@ struct Backlog {
     frames: VecDeque<Utf8Bytes>,
     /// Of these, and of those that are being written.
     bytes: usize,
+    /// Frames that have been put in, and those of them that have been taken out, ever.
+    put: u64,
+    taken: u64,
+    /// `put` at the last answer.
+    answered: u64,
     /// Set once. Nothing is put in after that.
     close: Option<CloseCode>,
 }
@@ -48,12 +53,25 @@ impl Outbox {
 
     /// Puts a frame in. A client that has too much waiting is cut.
     pub(super) fn push(&self, frame: Utf8Bytes) {
+        self.put(frame, false);
+    }
+
+    /// Puts the answer to a command in, as [`push`](Self::push) does. Only the task of the connection answers.
+    pub(super) fn answer(&self, answer: Utf8Bytes) {
+        self.put(answer, true);
+    }
+
+    fn put(&self, frame: Utf8Bytes, is_answer: bool) {
         let mut waiting = self.waiting.lock();
         if waiting.close.is_some() {
             return;
         }
         waiting.bytes += frame.len();
         waiting.frames.push_back(frame);
+        waiting.put += 1;
+        if is_answer {
+            waiting.answered = waiting.put;
+        }
         if waiting.bytes > self.limit {
             drop(waiting);
             return self.close(CloseCode::Slow);
@@ -87,6 +105,12 @@ impl Outbox {
         self.waiting.lock().close.is_some()
     }
 
+    /// Returns `true` if an answer has not been taken out yet.
+    pub(super) fn owes_answer(&self) -> bool {
+        let waiting = self.waiting.lock();
+        waiting.answered > waiting.taken
+    }
+
     /// Waits for something to write.
     pub(super) async fn next(&self) -> Next {
         loop {
@@ -106,6 +130,7 @@ impl Outbox {
         while bytes < BATCH {
             let Some(frame) = waiting.frames.pop_front() else { break };
             bytes += frame.len();
+            waiting.taken += 1;
             frames.push(frame);
         }
         Some(Next::Frames(frames))

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::time::{sleep_until, timeout_at};
 use super::client::Client;
 use super::frames::CloseCode;
 use super::limits::{Limits, after};
+use super::share::decrease;
 use crate::sync::Mutex;
 
 /// So many connections are told of a shutdown at once, so that they do not all come to another server at once.
@@ -38,6 +39,7 @@ struct Places<T, R> {
     next: u64,
     /// `None` until the handshake is over.
     taken: HashMap<u64, Option<Arc<Client<T, R>>>>,
+    /// By network.
     from: HashMap<IpAddr, usize>,
     is_shutting_down: bool,
 }
@@ -56,7 +58,7 @@ impl<T, R> Registry<T, R> {
     }
 
     pub(super) fn enter(self: &Arc<Self>, address: Option<SocketAddr>, limits: &Limits) -> Result<Place<T, R>, Full> {
-        let from = address.map(|address| address.ip().to_canonical());
+        let from = address.map(|address| network(address.ip()));
         let mut places = self.places.lock();
         if places.is_shutting_down {
             return Err(Full::ShuttingDown);
@@ -121,9 +123,22 @@ impl<T, R> Registry<T, R> {
     }
 }
 
+/// What counts as one address: of IPv6 the network of 64 bits, because one client can have all addresses of that.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        address => address,
+    }
+}
+
 impl<T, R> Place<T, R> {
     pub(super) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Where the connection comes from, if that is known.
+    pub(super) fn network(&self) -> Option<IpAddr> {
+        self.from
     }
 
     /// The name of its session. It tells nothing: not even how many there were before.
@@ -147,12 +162,7 @@ impl<T, R> Drop for Place<T, R> {
         let mut places = self.registry.places.lock();
         let client = places.taken.remove(&self.number);
         if let Some(from) = self.from {
-            if let Some(count) = places.from.get_mut(&from) {
-                *count -= 1;
-                if *count == 0 {
-                    places.from.remove(&from);
-                }
-            }
+            decrease(&mut places.from, &from);
         }
         drop(places);
         drop(client);

@@ -1,5 +1,6 @@
 //! Writing to a socket, which may be stuck.
 
+use std::error::Error as _;
 use std::future::Future;
 use std::time::Duration;
 
@@ -7,6 +8,8 @@ use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message as Frame, Utf8Bytes, WebSocket};
 use futures_util::SinkExt;
 use tokio::time::{sleep, timeout};
+use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 
 use super::frames::{self, CloseCode};
 use super::outbox::Outbox;
@@ -66,6 +69,24 @@ async fn in_time(
     }
 }
 
+/// Returns the close code for a mistake of the client; `None` if the socket has ended.
+pub(super) fn mistake(error: &axum::Error) -> Option<CloseCode> {
+    match error.source()?.downcast_ref()? {
+        Error::Capacity(_) => Some(CloseCode::TooLarge),
+        Error::Utf8(_) => Some(CloseCode::InvalidUtf8),
+        // The end of the stream without a close frame.
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        Error::Protocol(_) => Some(CloseCode::Protocol),
+        _ => None,
+    }
+}
+
+/// The close handshake that the client has begun.
+pub(super) async fn farewell(socket: &mut WebSocket, within: Duration) {
+    // The socket has the answer, and writes it now.
+    let _ = timeout(within, socket.flush()).await;
+}
+
 /// The close handshake, as far as the client takes part.
 pub(super) async fn goodbye(socket: &mut WebSocket, within: Duration, code: CloseCode) {
     let frame = CloseFrame { code: code.number(), reason: Utf8Bytes::from_static(code.reason()) };
@@ -73,11 +94,14 @@ pub(super) async fn goodbye(socket: &mut WebSocket, within: Duration, code: Clos
         if socket.send(Frame::Close(Some(frame))).await.is_err() {
             return;
         }
-        while let Some(frame) = socket.recv().await {
-            if frame.is_err() {
+        loop {
+            match socket.recv().await {
+                Some(Ok(Frame::Close(_))) => return,
+                Some(Ok(_)) => {}
+                Some(Err(error)) if mistake(&error).is_none() => return,
                 // What is not read any more, such as the rest of a frame that is too large, makes the end a reset, which
-                // overtakes the code.
-                return sleep(LINGER).await;
+                // overtakes the code. The end comes without an error if the mistake was made before.
+                Some(Err(_)) | None => return sleep(LINGER).await,
             }
         }
     };

@@ -126,7 +126,7 @@ impl TopicError {
 pub enum InvalidToken {
     /// It has no characters.
     Empty,
-    /// It contains this whitespace or control character.
+    /// It contains this character: whitespace, a zero-width space or a control character.
     Character(char),
     /// It is `*` or `>` where a topic is wanted: only patterns have wildcards.
     Wildcard,
@@ -149,7 +149,7 @@ impl InvalidToken {
         matches!(self, Self::Empty)
     }
 
-    /// Returns `true` if the token contains whitespace or a control character.
+    /// Returns `true` if the token contains whitespace, a zero-width space or a control character.
     ///
     /// # Examples
     ///
@@ -158,6 +158,9 @@ impl InvalidToken {
     ///
     /// let error = Topic::new("orders.n ew").unwrap_err();
     /// assert!(matches!(error, TopicError::Token { reason, .. } if reason.is_invalid_character()));
+    ///
+    /// let error = Topic::new("orders.\u{200b}new").unwrap_err();
+    /// assert!(error.to_string().contains(r"contains '\u{200b}': whitespace, zero-width spaces and control characters"));
     /// ```
     pub fn is_invalid_character(&self) -> bool {
         matches!(self, Self::Character(_))
@@ -197,7 +200,10 @@ impl fmt::Display for InvalidToken {
         match self {
             Self::Empty => f.write_str("is empty"),
             Self::Character(character) => {
-                write!(f, "contains {character:?}: whitespace and control characters are not allowed")
+                write!(
+                    f,
+                    "contains {character:?}: whitespace, zero-width spaces and control characters are not allowed"
+                )
             }
             Self::Wildcard => f.write_str("is a wildcard, which only a pattern may contain"),
             Self::RestNotLast => f.write_str("is `>`, which is only valid as the last token"),

@@ -44,8 +44,8 @@ impl Pattern {
     ///
     /// # Errors
     ///
-    /// [`TopicError`] if the text is empty or too long, or names the token that is empty, holds white space or a
-    /// control character, or is a `>` that is not the last.
+    /// [`TopicError`] if the text is empty or too long, or names the token that is empty, contains whitespace, a
+    /// zero-width space or a control character, or is a `>` that is not the last.
     ///
     /// # Examples
     ///

@@ -62,6 +62,7 @@ fn b48_the_limits_at_the_ends_of_their_ranges_serve_a_client() {
         .subscriptions(1)
         .capacity(1)
         .feeds(1)
+        .feeds_per_address(1)
         .requests(1)
         .connections(1)
         .connections_per_address(1)
@@ -73,6 +74,7 @@ fn b48_the_limits_at_the_ends_of_their_ranges_serve_a_client() {
         .subscriptions(usize::MAX)
         .capacity(1 << 24)
         .feeds(usize::MAX)
+        .feeds_per_address(usize::MAX)
         .requests(usize::MAX)
         .commands_per_second(u32::MAX)
         .connections(usize::MAX)
@@ -104,7 +106,8 @@ fn b48_the_limits_at_the_ends_of_their_ranges_serve_a_client() {
 fn b49_a_limit_of_0_allows_none() {
     run(|| async {
         let subscribe = json!({"type": "sub", "pattern": "a"});
-        for limits in [Limits::default().subscriptions(0), Limits::default().feeds(0)] {
+        let usual = Limits::default;
+        for limits in [usual().subscriptions(0), usual().feeds(0), usual().feeds_per_address(0)] {
             let server = Server::<Value>::start(|builder| all(builder).limits(limits)).await;
             let mut client = server.client().await;
             assert_eq!(client.code(subscribe.clone()).await, "too_many_subscriptions");

@@ -2,10 +2,12 @@
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "tests")]
 
 mod access;
+mod addresses;
 mod client;
 mod commands;
 mod connections;
 mod delivery;
+mod ends;
 mod limits;
 mod promises;
 mod requests;

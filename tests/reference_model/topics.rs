@@ -20,7 +20,7 @@ fn error(text: &str, wildcards: bool) -> Option<TopicError> {
         "" => Some(InvalidToken::Empty),
         "*" | ">" if !wildcards => Some(InvalidToken::Wildcard),
         ">" if index + 1 < tokens.len() => Some(InvalidToken::RestNotLast),
-        token => token.chars().find(|c| c.is_whitespace() || c.is_control()).map(InvalidToken::Character),
+        token => token.chars().find(|c| naive::is_refused(*c)).map(InvalidToken::Character),
     };
     for index in 0..tokens.len().min(256) {
         if let Some(reason) = reason(index) {

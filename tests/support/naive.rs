@@ -29,12 +29,17 @@ pub fn is_literal(pattern: &str) -> bool {
     !pattern.split('.').any(is_wildcard)
 }
 
+/// White space, two characters that are spaces without a width, and control characters.
+pub fn is_refused(character: char) -> bool {
+    character.is_whitespace() || character.is_control() || "\u{200b}\u{feff}".contains(character)
+}
+
 pub fn is_pattern(text: &str) -> bool {
     let tokens = tokens(text);
     let (_, others) = tokens.split_last().expect("a split gives at least one");
     text.len() <= 4096
         && tokens.len() <= 256
-        && !text.chars().any(|character| character.is_whitespace() || character.is_control())
+        && !text.chars().any(is_refused)
         && tokens.iter().all(|token| !token.is_empty())
         && others.iter().all(|token| *token != ">")
 }
