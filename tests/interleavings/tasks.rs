@@ -188,8 +188,8 @@ pub fn forgotten_task_beside_one_that_publishes_retained() {
     let (bus, publisher, subscriber) = full();
     let mut forgotten = Box::pin(publisher.publish_retained_async(1));
     assert!(block_on(once(&mut forgotten)).is_none());
-    let own = bus.clone();
-    let publishing = meanwhile(move || block_on(own.publish_retained_async(TOPIC, 2)).unwrap().delivered());
+    let later = bus.publisher(TOPIC).unwrap();
+    let publishing = meanwhile(move || block_on(later.publish_retained_async(2)).unwrap().delivered());
     assert_eq!([(); 3].map(|()| *subscriber.recv().unwrap()), [0, 1, 2]);
     assert_eq!(publishing.join().unwrap(), 1);
     assert_eq!(bus.retained(TOPIC), Some(2));
