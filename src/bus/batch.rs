@@ -77,7 +77,7 @@ pub(super) fn no_topic<T>(error: TopicError, payloads: impl Iterator<Item = T>) 
 #[cfg(feature = "async")]
 pub(super) async fn publish_all_async<T, F>(
     mut payloads: impl Iterator<Item = T>,
-    publish: impl Fn(T) -> F,
+    mut publish: impl FnMut(T) -> F,
 ) -> Result<Delivery, PublishAllError<T>>
 where
     F: Future<Output = Result<Delivery, PublishError<T>>>,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::dead_letter::DeadLetters;
+use crate::dead_letter::{DeadLetters, Origin, Republish};
 use crate::delivery::{Delivery, Wait};
 use crate::lifecycle::Phase;
 use crate::request::{PendingReply, Replies, RequestError};
@@ -20,6 +20,7 @@ mod inner;
 #[cfg(feature = "async")]
 mod publish_async;
 mod publisher;
+mod republish;
 mod weak;
 
 pub use batch::PublishAllError;
@@ -386,7 +387,8 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn dead_letters(&self) -> DeadLetters<T> {
-        self.inner.losses.listen()
+        let inner: Arc<dyn Republish<T>> = self.inner.clone();
+        self.inner.losses.listen(Origin::new(&self.inner.lifecycle, Arc::downgrade(&inner)))
     }
 
     fn send(

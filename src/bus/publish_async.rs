@@ -1,12 +1,15 @@
 //! Publishing and asking by tasks.
+//!
+//! The methods are functions that return a future, and not `async`: what their caller has done before, such as taking the
+//! payload out of a dead letter, was done on the thread of the call, and the first poll may be on another one.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::task::{Context, Poll};
 
 use super::batch::{no_topic, publish_all_async};
 use super::inner::{outcome, refusal};
 use super::{Bus, BusInner, PublishAllError, PublishError, Publisher};
-use crate::dead_letter::Republisher;
+use crate::dead_letter::LetterPolicy;
 use crate::delivery::{Delivered, Delivery, PendingDelivery, deliver_at_once, deliver_pending};
 use crate::message::Outgoing;
 use crate::request::{EachReply, NoReply, OneReply, PendingReply, Replies, ReplySource, RequestError};
@@ -22,22 +25,22 @@ struct WaitForRoom<'a, T: Clone, R, S: ReplySource<R>> {
     inner: &'a BusInner<T, R>,
     topic: &'a Topic,
     replies: &'a S,
-    republisher: Republisher,
+    letters: LetterPolicy,
     pending: PendingDelivery<T, R>,
 }
 
 impl<T: Clone, R, S: ReplySource<R>> WaitForRoom<'_, T, R, S> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Delivered<T, R>> {
-        let Self { inner, topic, replies, republisher, pending } = self;
-        republisher.within(|| pending.poll(context, topic, *replies, |mailbox| inner.unroute(mailbox)))
+        let Self { inner, topic, replies, letters, pending } = self;
+        letters.within(&inner.lifecycle, || pending.poll(context, topic, *replies, |mailbox| inner.unroute(mailbox)))
     }
 }
 
 impl<T: Clone, R, S: ReplySource<R>> Drop for WaitForRoom<'_, T, R, S> {
     fn drop(&mut self) {
-        let Self { topic, replies, republisher, pending, .. } = self;
-        if let Some(delivery) = republisher.within(|| pending.cancel(topic, *replies)) {
-            self.inner.losses.messages.published(delivery.delivered());
+        let Self { inner, topic, replies, letters, pending } = self;
+        if let Some(delivery) = letters.within(&inner.lifecycle, || pending.cancel(topic, *replies)) {
+            inner.losses.messages.published(delivery.delivered());
         }
     }
 }
@@ -48,22 +51,24 @@ impl<T: Clone, R> BusInner<T, R> {
         topic: &Topic,
         route: impl FnOnce() -> RouteGuard<T, R>,
         payload: T,
+        letters: LetterPolicy,
     ) -> Result<Delivery, PublishError<T>> {
         let span = PublishingTask::new(topic);
         if !self.lifecycle.accepts() {
             span.end(0, 0, "closed");
             return Err(PublishError::Closed(payload));
         }
-        let republisher = self.losses.republisher().await;
         let outgoing = Outgoing { payload, reply: None };
-        let first = span.within(|| republisher.within(|| self.first_pass(topic, route(), outgoing, &NoReply)));
-        let second = self.second_pass(topic, first, &NoReply, republisher, |part| span.within(part));
+        let first_pass = || self.first_pass(topic, route(), outgoing, &NoReply);
+        let first = span.within(|| letters.within(&self.lifecycle, first_pass));
+        let second = self.second_pass(topic, first, &NoReply, letters, |part| span.within(part));
         let Delivered { delivery, stopped, rest } = second.await;
         self.losses.messages.published(delivery.delivered());
         let result = match rest {
             None => Ok(delivery),
             Some(rest) => {
-                span.within(|| republisher.within(|| self.make_of_the_rest(topic, rest.payload, delivery, stopped)))
+                let settle = || self.make_of_the_rest(topic, rest.payload, delivery, stopped);
+                span.within(|| letters.within(&self.lifecycle, settle))
             }
         };
         span.end(delivery.delivered(), delivery.dropped(), outcome(&result));
@@ -75,10 +80,11 @@ impl<T: Clone, R> BusInner<T, R> {
         topic: &Topic,
         route: impl FnOnce() -> RouteGuard<T, R>,
         payload: T,
+        letters: LetterPolicy,
     ) -> Result<PendingReply<R>, RequestError<T>> {
         let (responder, pending) = OneReply::pending(&self.lifecycle, Requesting::one(topic));
         let outgoing = Outgoing { payload, reply: Some(responder) };
-        let asked = self.ask_async(topic, route(), outgoing, &OneReply, pending.requesting()).await;
+        let asked = self.ask_async(topic, route(), outgoing, &OneReply, letters, pending.requesting()).await;
         match asked {
             Ok(()) => Ok(pending),
             Err(error) => {
@@ -93,11 +99,12 @@ impl<T: Clone, R> BusInner<T, R> {
         topic: &Topic,
         route: impl FnOnce() -> RouteGuard<T, R>,
         payload: T,
+        letters: LetterPolicy,
     ) -> Result<Replies<R>, RequestError<T>> {
         let route = route();
         let (each, replies) = EachReply::new(&self.lifecycle, route.len(), Requesting::many(topic));
         let outgoing = Outgoing { payload, reply: Some(each.responder()) };
-        let asked = self.ask_async(topic, route, outgoing, &each, &each.requesting).await;
+        let asked = self.ask_async(topic, route, outgoing, &each, letters, &each.requesting).await;
         each.requesting.end(asked.as_ref().map_or_else(refusal, |()| "asked"));
         asked.map(|()| replies)
     }
@@ -108,12 +115,13 @@ impl<T: Clone, R> BusInner<T, R> {
         route: RouteGuard<T, R>,
         outgoing: Outgoing<T, R>,
         replies: &S,
+        letters: LetterPolicy,
         span: &Requesting,
     ) -> Result<(), RequestError<T>> {
         let outgoing = self.may_ask(outgoing, replies)?;
-        let republisher = self.losses.republisher().await;
-        let first = span.within(|| republisher.within(|| self.first_pass(topic, route, outgoing, replies)));
-        let delivered = self.second_pass(topic, first, replies, republisher, |part| span.within(part)).await;
+        let first_pass = || self.first_pass(topic, route, outgoing, replies);
+        let first = span.within(|| letters.within(&self.lifecycle, first_pass));
+        let delivered = self.second_pass(topic, first, replies, letters, |part| span.within(part)).await;
         self.asked(delivered, replies)
     }
 
@@ -136,13 +144,13 @@ impl<T: Clone, R> BusInner<T, R> {
         topic: &Topic,
         first: Result<Delivered<T, R>, PendingDelivery<T, R>>,
         replies: &S,
-        republisher: Republisher,
+        letters: LetterPolicy,
         within: impl Fn(Part<'_, T, R>) -> Poll<Delivered<T, R>>,
     ) -> Delivered<T, R> {
         match first {
             Ok(delivered) => delivered,
             Err(pending) => {
-                let mut waiting = WaitForRoom { inner: self, topic, replies, republisher, pending };
+                let mut waiting = WaitForRoom { inner: self, topic, replies, letters, pending };
                 poll_fn(|context| within(&mut || waiting.poll(context))).await
             }
         }
@@ -185,8 +193,9 @@ where
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn publish_async(&self, payload: T) -> Result<Delivery, PublishError<T>> {
-        self.inner().publish_async(self.topic(), || self.route(), payload).await
+    pub fn publish_async(&self, payload: T) -> impl Future<Output = Result<Delivery, PublishError<T>>> {
+        let letters = LetterPolicy::of_next_publish(&self.inner().lifecycle);
+        self.inner().publish_async(self.topic(), || self.route(), payload, letters)
     }
 
     /// Publishes every payload of `payloads`, in order, as [`publish_async`](Self::publish_async) does, and adds up what
@@ -225,11 +234,26 @@ where
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn publish_all_async(
+    pub fn publish_all_async(
         &self,
         payloads: impl IntoIterator<Item = T>,
+    ) -> impl Future<Output = Result<Delivery, PublishAllError<T>>> {
+        let letters = LetterPolicy::of_next_publish(&self.inner().lifecycle);
+        self.publish_batch_async(payloads, letters)
+    }
+
+    /// Publishes the first payload with these letters. For each, the iterator may take the payload out of a letter.
+    async fn publish_batch_async(
+        &self,
+        payloads: impl IntoIterator<Item = T>,
+        letters: LetterPolicy,
     ) -> Result<Delivery, PublishAllError<T>> {
-        publish_all_async(payloads.into_iter(), |payload| self.publish_async(payload)).await
+        let mut first = Some(letters).filter(|letters| *letters == LetterPolicy::Suppress);
+        let publish = |payload| {
+            let letters = LetterPolicy::of_next_publish(&self.inner().lifecycle);
+            self.inner().publish_async(self.topic(), || self.route(), payload, first.take().unwrap_or(letters))
+        };
+        publish_all_async(payloads.into_iter(), publish).await
     }
 
     /// Publishes the payload and keeps it as the topic's last value, as [`publish_retained`](Self::publish_retained) does, but waits for
@@ -255,12 +279,15 @@ where
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn publish_retained_async(&self, payload: T) -> Result<Delivery, PublishError<T>> {
-        if !self.inner().lifecycle.accepts() {
-            return Err(PublishError::Closed(payload));
+    pub fn publish_retained_async(&self, payload: T) -> impl Future<Output = Result<Delivery, PublishError<T>>> {
+        let letters = LetterPolicy::of_next_publish(&self.inner().lifecycle);
+        async move {
+            if !self.inner().lifecycle.accepts() {
+                return Err(PublishError::Closed(payload));
+            }
+            let kept = payload.clone();
+            self.inner().publish_async(self.topic(), || self.keep(kept), payload, letters).await
         }
-        let kept = payload.clone();
-        self.inner().publish_async(self.topic(), || self.keep(kept), payload).await
     }
 
     /// Asks as [`request`](Self::request) does, but waits for room without holding up the thread. The reply comes from
@@ -287,8 +314,9 @@ where
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn request_async(&self, payload: T) -> Result<PendingReply<R>, RequestError<T>> {
-        self.inner().request_async(self.topic(), || self.route(), payload).await
+    pub fn request_async(&self, payload: T) -> impl Future<Output = Result<PendingReply<R>, RequestError<T>>> {
+        let letters = LetterPolicy::of_next_publish(&self.inner().lifecycle);
+        self.inner().request_async(self.topic(), || self.route(), payload, letters)
     }
 
     /// Asks all as [`gather`](Self::gather) does, but waits for room without holding up the thread. What it returns is a
@@ -317,8 +345,9 @@ where
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn gather_async(&self, payload: T) -> Result<Replies<R>, RequestError<T>> {
-        self.inner().gather_async(self.topic(), || self.route(), payload).await
+    pub fn gather_async(&self, payload: T) -> impl Future<Output = Result<Replies<R>, RequestError<T>>> {
+        let letters = LetterPolicy::of_next_publish(&self.inner().lifecycle);
+        self.inner().gather_async(self.topic(), || self.route(), payload, letters)
     }
 }
 
@@ -351,14 +380,17 @@ where
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn publish_async(
+    pub fn publish_async(
         &self,
         topic: impl TryInto<Topic, Error: Into<TopicError>>,
         payload: T,
-    ) -> Result<Delivery, PublishError<T>> {
-        match topic.try_into() {
-            Ok(topic) => self.inner().publish_async(&topic, || self.route(&topic), payload).await,
-            Err(error) => Err(PublishError::Topic(error.into(), payload)),
+    ) -> impl Future<Output = Result<Delivery, PublishError<T>>> {
+        let letters = LetterPolicy::of_next_publish(&self.inner().lifecycle);
+        async move {
+            match topic.try_into() {
+                Ok(topic) => self.inner().publish_async(&topic, || self.route(&topic), payload, letters).await,
+                Err(error) => Err(PublishError::Topic(error.into(), payload)),
+            }
         }
     }
 
@@ -384,14 +416,17 @@ where
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn publish_all_async(
+    pub fn publish_all_async(
         &self,
         topic: impl TryInto<Topic, Error: Into<TopicError>>,
         payloads: impl IntoIterator<Item = T>,
-    ) -> Result<Delivery, PublishAllError<T>> {
-        match self.publisher(topic) {
-            Ok(publisher) => publisher.publish_all_async(payloads).await,
-            Err(error) => Err(no_topic(error, payloads.into_iter())),
+    ) -> impl Future<Output = Result<Delivery, PublishAllError<T>>> {
+        let letters = LetterPolicy::of_next_publish(&self.inner().lifecycle);
+        async move {
+            match self.publisher(topic) {
+                Ok(publisher) => publisher.publish_batch_async(payloads, letters).await,
+                Err(error) => Err(no_topic(error, payloads.into_iter())),
+            }
         }
     }
 
@@ -418,14 +453,17 @@ where
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn request_async(
+    pub fn request_async(
         &self,
         topic: impl TryInto<Topic, Error: Into<TopicError>>,
         payload: T,
-    ) -> Result<PendingReply<R>, RequestError<T>> {
-        match topic.try_into() {
-            Ok(topic) => self.inner().request_async(&topic, || self.route(&topic), payload).await,
-            Err(error) => Err(RequestError::Topic(error.into(), payload)),
+    ) -> impl Future<Output = Result<PendingReply<R>, RequestError<T>>> {
+        let letters = LetterPolicy::of_next_publish(&self.inner().lifecycle);
+        async move {
+            match topic.try_into() {
+                Ok(topic) => self.inner().request_async(&topic, || self.route(&topic), payload, letters).await,
+                Err(error) => Err(RequestError::Topic(error.into(), payload)),
+            }
         }
     }
 
@@ -454,14 +492,17 @@ where
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn gather_async(
+    pub fn gather_async(
         &self,
         topic: impl TryInto<Topic, Error: Into<TopicError>>,
         payload: T,
-    ) -> Result<Replies<R>, RequestError<T>> {
-        match topic.try_into() {
-            Ok(topic) => self.inner().gather_async(&topic, || self.route(&topic), payload).await,
-            Err(error) => Err(RequestError::Topic(error.into(), payload)),
+    ) -> impl Future<Output = Result<Replies<R>, RequestError<T>>> {
+        let letters = LetterPolicy::of_next_publish(&self.inner().lifecycle);
+        async move {
+            match topic.try_into() {
+                Ok(topic) => self.inner().gather_async(&topic, || self.route(&topic), payload, letters).await,
+                Err(error) => Err(RequestError::Topic(error.into(), payload)),
+            }
         }
     }
 }

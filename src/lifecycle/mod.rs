@@ -25,10 +25,16 @@ use workers::Workers;
 pub(crate) enum Phase {
     #[default]
     Open = 0,
+    // 1 is `WATCHED`.
     /// New messages are refused, except from the handlers of this bus: theirs belong to the work to be finished.
-    Draining = 1,
-    Closed = 2,
+    Draining = 2,
+    Closed = 3,
 }
+
+/// The bus is open, and some thread's next publish, or present one, makes no dead letters. It stands between `Open` and
+/// `Draining`, so the one look of a publisher at its bus shows it too, and the bus still only moves up when its phase
+/// changes.
+const WATCHED: u8 = 1;
 
 /// The number of a bus, never used again.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,6 +67,8 @@ pub(crate) struct Lifecycle {
     closed: EndSignal,
     closer: EndTrigger,
     close_listeners: Mutex<CloseListeners>,
+    /// The number of reasons for [`WATCHED`].
+    watches: Mutex<usize>,
     workers: CachePadded<Workers>,
     pub(crate) callback_panics: counters::AtomicU64,
 }
@@ -75,6 +83,7 @@ impl Lifecycle {
             closed,
             closer,
             close_listeners: Mutex::default(),
+            watches: Mutex::default(),
             workers: CachePadded::default(),
             callback_panics: counters::AtomicU64::new(0),
         }
@@ -84,8 +93,8 @@ impl Lifecycle {
     pub(crate) fn phase(&self) -> Phase {
         // Acquire pairs with the store in `advance`: who sees the bus closed sees what was done before.
         match self.phase.load(Ordering::Acquire) {
-            0 => Phase::Open,
-            1 => Phase::Draining,
+            0 | WATCHED => Phase::Open,
+            2 => Phase::Draining,
             _ => Phase::Closed,
         }
     }
@@ -97,6 +106,36 @@ impl Lifecycle {
         self.phase.fetch_max(phase as u8, Ordering::SeqCst);
         if phase == Phase::Closed {
             self.closer.fire();
+        }
+    }
+
+    pub(crate) fn id(&self) -> BusId {
+        self.id
+    }
+
+    /// Returns `true` if any thread may publish, and none of them publishes without dead letters. If it returns `false`,
+    /// [`accepts`](Self::accepts) decides.
+    #[inline]
+    pub(crate) fn accepts_all(&self) -> bool {
+        // Acquire pairs with the store in `advance`, as in `phase`.
+        self.phase.load(Ordering::Acquire) == Phase::Open as u8
+    }
+
+    /// Makes [`accepts_all`](Self::accepts_all) return `false` until [`unwatch`](Self::unwatch).
+    pub(crate) fn watch(&self) {
+        let mut watches = self.watches.lock();
+        *watches += 1;
+        // Relaxed: only the thread that calls this relies on it, and it sees what it has stored itself. Both exchanges fail
+        // once the bus is draining or closed, when no look at `accepts_all` succeeds any more.
+        let _ = self.phase.compare_exchange(Phase::Open as u8, WATCHED, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Takes one [`watch`](Self::watch) back.
+    pub(crate) fn unwatch(&self) {
+        let mut watches = self.watches.lock();
+        *watches -= 1;
+        if *watches == 0 {
+            let _ = self.phase.compare_exchange(WATCHED, Phase::Open as u8, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
