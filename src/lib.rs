@@ -49,7 +49,8 @@
 //! - [`Disconnect`](Overflow::Disconnect): a reader that falls behind has to start afresh.
 //!
 //! What is lost is counted: in the [`Delivery`], in [`Bus::stats`], in [`Message::lost_before`] of the next message,
-//! and as a [`DeadLetter`] if the program [listens](Bus::dead_letters).
+//! and as a [`DeadLetter`] if the program [listens](Bus::dead_letters). [`DeadLetter::republish`] publishes it again, and
+//! makes no second letter.
 //!
 //! # Requests
 //!

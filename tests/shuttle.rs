@@ -44,6 +44,8 @@ models! {
         order_while_others_come_and_go,
         losses_are_reported_in_time,
         dead_letters_against_losses,
+        letters_published_again_against_each_other,
+        letter_published_again_against_close,
         group_while_members_come_and_go,
     }
 }

@@ -39,9 +39,13 @@ pub(crate) fn publish_all<T: Clone, R>(
         let mut rest = chunk.drain(..);
         while let Some(payload) = rest.next() {
             let span = Publishing::enter(topic);
+            let mut _letters = None;
             let found = match route.take() {
                 Some(route) if inner.is_right(&route) => Some(route),
-                _ => inner.route_of(entry),
+                _ => {
+                    _letters = inner.begin_publish();
+                    inner.route_of(entry)
+                }
             };
             let published = match found {
                 None => inner.refuse(payload, span),
@@ -87,7 +91,7 @@ pub(super) fn no_topic<T>(error: TopicError, payloads: impl Iterator<Item = T>) 
 #[cfg(feature = "async")]
 pub(super) async fn publish_all_async<T, F>(
     mut payloads: impl Iterator<Item = T>,
-    publish: impl Fn(T) -> F,
+    mut publish: impl FnMut(T) -> F,
 ) -> Result<Delivery, PublishAllError<T>>
 where
     F: Future<Output = Result<Delivery, PublishError<T>>>,

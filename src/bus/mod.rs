@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::dead_letter::DeadLetters;
+use crate::dead_letter::{DeadLetters, Origin, Republish};
 use crate::delivery::{Delivery, Wait};
 use crate::lifecycle::Phase;
 use crate::request::{PendingReply, Replies, RequestError};
@@ -18,6 +18,7 @@ mod inner;
 #[cfg(feature = "async")]
 mod publish_async;
 mod publisher;
+mod republish;
 mod retained;
 mod weak;
 
@@ -384,7 +385,8 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn dead_letters(&self) -> DeadLetters<T> {
-        self.inner.losses.listen()
+        let inner: Arc<dyn Republish<T>> = self.inner.clone();
+        self.inner.losses.listen(Origin::new(&self.inner.lifecycle, Arc::downgrade(&inner)))
     }
 
     fn send(
@@ -394,7 +396,10 @@ where
         wait: Wait,
     ) -> Result<Delivery, PublishError<T>> {
         match topic.try_into() {
-            Ok(topic) => self.inner.publish(&topic, self.inner.route(&topic), payload, wait),
+            Ok(topic) => {
+                let _letters = self.inner.begin_publish();
+                self.inner.publish(&topic, self.inner.route(&topic), payload, wait)
+            }
             Err(error) => Err(PublishError::Topic(error.into(), payload)),
         }
     }

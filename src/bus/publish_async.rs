@@ -1,12 +1,15 @@
 //! Publishing and asking by tasks.
+//!
+//! The methods are functions that return a future, and not `async`: what their caller has done before, such as taking the
+//! payload out of a dead letter, was done on the thread of the call, and the first poll may be on another one.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::task::{Context, Poll};
 
 use super::batch::{no_topic, publish_all_async};
 use super::inner::{may_not_ask, outcome, refusal};
 use super::{Bus, BusInner, PublishAllError, PublishError, Publisher};
-use crate::dead_letter::Republisher;
+use crate::dead_letter::LetterPolicy;
 use crate::delivery::{Delivered, Delivery, PendingDelivery, deliver_at_once, deliver_pending};
 use crate::message::Outgoing;
 use crate::request::{EachReply, NoReply, OneReply, PendingReply, Replies, ReplySource, RequestError};
@@ -35,22 +38,22 @@ struct WaitForRoom<'a, T: Clone, R, S: ReplySource<R>> {
     inner: &'a BusInner<T, R>,
     topic: &'a Topic,
     replies: &'a S,
-    republisher: Republisher,
+    letters: LetterPolicy,
     pending: PendingDelivery<T, R>,
 }
 
 impl<T: Clone, R, S: ReplySource<R>> WaitForRoom<'_, T, R, S> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Delivered<T, R>> {
-        let Self { inner, topic, replies, republisher, pending } = self;
-        republisher.within(|| pending.poll(context, topic, *replies, |mailbox| inner.unroute(mailbox)))
+        let Self { inner, topic, replies, letters, pending } = self;
+        letters.within(&inner.lifecycle, || pending.poll(context, topic, *replies, |mailbox| inner.unroute(mailbox)))
     }
 }
 
 impl<T: Clone, R, S: ReplySource<R>> Drop for WaitForRoom<'_, T, R, S> {
     fn drop(&mut self) {
-        let Self { topic, replies, republisher, pending, .. } = self;
-        if let Some(delivery) = republisher.within(|| pending.cancel(topic, *replies)) {
-            self.inner.losses.messages.published(delivery.delivered());
+        let Self { inner, topic, replies, letters, pending } = self;
+        if let Some(delivery) = letters.within(&inner.lifecycle, || pending.cancel(topic, *replies)) {
+            inner.losses.messages.published(delivery.delivered());
         }
     }
 }
@@ -61,15 +64,16 @@ impl<T: Clone, R> BusInner<T, R> {
         topic: &Topic,
         route: impl FnOnce() -> Option<RouteGuard<T, R>>,
         payload: T,
+        letters: LetterPolicy,
     ) -> Result<Delivery, PublishError<T>> {
         let span = PublishingTask::new(topic);
-        let republisher = self.losses.republisher().await;
         let Some(route) = route() else {
             span.end(0, 0, "closed");
             return Err(PublishError::Closed(payload));
         };
         let outgoing = Outgoing { payload, reply: None };
-        let first = span.within(|| republisher.within(|| self.first_pass(topic, route, outgoing, &NoReply)));
+        let first_pass = || self.first_pass(topic, route, outgoing, &NoReply);
+        let first = span.within(|| letters.within(&self.lifecycle, first_pass));
         let first = match first {
             FirstPass::AtOnce(delivery) => {
                 self.losses.messages.published(delivery.delivered());
@@ -78,13 +82,14 @@ impl<T: Clone, R> BusInner<T, R> {
             }
             FirstPass::Rest(rest) => rest,
         };
-        let second = self.second_pass(topic, first, &NoReply, republisher, |part| span.within(part));
+        let second = self.second_pass(topic, first, &NoReply, letters, |part| span.within(part));
         let Delivered { delivery, stopped, rest } = second.await;
         self.losses.messages.published(delivery.delivered());
         let result = match rest {
             None => Ok(delivery),
             Some(rest) => {
-                span.within(|| republisher.within(|| self.make_of_the_rest(topic, rest.payload, delivery, stopped)))
+                let settle = || self.make_of_the_rest(topic, rest.payload, delivery, stopped);
+                span.within(|| letters.within(&self.lifecycle, settle))
             }
         };
         span.end(delivery.delivered(), delivery.dropped(), outcome(&result));
@@ -96,16 +101,14 @@ impl<T: Clone, R> BusInner<T, R> {
         topic: &Topic,
         route: impl FnOnce() -> Option<RouteGuard<T, R>>,
         payload: T,
+        letters: LetterPolicy,
     ) -> Result<PendingReply<R>, RequestError<T>> {
-        let republisher = self.losses.republisher().await;
         let (responder, pending) = OneReply::pending(&self.lifecycle, Requesting::one(topic));
         let outgoing = Outgoing { payload, reply: Some(responder) };
         // Not through another `async fn`, which would move all of this once more.
-        let asked = match self.first_ask(topic, route(), outgoing, &OneReply, pending.requesting(), republisher) {
+        let asked = match self.first_ask(topic, route(), outgoing, &OneReply, letters, pending.requesting()) {
             FirstAsk::Done(asked) => asked,
-            FirstAsk::Waiting(delivery) => {
-                self.ask_on(topic, delivery, &OneReply, pending.requesting(), republisher).await
-            }
+            FirstAsk::Waiting(delivery) => self.ask_on(topic, delivery, &OneReply, letters, pending.requesting()).await,
         };
         match asked {
             Ok(()) => Ok(pending),
@@ -121,19 +124,19 @@ impl<T: Clone, R> BusInner<T, R> {
         topic: &Topic,
         route: impl FnOnce() -> Option<RouteGuard<T, R>>,
         payload: T,
+        letters: LetterPolicy,
     ) -> Result<Replies<R>, RequestError<T>> {
-        let republisher = self.losses.republisher().await;
         let (each, replies, first) = {
             let route = route();
             let most = route.as_ref().map_or(0, |route| route.len());
             let (each, replies) = EachReply::new(&self.lifecycle, most, Requesting::many(topic));
             let outgoing = Outgoing { payload, reply: Some(each.responder()) };
-            let first = self.first_ask(topic, route, outgoing, &each, &each.requesting, republisher);
+            let first = self.first_ask(topic, route, outgoing, &each, letters, &each.requesting);
             (each, replies, first)
         };
         let asked = match first {
             FirstAsk::Done(asked) => asked,
-            FirstAsk::Waiting(delivery) => self.ask_on(topic, delivery, &each, &each.requesting, republisher).await,
+            FirstAsk::Waiting(delivery) => self.ask_on(topic, delivery, &each, letters, &each.requesting).await,
         };
         each.requesting.end(asked.as_ref().map_or_else(refusal, |()| "asked"));
         asked.map(|()| replies)
@@ -147,11 +150,12 @@ impl<T: Clone, R> BusInner<T, R> {
         route: Option<RouteGuard<T, R>>,
         outgoing: Outgoing<T, R>,
         replies: &S,
+        letters: LetterPolicy,
         span: &Requesting,
-        republisher: Republisher,
     ) -> FirstAsk<T, R> {
         let Some(route) = route else { return FirstAsk::Done(Err(may_not_ask(outgoing, replies))) };
-        let first = span.within(|| republisher.within(|| self.first_pass(topic, route, outgoing, replies)));
+        let first_pass = || self.first_pass(topic, route, outgoing, replies);
+        let first = span.within(|| letters.within(&self.lifecycle, first_pass));
         match first {
             FirstPass::AtOnce(delivery) => {
                 self.losses.messages.published(delivery.delivered());
@@ -168,10 +172,10 @@ impl<T: Clone, R> BusInner<T, R> {
         topic: &Topic,
         pending: PendingDelivery<T, R>,
         replies: &S,
+        letters: LetterPolicy,
         span: &Requesting,
-        republisher: Republisher,
     ) -> Result<(), RequestError<T>> {
-        let delivered = self.second_pass(topic, Err(pending), replies, republisher, |part| span.within(part)).await;
+        let delivered = self.second_pass(topic, Err(pending), replies, letters, |part| span.within(part)).await;
         self.asked(delivered, replies)
     }
 
@@ -197,13 +201,13 @@ impl<T: Clone, R> BusInner<T, R> {
         topic: &Topic,
         first: Result<Delivered<T, R>, PendingDelivery<T, R>>,
         replies: &S,
-        republisher: Republisher,
+        letters: LetterPolicy,
         within: impl Fn(Part<'_, T, R>) -> Poll<Delivered<T, R>>,
     ) -> Delivered<T, R> {
         match first {
             Ok(delivered) => delivered,
             Err(pending) => {
-                let mut waiting = WaitForRoom { inner: self, topic, replies, republisher, pending };
+                let mut waiting = WaitForRoom { inner: self, topic, replies, letters, pending };
                 poll_fn(|context| within(&mut || waiting.poll(context))).await
             }
         }
@@ -246,8 +250,9 @@ where
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn publish_async(&self, payload: T) -> Result<Delivery, PublishError<T>> {
-        self.inner().publish_async(self.topic(), || self.route(), payload).await
+    pub fn publish_async(&self, payload: T) -> impl Future<Output = Result<Delivery, PublishError<T>>> {
+        let letters = LetterPolicy::of_next_publish(&self.inner().lifecycle);
+        self.inner().publish_async(self.topic(), || self.route(), payload, letters)
     }
 
     /// Publishes every payload of `payloads`, in order, as [`publish_async`](Self::publish_async) does, and adds up what
@@ -286,11 +291,26 @@ where
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn publish_all_async(
+    pub fn publish_all_async(
         &self,
         payloads: impl IntoIterator<Item = T>,
+    ) -> impl Future<Output = Result<Delivery, PublishAllError<T>>> {
+        let letters = LetterPolicy::of_next_publish(&self.inner().lifecycle);
+        self.publish_batch_async(payloads, letters)
+    }
+
+    /// Publishes the first payload with these letters. For each, the iterator may take the payload out of a letter.
+    async fn publish_batch_async(
+        &self,
+        payloads: impl IntoIterator<Item = T>,
+        letters: LetterPolicy,
     ) -> Result<Delivery, PublishAllError<T>> {
-        publish_all_async(payloads.into_iter(), |payload| self.publish_async(payload)).await
+        let mut first = Some(letters).filter(|letters| *letters == LetterPolicy::Suppress);
+        let publish = |payload| {
+            let letters = LetterPolicy::of_next_publish(&self.inner().lifecycle);
+            self.inner().publish_async(self.topic(), || self.route(), payload, first.take().unwrap_or(letters))
+        };
+        publish_all_async(payloads.into_iter(), publish).await
     }
 
     /// Publishes the payload and keeps it as the topic's last value, as [`publish_retained`](Self::publish_retained) does, but waits for
@@ -316,8 +336,9 @@ where
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn publish_retained_async(&self, payload: T) -> Result<Delivery, PublishError<T>> {
-        self.inner().publish_retained_async(self.entry(), payload).await
+    pub fn publish_retained_async(&self, payload: T) -> impl Future<Output = Result<Delivery, PublishError<T>>> {
+        let letters = LetterPolicy::of_next_publish(&self.inner().lifecycle);
+        self.inner().publish_retained_async(self.entry(), payload, letters)
     }
 
     /// Asks as [`request`](Self::request) does, but waits for room without holding up the thread. The reply comes from
@@ -344,8 +365,9 @@ where
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn request_async(&self, payload: T) -> Result<PendingReply<R>, RequestError<T>> {
-        self.inner().request_async(self.topic(), || self.route(), payload).await
+    pub fn request_async(&self, payload: T) -> impl Future<Output = Result<PendingReply<R>, RequestError<T>>> {
+        let letters = LetterPolicy::of_next_publish(&self.inner().lifecycle);
+        self.inner().request_async(self.topic(), || self.route(), payload, letters)
     }
 
     /// Asks all as [`gather`](Self::gather) does, but waits for room without holding up the thread. What it returns is a
@@ -374,8 +396,9 @@ where
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn gather_async(&self, payload: T) -> Result<Replies<R>, RequestError<T>> {
-        self.inner().gather_async(self.topic(), || self.route(), payload).await
+    pub fn gather_async(&self, payload: T) -> impl Future<Output = Result<Replies<R>, RequestError<T>>> {
+        let letters = LetterPolicy::of_next_publish(&self.inner().lifecycle);
+        self.inner().gather_async(self.topic(), || self.route(), payload, letters)
     }
 }
 
@@ -408,14 +431,17 @@ where
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn publish_async(
+    pub fn publish_async(
         &self,
         topic: impl TryInto<Topic, Error: Into<TopicError>>,
         payload: T,
-    ) -> Result<Delivery, PublishError<T>> {
-        match topic.try_into() {
-            Ok(topic) => self.inner().publish_async(&topic, || self.inner().route(&topic), payload).await,
-            Err(error) => Err(PublishError::Topic(error.into(), payload)),
+    ) -> impl Future<Output = Result<Delivery, PublishError<T>>> {
+        let letters = LetterPolicy::of_next_publish(&self.inner().lifecycle);
+        async move {
+            match topic.try_into() {
+                Ok(topic) => self.inner().publish_async(&topic, || self.inner().route(&topic), payload, letters).await,
+                Err(error) => Err(PublishError::Topic(error.into(), payload)),
+            }
         }
     }
 
@@ -441,14 +467,17 @@ where
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn publish_all_async(
+    pub fn publish_all_async(
         &self,
         topic: impl TryInto<Topic, Error: Into<TopicError>>,
         payloads: impl IntoIterator<Item = T>,
-    ) -> Result<Delivery, PublishAllError<T>> {
-        match self.publisher(topic) {
-            Ok(publisher) => publisher.publish_all_async(payloads).await,
-            Err(error) => Err(no_topic(error, payloads.into_iter())),
+    ) -> impl Future<Output = Result<Delivery, PublishAllError<T>>> {
+        let letters = LetterPolicy::of_next_publish(&self.inner().lifecycle);
+        async move {
+            match self.publisher(topic) {
+                Ok(publisher) => publisher.publish_batch_async(payloads, letters).await,
+                Err(error) => Err(no_topic(error, payloads.into_iter())),
+            }
         }
     }
 
@@ -475,14 +504,17 @@ where
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn request_async(
+    pub fn request_async(
         &self,
         topic: impl TryInto<Topic, Error: Into<TopicError>>,
         payload: T,
-    ) -> Result<PendingReply<R>, RequestError<T>> {
-        match topic.try_into() {
-            Ok(topic) => self.inner().request_async(&topic, || self.inner().route(&topic), payload).await,
-            Err(error) => Err(RequestError::Topic(error.into(), payload)),
+    ) -> impl Future<Output = Result<PendingReply<R>, RequestError<T>>> {
+        let letters = LetterPolicy::of_next_publish(&self.inner().lifecycle);
+        async move {
+            match topic.try_into() {
+                Ok(topic) => self.inner().request_async(&topic, || self.inner().route(&topic), payload, letters).await,
+                Err(error) => Err(RequestError::Topic(error.into(), payload)),
+            }
         }
     }
 
@@ -511,14 +543,17 @@ where
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn gather_async(
+    pub fn gather_async(
         &self,
         topic: impl TryInto<Topic, Error: Into<TopicError>>,
         payload: T,
-    ) -> Result<Replies<R>, RequestError<T>> {
-        match topic.try_into() {
-            Ok(topic) => self.inner().gather_async(&topic, || self.inner().route(&topic), payload).await,
-            Err(error) => Err(RequestError::Topic(error.into(), payload)),
+    ) -> impl Future<Output = Result<Replies<R>, RequestError<T>>> {
+        let letters = LetterPolicy::of_next_publish(&self.inner().lifecycle);
+        async move {
+            match topic.try_into() {
+                Ok(topic) => self.inner().gather_async(&topic, || self.inner().route(&topic), payload, letters).await,
+                Err(error) => Err(RequestError::Topic(error.into(), payload)),
+            }
         }
     }
 }

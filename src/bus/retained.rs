@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use super::inner::outcome;
 use super::{BusInner, PublishError};
 #[cfg(feature = "async")]
-use crate::dead_letter::Republisher;
+use crate::dead_letter::LetterPolicy;
 #[cfg(feature = "async")]
 use crate::delivery::{Delivered, PendingInOrder};
 use crate::delivery::{Delivery, InOrder, PutInOrder, Wait};
@@ -26,24 +26,24 @@ use crate::topic::Topic;
 struct WaitInOrder<'a, T: Clone, R> {
     inner: &'a BusInner<T, R>,
     topic: &'a Topic,
-    republisher: Republisher,
+    letters: LetterPolicy,
     pending: PendingInOrder<T, R>,
 }
 
 #[cfg(feature = "async")]
 impl<T: Clone, R> WaitInOrder<'_, T, R> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Delivered<T, R>> {
-        let Self { inner, topic, republisher, pending } = self;
-        republisher.within(|| pending.poll(context, topic, |mailbox| inner.unroute(mailbox)))
+        let Self { inner, topic, letters, pending } = self;
+        letters.within(&inner.lifecycle, || pending.poll(context, topic, |mailbox| inner.unroute(mailbox)))
     }
 }
 
 #[cfg(feature = "async")]
 impl<T: Clone, R> Drop for WaitInOrder<'_, T, R> {
     fn drop(&mut self) {
-        let Self { topic, republisher, pending, .. } = self;
-        if let Some(delivery) = republisher.within(|| pending.cancel(topic)) {
-            self.inner.losses.messages.published(delivery.delivered());
+        let Self { inner, topic, letters, pending } = self;
+        if let Some(delivery) = letters.within(&inner.lifecycle, || pending.cancel(topic)) {
+            inner.losses.messages.published(delivery.delivered());
         }
     }
 }
@@ -55,6 +55,7 @@ impl<T: Clone, R> BusInner<T, R> {
         payload: T,
         wait: Wait,
     ) -> Result<Delivery, PublishError<T>> {
+        let _letters = self.begin_publish();
         let topic = &entry.topic;
         let span = Publishing::enter(topic);
         match self.keep(entry, payload, !matches!(wait, Wait::Never)) {
@@ -71,12 +72,12 @@ impl<T: Clone, R> BusInner<T, R> {
         &self,
         entry: &Arc<TopicEntry<T, R>>,
         payload: T,
+        letters: LetterPolicy,
     ) -> Result<Delivery, PublishError<T>> {
         let topic = &entry.topic;
         let span = PublishingTask::new(topic);
-        let republisher = self.losses.republisher().await;
         let first = span.within(|| {
-            republisher.within(|| {
+            letters.within(&self.lifecycle, || {
                 let message = self.keep(entry, payload, true)?;
                 Ok(message.deliver_pending(topic, |mailbox| self.unroute(mailbox)))
             })
@@ -88,7 +89,7 @@ impl<T: Clone, R> BusInner<T, R> {
             }
             Ok(Ok(delivered)) => delivered,
             Ok(Err(pending)) => {
-                let mut waiting = WaitInOrder { inner: self, topic, republisher, pending };
+                let mut waiting = WaitInOrder { inner: self, topic, letters, pending };
                 poll_fn(|context| span.within(|| waiting.poll(context))).await
             }
         };
@@ -97,7 +98,8 @@ impl<T: Clone, R> BusInner<T, R> {
         let result = match rest {
             None => Ok(delivery),
             Some(rest) => {
-                span.within(|| republisher.within(|| self.make_of_the_rest(topic, rest.payload, delivery, stopped)))
+                let settle = || self.make_of_the_rest(topic, rest.payload, delivery, stopped);
+                span.within(|| letters.within(&self.lifecycle, settle))
             }
         };
         span.end(delivery.delivered(), delivery.dropped(), outcome(&result));

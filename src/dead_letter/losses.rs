@@ -1,9 +1,7 @@
 //! Where the losses of a bus are counted and turned into dead letters, and who listens for those.
 
+use super::quiet::is_quiet;
 use super::reader::ReaderQueue;
-use super::republishing::is_republishing;
-#[cfg(feature = "async")]
-use super::tasks::InHand;
 #[cfg(feature = "testkit")]
 use super::watch::Watch;
 use super::{DeadLetter, DeadLetterReason};
@@ -41,13 +39,11 @@ impl<T> Listener<T> {
 
 /// Where the losses of a bus are counted and turned into dead letters.
 pub(crate) struct Losses<T> {
-    pub(super) bus: BusId,
+    bus: BusId,
     /// `None` once the bus is closed and its handlers have ended.
     listeners: Mutex<Option<Vec<Listener<T>>>>,
     /// The length of `listeners`, to be read without the lock on the path of a message.
     listening: AtomicUsize,
-    #[cfg(feature = "async")]
-    pub(super) in_hand: InHand,
     pub(crate) dropped: LossCounters,
     pub(crate) abandoned: AtomicU64,
     pub(crate) unheard: OwnerBiasedCounter,
@@ -65,8 +61,6 @@ impl<T> Losses<T> {
             bus,
             listeners: Mutex::new(Some(Vec::new())),
             listening: AtomicUsize::new(0),
-            #[cfg(feature = "async")]
-            in_hand: InHand::default(),
             dropped: LossCounters::default(),
             abandoned: AtomicU64::new(0),
             unheard: OwnerBiasedCounter::default(),
@@ -78,10 +72,11 @@ impl<T> Losses<T> {
         }
     }
 
-    /// Whether a dead letter would be read by anybody, so that it is worth a clone of the payload.
+    /// Whether a dead letter is to be posted: a reader would get it, so that it is worth a clone of the payload, and this
+    /// thread is not in the middle of a publish that makes none.
     pub(crate) fn is_listening(&self) -> bool {
         // Relaxed: the lock in `post` decides; a listener that comes right now may miss this letter.
-        self.listening.load(Ordering::Relaxed) > 0 && !is_republishing(self.bus)
+        self.listening.load(Ordering::Relaxed) > 0 && !is_quiet(self.bus)
     }
 
     pub(super) fn add(&self, listener: Listener<T>) {
@@ -116,14 +111,11 @@ impl<T> Losses<T> {
 impl<T: Clone> Losses<T> {
     /// Gives the letter to every listener. Callers make sure first that somebody [listens](Self::is_listening).
     pub(crate) fn post(&self, topic: &Topic, payload: T, reason: DeadLetterReason, attempts: u32) {
-        if is_republishing(self.bus) {
-            return;
-        }
         // A copy of the list, because payloads are cloned and dropped below.
         let Some(mut listeners) = self.listeners.lock().clone() else { return };
         let Some(last) = listeners.pop() else { return };
         self.dead_letters.fetch_add(1, Ordering::Relaxed);
-        let letter = DeadLetter { topic: topic.clone(), payload, reason, attempts };
+        let letter = DeadLetter { topic: topic.clone(), payload, reason, attempts, origin: None };
         for listener in listeners {
             listener.deliver(letter.clone());
         }

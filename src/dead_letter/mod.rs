@@ -1,22 +1,23 @@
 //! Dead letters: what could not be delivered or handled, for whoever wants to know.
 
 use std::fmt;
+use std::sync::{Arc, Weak};
 
 use crate::counters::Loss;
+use crate::lifecycle::{BusId, Lifecycle};
 use crate::topic::Topic;
 
 mod losses;
+mod quiet;
 mod reader;
-mod republishing;
 #[cfg(feature = "async")]
 mod tasks;
 #[cfg(feature = "testkit")]
 mod watch;
 
 pub(crate) use losses::Losses;
+pub(crate) use quiet::{LetterPolicy, PublishScope};
 pub use reader::{DeadLetterIter, DeadLetterTryIter, DeadLetters};
-#[cfg(feature = "async")]
-pub(crate) use tasks::Republisher;
 #[cfg(feature = "testkit")]
 pub(crate) use watch::Watching;
 
@@ -119,6 +120,34 @@ pub struct DeadLetter<T> {
     payload: T,
     reason: DeadLetterReason,
     attempts: u32,
+    /// `None` in the queue of a reader.
+    origin: Option<Origin<T>>,
+}
+
+/// The bus of a letter. Keeps it neither open nor alive.
+pub(crate) struct Origin<T> {
+    bus: BusId,
+    lifecycle: Weak<Lifecycle>,
+    republish: Weak<dyn Republish<T>>,
+}
+
+/// A bus that publishes a letter again.
+pub(crate) trait Republish<T>: Send + Sync {
+    /// Publishes as `Bus::publish` does. Returns how many mailboxes took the message and how many messages were lost; or
+    /// the payload, if the bus is closed.
+    fn republish(&self, topic: &Topic, payload: T) -> Result<(usize, usize), T>;
+}
+
+impl<T> Origin<T> {
+    pub(crate) fn new(lifecycle: &Arc<Lifecycle>, republish: Weak<dyn Republish<T>>) -> Self {
+        Self { bus: lifecycle.id(), lifecycle: Arc::downgrade(lifecycle), republish }
+    }
+}
+
+impl<T> Clone for Origin<T> {
+    fn clone(&self) -> Self {
+        Self { bus: self.bus, lifecycle: Weak::clone(&self.lifecycle), republish: Weak::clone(&self.republish) }
+    }
 }
 
 impl<T> DeadLetter<T> {
@@ -153,7 +182,15 @@ impl<T> DeadLetter<T> {
         &self.payload
     }
 
-    /// Takes the payload out.
+    /// Takes the payload out, to publish it again or for any other use.
+    ///
+    /// The first publish or request of this thread on the bus of the letter after this call makes no dead letters; it may
+    /// come at any time, and to any topic, and uses that up also if it is delivered. To publish the message again to its own
+    /// topic, [`republish`](Self::republish) does the same and leaves nothing behind: prefer it where there is a choice, and
+    /// use [`payload`](Self::payload) to only look.
+    ///
+    /// A publish of a task counts from the call of `publish_async`, not from its first poll. If the task awaits anything
+    /// else between `into_payload` and that call, another task of the same thread may publish first.
     ///
     /// # Examples
     ///
@@ -168,7 +205,25 @@ impl<T> DeadLetter<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn into_payload(self) -> T {
+        self.mark_next_publish();
         self.payload
+    }
+
+    fn mark_next_publish(&self) {
+        if let Some(lifecycle) = self.origin.as_ref().and_then(|origin| origin.lifecycle.upgrade()) {
+            quiet::mark_next_publish(&lifecycle);
+        }
+    }
+
+    /// Publishes the payload to the topic again, without a letter; the payload comes back if the bus is closed or gone.
+    pub(crate) fn republish_to(self) -> Result<(usize, usize), T> {
+        match self.origin.as_ref().and_then(|origin| origin.republish.upgrade()) {
+            Some(bus) => {
+                self.mark_next_publish();
+                bus.republish(&self.topic, self.payload)
+            }
+            None => Err(self.payload),
+        }
     }
 
     /// Why the message ended here.

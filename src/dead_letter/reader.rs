@@ -8,8 +8,7 @@ use std::time::Duration;
 use super::losses::{Listener, Losses};
 #[cfg(feature = "async")]
 use super::tasks::{WaitingTasks, WakesWhenDropped};
-use super::{DeadLetter, republishing};
-use crate::lifecycle::BusId;
+use super::{DeadLetter, Origin, quiet};
 use crate::message::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::panic::drop_each;
 use crate::sync::Instant;
@@ -78,7 +77,7 @@ impl<T> ReaderQueue<T> {
 
 impl<T> Losses<T> {
     /// A new reader, which gets every letter from now on.
-    pub(crate) fn listen(self: &Arc<Self>) -> DeadLetters<T> {
+    pub(crate) fn listen(self: &Arc<Self>, origin: Origin<T>) -> DeadLetters<T> {
         let (sender, queue) = bounded(CAPACITY);
         let letters = Arc::new(Letters { queue, dropped: AtomicU64::new(0) });
         #[cfg(feature = "async")]
@@ -90,10 +89,9 @@ impl<T> Losses<T> {
             tasks: WakesWhenDropped(Arc::clone(&tasks)),
         }));
         DeadLetters {
-            bus: self.bus,
             letters,
             losses: Arc::downgrade(self),
-            alive: Arc::new(()),
+            origin,
             #[cfg(feature = "async")]
             tasks,
             #[cfg(feature = "async")]
@@ -109,19 +107,9 @@ impl<T> Losses<T> {
 ///
 /// # Republishing
 ///
-/// Dead letters do not feed back: what a thread publishes after it took a letter, and before it asks for the next one
-/// or drops the reader, makes no dead letters itself. The counters of [`BusStats`](crate::BusStats) go on. So a thread
-/// that has taken a letter keeps its reader, or drops it: if it gives the reader away, what it loses from then on makes
-/// no letters.
-///
-/// A task may move to another thread at every `await`, and its thread runs other tasks meanwhile, whose losses must not
-/// be missed. So a task is recognised by its [waker](std::task::Waker) and not by its thread: after `recv_async`, or an item
-/// of the stream, what *this task* publishes with `publish_async`, `publish_all_async`, `request_async` and `gather_async`
-/// makes no dead letters, until it waits for the next one or the reader is dropped. Only a method that is awaited sees the
-/// waker. What a task publishes with `fire`, `try_publish` or `publish` makes letters, so a task that republishes letters
-/// uses `publish_async`; with `fire` a message without subscribers would come back forever. The same holds for a future
-/// that has a waker of its own, such as one that was spawned, or a member of a `FuturesUnordered`. When several tasks share
-/// a reader, each of them is recognised, up to the newest 64.
+/// [`DeadLetter::republish`], and the first publish of the same thread on the same bus after [`DeadLetter::into_payload`],
+/// make no dead letters, so a loop that publishes its letters again ends, although nobody hears them. Every other loss makes
+/// a letter, whatever letters a thread or task has in hand.
 ///
 /// # The end
 ///
@@ -145,11 +133,10 @@ impl<T> Losses<T> {
 /// ```
 #[must_use = "dropping the reader ends the listening: keep it in a variable such as `_letters`; `let _ =` drops it at once"]
 pub struct DeadLetters<T> {
-    bus: BusId,
     letters: Arc<Letters<T>>,
-    pub(super) losses: Weak<Losses<T>>,
-    /// Tells the reader apart in the list of [`republishing`].
-    alive: Arc<()>,
+    losses: Weak<Losses<T>>,
+    /// The bus, for each letter that is taken.
+    pub(super) origin: Origin<T>,
     #[cfg(feature = "async")]
     pub(super) tasks: Arc<WaitingTasks>,
     /// Of the task that polls the stream.
@@ -176,8 +163,8 @@ impl<T> DeadLetters<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn recv(&self) -> Result<DeadLetter<T>, RecvError> {
-        self.asks();
-        self.taken(self.letters.queue.recv().map_err(|_| RecvError::Closed))
+        let received = quiet::while_waiting(self.origin.bus, || self.letters.queue.recv());
+        received.map(|letter| self.taken(letter)).map_err(|_| RecvError::Closed)
     }
 
     /// Takes the next letter if there is one.
@@ -197,8 +184,7 @@ impl<T> DeadLetters<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_recv(&self) -> Result<DeadLetter<T>, TryRecvError> {
-        self.asks();
-        self.taken(self.take())
+        self.take()
     }
 
     /// Waits for the next letter, at most this long.
@@ -251,11 +237,11 @@ impl<T> DeadLetters<T> {
     /// assert_eq!(seen, [1, 2]);
     /// ```
     pub fn recv_deadline(&self, deadline: Instant) -> Result<DeadLetter<T>, RecvTimeoutError> {
-        self.asks();
-        self.taken(self.letters.queue.recv_deadline(deadline).map_err(|error| match error {
+        let received = quiet::while_waiting(self.origin.bus, || self.letters.queue.recv_deadline(deadline));
+        received.map(|letter| self.taken(letter)).map_err(|error| match error {
             channel::RecvTimeoutError::Timeout => RecvTimeoutError::Timeout,
             channel::RecvTimeoutError::Disconnected => RecvTimeoutError::Closed,
-        }))
+        })
     }
 
     /// Waits for one letter after the other, until the bus is closed and all letters were read.
@@ -341,34 +327,25 @@ impl<T> DeadLetters<T> {
         self.letters.dropped.load(Ordering::Relaxed)
     }
 
-    /// Takes a letter out, whatever asks for it.
+    /// Takes a letter out, for threads and tasks.
     pub(super) fn take(&self) -> Result<DeadLetter<T>, TryRecvError> {
-        self.letters.queue.try_recv().map_err(|error| match error {
+        self.letters.queue.try_recv().map(|letter| self.taken(letter)).map_err(|error| match error {
             channel::TryRecvError::Empty => TryRecvError::Empty,
             channel::TryRecvError::Disconnected => TryRecvError::Closed,
         })
     }
 
-    fn taken<E>(&self, letter: Result<DeadLetter<T>, E>) -> Result<DeadLetter<T>, E> {
-        if letter.is_ok() {
-            republishing::begin(self.bus, &self.alive);
-        }
-        letter
-    }
-
-    pub(super) fn asks(&self) {
-        republishing::end(&self.alive);
+    /// Only a letter that was taken leads back to its bus: those in the queue have one handle together, that of the reader.
+    fn taken(&self, letter: DeadLetter<T>) -> DeadLetter<T> {
+        DeadLetter { origin: Some(self.origin.clone()), ..letter }
     }
 }
 
 impl<T> Drop for DeadLetters<T> {
     fn drop(&mut self) {
-        self.asks();
         #[cfg(feature = "async")]
         self.tasks.leave(&mut self.place);
         if let Some(losses) = self.losses.upgrade() {
-            #[cfg(feature = "async")]
-            losses.in_hand.remove_reader(Arc::as_ptr(&self.tasks).addr());
             losses.remove(|listener| match listener {
                 Listener::Reader(queue) => queue.letters.as_ptr() == Arc::as_ptr(&self.letters),
                 #[cfg(feature = "testkit")]

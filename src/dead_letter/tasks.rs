@@ -1,20 +1,16 @@
-//! Dead letters for tasks: waiting for a letter, and knowing the task that has one in hand.
+//! Dead letters for tasks, which wait for them.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
 
-use super::losses::Losses;
 use super::reader::DeadLetters;
-use super::{DeadLetter, republishing};
-use crate::lifecycle::BusId;
+use super::{DeadLetter, quiet};
 use crate::message::{RecvError, TryRecvError};
-use crate::sync::Mutex;
 use crate::sync::atomic::AtomicU8;
-use crate::sync::counters::{AtomicUsize, Ordering};
 use crate::sync::wait_list::{WaitEntry, WaitFlag, WaitList};
 
 /// The tasks that wait for a letter of one reader.
@@ -59,97 +55,6 @@ impl Drop for WakesWhenDropped {
     }
 }
 
-/// The most tasks of one reader that are known to have a letter in hand. A task that ends with a letter in hand stays in
-/// the list, so it needs a bound.
-const MOST: usize = 64;
-
-/// The tasks that have taken a letter and have not asked for the next one, the newest [`MOST`] of each reader.
-#[derive(Default)]
-pub(super) struct InHand {
-    /// The address of the reader's [`WaitingTasks`], which the reader keeps from being used again. The oldest come first.
-    tasks: Mutex<Vec<(usize, Waker)>>,
-    /// The length of `tasks`, to be read without the lock on the path of a message.
-    count: AtomicUsize,
-}
-
-impl InHand {
-    /// Adds a task that has taken a letter. Wakers are code of the user: they are cloned and dropped under no lock.
-    fn begin(&self, reader: usize, waker: &Waker) {
-        let waker = waker.clone();
-        self.change(|tasks| {
-            let of_reader = tasks.iter().filter(|(other, _)| *other == reader).count();
-            let oldest = tasks.iter().position(|(other, _)| *other == reader).filter(|_| of_reader >= MOST);
-            let removed = oldest.map(|index| tasks.remove(index));
-            tasks.push((reader, waker));
-            removed
-        });
-    }
-
-    /// Removes a task that asks for the next letter.
-    fn end(&self, reader: usize, waker: &Waker) {
-        if self.count.load(Ordering::Relaxed) > 0 {
-            self.change(|tasks| {
-                let index = tasks.iter().position(|(other, holder)| *other == reader && is_same_task(holder, waker));
-                index.map(|index| tasks.remove(index))
-            });
-        }
-    }
-
-    /// Removes the tasks of a reader that is gone.
-    pub(super) fn remove_reader(&self, reader: usize) {
-        self.change(|tasks| {
-            let (gone, others): (Vec<_>, Vec<_>) = tasks.drain(..).partition(|(other, _)| *other == reader);
-            *tasks = others;
-            gone
-        });
-    }
-
-    /// Changes the list under its lock; what `change` removes is dropped after it.
-    fn change<A>(&self, change: impl FnOnce(&mut Vec<(usize, Waker)>) -> A) {
-        let mut tasks = self.tasks.lock();
-        let removed = change(&mut tasks);
-        self.count.store(tasks.len(), Ordering::Relaxed);
-        drop(tasks);
-        drop(removed);
-    }
-
-    fn has(&self, waker: &Waker) -> bool {
-        // Relaxed: a task sees what it has done itself, on whatever thread.
-        self.count.load(Ordering::Relaxed) > 0
-            && self.tasks.lock().iter().any(|(_, holder)| is_same_task(holder, waker))
-    }
-}
-
-/// Whether two wakers wake the same task.
-///
-/// `will_wake` compares the tables of functions too, and is documented as best effort: with optimisation, the waker of
-/// tokio's `block_on` and its clone have tables at two addresses (tokio 1.54, current-thread runtime). The data is the
-/// task itself, which the clone keeps alive.
-fn is_same_task(one: &Waker, other: &Waker) -> bool {
-    one.will_wake(other) || (one.data() == other.data() && !one.data().is_null())
-}
-
-/// Whether what a task publishes makes no dead letters, because it has one in hand.
-#[derive(Clone, Copy)]
-pub(crate) struct Republisher(Option<BusId>);
-
-impl Republisher {
-    /// Runs a part of a publish on this thread.
-    pub(crate) fn within<A>(self, part: impl FnOnce() -> A) -> A {
-        match self.0 {
-            Some(bus) => republishing::during(bus, part),
-            None => part(),
-        }
-    }
-}
-
-impl<T> Losses<T> {
-    /// Looks whether the task that is being polled has a letter of this bus in hand. Does not wait.
-    pub(crate) async fn republisher(&self) -> Republisher {
-        poll_fn(|context| Poll::Ready(Republisher(self.in_hand.has(context.waker()).then_some(self.bus)))).await
-    }
-}
-
 /// Waits for one letter.
 struct Receive<'a, T> {
     reader: &'a DeadLetters<T>,
@@ -173,12 +78,6 @@ impl<T> Drop for Receive<'_, T> {
 
 impl<T> DeadLetters<T> {
     fn poll_recv(&self, place: &mut WaitEntry, context: &mut Context<'_>) -> Poll<Result<DeadLetter<T>, RecvError>> {
-        // Also for a letter that this thread took before, with `recv` or `try_recv`.
-        self.asks();
-        let (losses, reader) = (self.losses.upgrade(), Arc::as_ptr(&self.tasks).addr());
-        if let Some(losses) = &losses {
-            losses.in_hand.end(reader, context.waker());
-        }
         let mut taken = self.take();
         if matches!(taken, Err(TryRecvError::Empty)) {
             self.tasks.enter(place, context.waker());
@@ -186,23 +85,19 @@ impl<T> DeadLetters<T> {
             taken = self.take();
         }
         let taken = match taken {
-            Err(TryRecvError::Empty) => return Poll::Pending,
-            Err(_) => Err(RecvError::Closed),
-            Ok(letter) => {
-                if let Some(losses) = &losses {
-                    losses.in_hand.begin(reader, context.waker());
-                }
-                Ok(letter)
+            Err(TryRecvError::Empty) => {
+                // The thread goes on with other tasks, whose losses must make letters.
+                quiet::forget_mark(self.origin.bus);
+                return Poll::Pending;
             }
+            Err(_) => Err(RecvError::Closed),
+            Ok(letter) => Ok(letter),
         };
         self.tasks.leave(place);
         Poll::Ready(taken)
     }
 
     /// Waits for the next letter, as [`recv`](Self::recv) does, without holding up the thread. With the feature `async`.
-    ///
-    /// What the task publishes with `publish_async` and the other methods of that kind makes no dead letters, until it waits
-    /// for the next one. See [`DeadLetters`].
     ///
     /// # Errors
     ///

@@ -60,6 +60,10 @@ impl Delivery {
         self.dropped += evicted;
     }
 
+    pub(crate) fn new(delivered: usize, dropped: usize) -> Self {
+        Self { delivered, dropped }
+    }
+
     /// Both together.
     pub(crate) fn and(self, other: Self) -> Self {
         Self { delivered: self.delivered + other.delivered, dropped: self.dropped + other.dropped }

@@ -25,11 +25,15 @@ pub(crate) use workers::{HandlerWorkers, Moment, WorkerActivity, WorkerCounts};
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     #[default]
-    Open = 0b00,
+    Open = 0b000,
     /// New messages are refused, except from the handlers of this bus: theirs belong to the work to be finished.
-    Draining = 0b01,
-    Closed = 0b10,
+    Draining = 0b010,
+    Closed = 0b100,
 }
+
+/// Some thread's next publish, or present one, makes no dead letters: the look that a publisher takes at its bus shows it
+/// too.
+const WATCHED: u64 = 0b001;
 
 /// The number of a bus, never used again.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,8 +61,8 @@ impl DrainGroup {
 /// [state](Lifecycle) of the bus then, if that is open.
 pub(crate) type Generation = u64;
 
-/// The bits of the state that tell the phase; the others count the generations.
-const PHASE: u64 = 0b11;
+/// The bits of the state that tell what is not simply open; the others count the generations.
+const FLAGS: u64 = 0b111;
 
 pub(crate) struct Lifecycle {
     id: BusId,
@@ -71,6 +75,8 @@ pub(crate) struct Lifecycle {
     closed: EndSignal,
     closer: EndTrigger,
     close_listeners: Mutex<CloseListeners>,
+    /// The number of reasons for [`WATCHED`].
+    watches: Mutex<usize>,
     workers: CachePadded<Workers>,
     pub(crate) callback_panics: counters::AtomicU64,
 }
@@ -85,6 +91,7 @@ impl Lifecycle {
             closed,
             closer,
             close_listeners: Mutex::default(),
+            watches: Mutex::default(),
             workers: CachePadded::default(),
             callback_panics: counters::AtomicU64::new(0),
         }
@@ -93,9 +100,9 @@ impl Lifecycle {
     #[inline]
     pub(crate) fn phase(&self) -> Phase {
         // Acquire pairs with `advance`: who sees the bus closed sees what was done before.
-        match self.state.load(Ordering::Acquire) & PHASE {
-            0 => Phase::Open,
-            1 => Phase::Draining,
+        match self.state.load(Ordering::Acquire) & (FLAGS & !WATCHED) {
+            0b000 => Phase::Open,
+            0b010 => Phase::Draining,
             _ => Phase::Closed,
         }
     }
@@ -112,13 +119,13 @@ impl Lifecycle {
 
     pub(crate) fn generation(&self) -> Generation {
         // Relaxed: it changes under the lock of the map, under which this is called.
-        self.state.load(Ordering::Relaxed) & !PHASE
+        self.state.load(Ordering::Relaxed) & !FLAGS
     }
 
     /// All routes are to be looked at again. Called under the lock of the map.
     pub(crate) fn next_generation(&self) {
         // Release pairs with `is_open_in`. A publisher that was told of the subscription sees it without: it was told later.
-        self.state.fetch_add(PHASE + 1, Ordering::Release);
+        self.state.fetch_add(FLAGS + 1, Ordering::Release);
     }
 
     /// Whether the bus is open, and routes that were right in this generation still are.
@@ -126,6 +133,40 @@ impl Lifecycle {
     pub(crate) fn is_open_in(&self, generation: Generation) -> bool {
         // Acquire pairs with `next_generation` and `advance`, as in `phase`.
         self.state.load(Ordering::Acquire) == generation
+    }
+
+    /// The same, whatever else is to be looked at.
+    pub(crate) fn is_in(&self, generation: Generation) -> bool {
+        // Acquire pairs with `next_generation`.
+        self.state.load(Ordering::Acquire) & !FLAGS == generation
+    }
+
+    /// Whether any thread may publish, and none of them publishes without dead letters.
+    #[inline(always)]
+    pub(crate) fn is_simply_open(&self) -> bool {
+        // Acquire pairs with `advance`, as in `phase`.
+        self.state.load(Ordering::Acquire) & FLAGS == Phase::Open as u64
+    }
+
+    pub(crate) fn id(&self) -> BusId {
+        self.id
+    }
+
+    /// No publisher finds the bus [simply open](Self::is_simply_open) until [`unwatch`](Self::unwatch).
+    pub(crate) fn watch(&self) {
+        let mut watches = self.watches.lock();
+        *watches += 1;
+        // Relaxed: only the thread that calls this relies on it, and it sees what it has stored itself.
+        self.state.fetch_or(WATCHED, Ordering::Relaxed);
+    }
+
+    /// Takes one [`watch`](Self::watch) back.
+    pub(crate) fn unwatch(&self) {
+        let mut watches = self.watches.lock();
+        *watches -= 1;
+        if *watches == 0 {
+            self.state.fetch_and(!WATCHED, Ordering::Relaxed);
+        }
     }
 
     /// Whether a message may be published now, by this thread.

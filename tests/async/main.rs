@@ -15,6 +15,7 @@
 mod support;
 
 mod cancelled_futures;
+mod dead_letters;
 mod forgotten_futures;
 mod order_of_wakes;
 mod overflow;

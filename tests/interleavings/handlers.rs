@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tramline::{Bus, Overflow};
+use tramline::{Bus, DeadLetters, Overflow};
 
 use super::checker::sync::Mutex;
 use super::{TOPIC, bus, meanwhile};
@@ -187,6 +187,41 @@ pub fn losses_are_reported_in_time() {
 }
 
 /// Every loss makes one dead letter, and the reader of those ends with the bus.
+pub fn letters_published_again_against_each_other() {
+    let bus = Bus::<u32>::new();
+    let letters = Arc::new(bus.dead_letters());
+    (0..2).for_each(|number| bus.fire("nobody", number));
+    let again =
+        |bus: &Bus<u32>, letters: &DeadLetters<u32>| bus.fire("nobody", letters.try_recv().unwrap().into_payload());
+    let other = meanwhile({
+        let (bus, letters) = (bus.clone(), Arc::clone(&letters));
+        move || again(&bus, &letters)
+    });
+    again(&bus, &letters);
+    other.join().unwrap();
+    assert_eq!(letters.len(), 0);
+    bus.fire("nobody", 2);
+    assert_eq!(letters.len(), 1);
+}
+
+/// The mark of a bus and its end are in the same byte.
+pub fn letter_published_again_against_close() {
+    let bus = Bus::<u32>::new();
+    let letters = bus.dead_letters();
+    bus.fire("nobody", 1);
+    let letter = letters.try_recv().unwrap();
+    let closing = meanwhile({
+        let bus = bus.clone();
+        move || bus.close()
+    });
+    let is_closed = letter.republish().is_err_and(|error| error.is_closed());
+    closing.join().unwrap();
+    assert!(bus.is_closed());
+    assert!(bus.publish("nobody", 2).unwrap_err().is_closed());
+    assert_eq!(bus.stats().unheard, if is_closed { 1 } else { 2 });
+    assert_eq!(bus.stats().dead_letters, 1);
+}
+
 pub fn dead_letters_against_losses() {
     let bus = Bus::<u32>::builder().capacity(1).overflow(Overflow::DropOldest).build();
     let letters = bus.dead_letters();

@@ -781,6 +781,9 @@ impl Comparison {
             let compared = self.model.read_letter(*id, seen.as_ref());
             compared.map_err(|expected| format!("dead letter: the model says {expected}, the bus {seen:?}"))?;
             let number = read.map(|letter| letter.into_payload().number);
+            if number.is_ok() {
+                self.model.take_payload_of_letter();
+            }
             if let Err(end) = number {
                 return compare("no letter", if is_end { NoMessage::Closed } else { NoMessage::Empty }, end);
             }

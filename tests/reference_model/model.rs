@@ -167,8 +167,15 @@ struct Handler {
 #[derive(Debug, Clone)]
 struct Listener {
     letters: Parallel<Letter>,
-    /// This thread took one and has not asked for the next.
-    has_one_in_hand: bool,
+}
+
+/// Whether what this thread loses makes no letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quiet {
+    No,
+    /// In the next publish: the payload was taken out of a letter.
+    Next,
+    Now,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -216,6 +223,7 @@ pub struct Model {
     /// Who does what is done now.
     cause: Cause,
     next_cause: u64,
+    quiet: Quiet,
     /// Of all handlers there ever were.
     pub workers: usize,
 }
@@ -242,6 +250,7 @@ impl Model {
             fired: Parallel::new(),
             cause: Cause::Main,
             next_cause: 0,
+            quiet: Quiet::No,
             workers: 0,
         }
     }
@@ -428,8 +437,10 @@ impl Model {
         if self.is_closed {
             return Err((NotSent::Closed, payload));
         }
+        self.begin_publish();
         let ((delivered, dropped), timed_out) = self.deliver(topic, payload, wait, &Asking::Nobody);
         if timed_out {
+            self.quiet = Quiet::No;
             return Err((NotSent::Timeout, payload));
         }
         if delivered == 0 {
@@ -438,7 +449,12 @@ impl Model {
                 self.post(payload, topic, DeadLetterReason::Unheard, 0);
             }
         }
+        self.quiet = Quiet::No;
         Ok((delivered, dropped))
+    }
+
+    fn begin_publish(&mut self) {
+        self.quiet = if self.quiet == Quiet::Next { Quiet::Now } else { Quiet::No };
     }
 
     pub fn fire(&mut self, topic: &'static str, payload: Payload) {
@@ -610,7 +626,9 @@ impl Model {
         if self.is_closed {
             return Err((NotSent::Closed, payload));
         }
+        self.begin_publish();
         let ((delivered, _), _) = self.deliver(topic, payload, Wait::Forever, asking);
+        self.quiet = Quiet::No;
         if delivered == 0 {
             self.counters.unheard += 1;
             return Err((NotSent::NoResponders, payload));
@@ -785,7 +803,7 @@ impl Model {
 impl Model {
     pub fn listen(&mut self) -> Id {
         let id = self.next_id();
-        self.listeners.insert(id, Listener { letters: Parallel::new(), has_one_in_hand: false });
+        self.listeners.insert(id, Listener { letters: Parallel::new() });
         id
     }
 
@@ -805,7 +823,6 @@ impl Model {
     /// Takes the letter that was seen, or none if none was; otherwise tells what should have been seen.
     pub fn read_letter(&mut self, id: Id, seen: Option<&Letter>) -> Result<(), String> {
         let listener = self.listeners.get_mut(&id).expect("a listener stays until it is dropped");
-        listener.has_one_in_hand = seen.is_some();
         match seen {
             Some(seen) if listener.letters.take(|letter| letter == seen).is_some() => Ok(()),
             None if listener.letters.len() == 0 => Ok(()),
@@ -813,10 +830,13 @@ impl Model {
         }
     }
 
+    /// This thread takes the payload out of a letter.
+    pub fn take_payload_of_letter(&mut self) {
+        self.quiet = Quiet::Next;
+    }
+
     fn post(&mut self, payload: Payload, topic: &'static str, reason: DeadLetterReason, attempts: u32) {
-        // Who has just read a letter, and loses a message, makes no letter of it.
-        let republishes = self.listeners.values().any(|listener| listener.has_one_in_hand);
-        if self.listeners.is_empty() || (republishes && self.cause == Cause::Main) {
+        if self.listeners.is_empty() || self.quiet == Quiet::Now {
             return;
         }
         self.counters.dead_letters += 1;
