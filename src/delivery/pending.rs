@@ -147,8 +147,6 @@ impl<T: Clone, R> Full<T, R> {
         match sender.offer(topic, outgoing, true) {
             Offer::Full(outgoing) => {
                 self.mailbox.register_for_room(&mut self.place, context.waker());
-                // What fills the mailbox may be of a publisher that was interrupted before it woke the tasks.
-                self.mailbox.wake_for_message();
                 // There may be room since.
                 sender.offer(topic, outgoing, true)
             }

@@ -95,9 +95,6 @@ impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F>
                 self.settle(&sender.mailbox, Offer::Lost(outgoing, DeadLetterReason::SelfDeadlock));
                 continue;
             }
-            // What fills these mailboxes may have been put in by a publish in which this one is nested, see `Clone`, or by a
-            // publisher that was interrupted: their tasks have not been woken yet, and this thread waits for them.
-            full.iter().for_each(|sender| sender.mailbox.wake_for_message());
             let chosen = self.wait_for_any(&full, outgoing, wait, paused.is_some());
             drop(paused);
             match chosen {

@@ -101,8 +101,8 @@ impl<T: Clone, R> MailboxSender<T, R> {
         // its copy is abandoned, as if another thread had done it.
         match self.admission() {
             Admission::Open => match self.put(topic, original.copy(replies)) {
-                Ok(false) => AtOnce::Enqueued,
-                Ok(true) => AtOnce::TaskWaits(0),
+                Ok(()) if self.after_enqueue() => AtOnce::TaskWaits(0),
+                Ok(()) => AtOnce::Enqueued,
                 Err(copy) => AtOnce::Undecided(Some(copy)),
             },
             Admission::Evicting => match self.push_evicting(topic, original.copy(replies)) {
@@ -123,7 +123,8 @@ impl<T: Clone, R> MailboxSender<T, R> {
     pub(crate) fn put_original(&self, topic: &Topic, original: Outgoing<T, R>) -> Result<usize, Outgoing<T, R>> {
         match self.admission() {
             Admission::Open => {
-                if self.put(topic, original)? {
+                self.put(topic, original)?;
+                if self.after_enqueue() {
                     self.mailbox.wake_receivers();
                 }
                 Ok(0)

@@ -192,8 +192,8 @@ fn a06_a_clone_that_waits_for_room_wakes_the_task_that_makes_it() {
             let mut receiving = pin!(first.recv_async());
             assert!(block_on(poll_once(receiving.as_mut())).is_none());
             waits.send(()).unwrap();
-            block_on(receiving).unwrap();
-            block_on(first.recv_async()).unwrap();
+            drop(block_on(receiving).unwrap());
+            drop(block_on(first.recv_async()).unwrap());
         });
         is_waiting.recv().unwrap();
         let (clones, again) = (AtomicUsize::new(0), bus.downgrade());
