@@ -127,19 +127,6 @@ impl<T, R> BusInner<T, R> {
         self.lifecycle.is_open_in(route.generation())
     }
 
-    /// Whether the bus is open, and the route has all mailboxes that it should have.
-    #[inline(always)]
-    pub(super) fn is_right(&self, route: &Route<T, R>) -> bool {
-        self.lifecycle.is_open_in(route.generation())
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn find_route_of(&self, entry: &Arc<TopicEntry<T, R>>) -> Option<RouteGuard<T, R>> {
-        let mut replaced = None;
-        self.lifecycle.accepts().then(|| Guard::from_inner(self.map.read().route_of(entry, &mut replaced)))
-    }
-
     /// A new mailbox in the place of this one, with the same options, and the retained values as of that step. What was
     /// published before it is in the old mailbox, which ends; what is published after it, in the new one.
     #[cfg(feature = "gateway")]
