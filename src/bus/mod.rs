@@ -180,7 +180,7 @@ where
     /// # Errors
     ///
     /// As [`Publisher::publish_all`], and [`PublishAllError::Topic`] if the topic is not valid. Then no payload was
-    /// published, and the error holds them all, unless the iterator knows no end or there is not enough memory for them.
+    /// published, and the error holds them all, unless the iterator does not say that they are at most 65,536.
     ///
     /// # Examples
     ///

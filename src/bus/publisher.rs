@@ -112,7 +112,8 @@ where
     /// Publishes every payload of `payloads`, in order, as [`publish`](Self::publish) does, and returns the sum of the
     /// deliveries. Cheaper than a loop: the mailboxes are found once for up to 64 messages.
     ///
-    /// So a subscription that comes while this runs may miss up to 64 messages more than the loop would make it miss. A
+    /// So a subscription to just this topic that comes while this runs may miss up to 64 messages more than the loop would
+    /// make it miss. A
     /// payload is taken from the iterator when it is about to be published, or earlier, with up to 63 others, if the
     /// [`size_hint`](Iterator::size_hint) of the iterator promises that many.
     ///
@@ -120,8 +121,8 @@ where
     ///
     /// [`PublishAllError::Closed`], with the payloads that were not published, if the bus is closed, or was closed
     /// during a wait; in that case the mailboxes that had room have the first of them. What was not taken from the
-    /// iterator is among them only if the iterator knows an end ([`size_hint`](Iterator::size_hint) has an upper bound) and
-    /// there is memory for them; lend it with [`by_ref`](Iterator::by_ref) to keep the rest of one that does not.
+    /// iterator is among them only if the iterator says that at most 65,536 are left, the upper bound of its
+    /// [`size_hint`](Iterator::size_hint); lend it with [`by_ref`](Iterator::by_ref) to keep the rest of a longer one.
     ///
     /// # Examples
     ///
@@ -189,6 +190,10 @@ where
     ///
     /// Subscriptions made with [`with_retained`](crate::SubscriptionBuilder::with_retained) get the kept value first. Each
     /// either gets the kept value or the live message: never both, never neither.
+    ///
+    /// Retained values of one topic reach every mailbox in the order in which they are kept, also those of several
+    /// publishers and those that wait for room. So the last that a subscriber gets is the one that is kept, if its mailbox
+    /// lost nothing and no publisher gave up. Filters are asked and clones are made before the value is kept.
     ///
     /// # Errors
     ///

@@ -108,7 +108,7 @@ impl Limits {
 
     /// Sets the largest capacity that a subscription may ask for, in messages. The default is 256.
     ///
-    /// A subscription that does not ask has this capacity, and its memory is reserved at once. One that asks for more gets
+    /// A subscription that does not ask has this capacity, and its memory is reserved with its first message. One that asks for more gets
     /// `bad_option`.
     ///
     /// The value must be between 1 and 16,777,216.

@@ -46,7 +46,7 @@ pub(crate) use sender::{MailboxSender, wait_for_any};
 use waiting_tasks::{RoomWanted, WaitingTasks};
 pub(crate) use workers::SeenWorkers;
 
-/// The largest capacity, in messages: the queue's memory is reserved when it is made.
+/// The largest capacity, in messages: the memory for all of them is reserved when the first comes.
 pub(crate) const MAX_CAPACITY: usize = 1 << 24;
 
 /// The number of the next mailbox, of any bus; a later one has a higher number.

@@ -372,8 +372,8 @@ where
         self
     }
 
-    /// Sets the most messages that can wait in the mailbox, from 1 to 16,777,216; the default is that of the bus, 256. Their
-    /// memory is reserved at once.
+    /// Sets the most messages that can wait in the mailbox, from 1 to 16,777,216; the default is that of the bus, 256. The
+    /// memory for all of them is reserved when the first message comes, or when a thread first waits for one.
     ///
     /// # Examples
     ///

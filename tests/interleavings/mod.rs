@@ -33,7 +33,6 @@ macro_rules! every_case {
                 publish_on_a_found_route_against_subscribe,
                 publish_on_a_found_route_against_subscribe_to_the_topic,
                 routes_found_together_against_subscribe,
-                route_found_against_the_end_of_its_mailbox,
                 publish_against_unsubscribe,
             }
             overflow {
@@ -79,6 +78,7 @@ macro_rules! every_case {
             Some(3);
             publishing {
                 two_publishers_against_a_reader,
+                route_found_against_the_end_of_its_mailbox,
             }
             overflow {
                 blocked_publisher_against_close_and_room,
