@@ -28,9 +28,20 @@ fn main() {
     let channel = each(|_| crossbeam_channel::bounded::<u64>(256));
     println!("| bare channel of 256 | {channel} |");
     let subscriber = |pattern: String| subscribe(&bus, &pattern);
-    println!("| mailbox of 256, all of one topic | {} |", each(|_| subscriber("a.topic".to_owned())));
-    println!("| mailbox of 256, each of its own topic | {} |", each(|n| subscriber(format!("b.{n}"))));
-    println!("| mailbox of 256, each of its own pattern | {} |", each(|n| subscriber(format!("c.{n}.*"))));
+    println!("| idle mailbox, all of one topic | {} |", each(|_| subscriber("a.topic".to_owned())));
+    println!("| idle mailbox, each of its own topic | {} |", each(|n| subscriber(format!("b.{n}"))));
+    println!("| idle mailbox, each of its own pattern | {} |", each(|n| subscriber(format!("c.{n}.*"))));
+    let used = |pattern: String, topic: String| {
+        let subscriber = subscriber(pattern);
+        bus.publish(topic, 1).expect("the bus is open");
+        drop(subscriber.recv().expect("the bus is open"));
+        subscriber
+    };
+    println!("| mailbox of 256, each of its own topic | {} |", each(|n| used(format!("d.{n}"), format!("d.{n}"))));
+    println!(
+        "| mailbox of 256, each of its own pattern | {} |",
+        each(|n| used(format!("e.{n}.*"), format!("e.{n}.f")))
+    );
 
     let bus = Bus::<u64>::new();
     let _reader = subscribe(&bus, "read.>");

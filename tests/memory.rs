@@ -189,3 +189,45 @@ fn l05_a_bus_that_is_dropped_leaves_no_memory_behind() {
         },
     );
 }
+
+#[test]
+fn an_idle_subscription_takes_little_memory_until_its_first_message() {
+    in_turn(Duration::from_secs(120), || {
+        const COUNT: usize = 1_000;
+        let bus = Bus::<[u64; 4]>::new();
+        let before = HEAP.current_usage();
+        let idle: Vec<_> = (0..COUNT).map(|n| bus.subscribe(format!("idle.{n}.*")).unwrap()).collect();
+        // Asking does not change it, nor does what is published elsewhere.
+        bus.publish("else.where", [0; 4]).unwrap();
+        assert!(idle.iter().all(|subscriber| subscriber.try_recv().is_err() && subscriber.is_empty()));
+        let each = (HEAP.current_usage() - before) / COUNT;
+        assert!(each < 4 * 1024, "{each} bytes each");
+        for (n, subscriber) in idle.iter().enumerate() {
+            bus.publish(format!("idle.{n}.now"), [n as u64; 4]).unwrap();
+            assert_eq!(subscriber.recv().unwrap()[0], n as u64);
+        }
+        let each = (HEAP.current_usage() - before) / COUNT;
+        assert!(each > 16 * 1024, "{each} bytes each have room for 256 messages");
+        drop(idle);
+        let left = HEAP.current_usage().saturating_sub(before);
+        assert!(left < SLACK, "{left} bytes are left");
+    });
+}
+
+#[test]
+fn a_wildcard_that_leaves_takes_its_queue_along_though_nobody_publishes_again() {
+    leaves_nothing_behind(
+        || {
+            let bus = Bus::<u64>::new();
+            let publishers: Vec<_> = (0..100).map(|n| bus.publisher(format!("in.use.{n}")).unwrap()).collect();
+            (bus, publishers)
+        },
+        200,
+        |(bus, publishers), _| {
+            // A megabyte each time, in the routes of a hundred topics that are idle from then on.
+            let all = bus.subscription(">").capacity(16 * 1024).open().unwrap();
+            publishers.iter().for_each(|publisher| publisher.fire(1));
+            drop(all);
+        },
+    );
+}

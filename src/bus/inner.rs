@@ -111,14 +111,27 @@ impl<T, R> BusInner<T, R> {
             return Some(route);
         }
         drop(route);
-        let mut replaced = None;
-        Some(Guard::from_inner(self.map.read().route_of(entry, &mut replaced)))
+        let mut others = Vec::new();
+        Some(Guard::from_inner(self.map.read().route_of(entry, &mut others)))
     }
 
     /// The route of a topic; `None` if the bus takes no message of this thread.
     pub(crate) fn route(&self, topic: &Topic) -> Option<RouteGuard<T, R>> {
-        let mut replaced = None;
-        self.lifecycle.accepts().then(|| Guard::from_inner(self.map.read().route(topic, &mut replaced)))
+        if !self.lifecycle.accepts() {
+            return None;
+        }
+        let known = self.map.read().known_route(topic);
+        Some(Guard::from_inner(match known {
+            Some((route, true)) => route,
+            Some((_, false)) | None => self.find_route(topic),
+        }))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_route(&self, topic: &Topic) -> Arc<Route<T, R>> {
+        let mut others = Vec::new();
+        self.map.read().route(topic, &mut others)
     }
 
     /// Whether the bus is open, and the route has all mailboxes that it should have.
@@ -333,6 +346,30 @@ impl<T: Clone, R> BusInner<T, R> {
         Ok(pending)
     }
 
+    /// Sends a request to the topic of a publisher.
+    #[inline]
+    pub(super) fn request_to(
+        &self,
+        entry: &Arc<TopicEntry<T, R>>,
+        payload: T,
+    ) -> Result<PendingReply<R>, RequestError<T>> {
+        match self.route_at_once(entry) {
+            Some(route) => self.request(&entry.topic, Some(route), payload),
+            None => self.request_after_a_look(entry, payload),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn request_after_a_look(
+        &self,
+        entry: &Arc<TopicEntry<T, R>>,
+        payload: T,
+    ) -> Result<PendingReply<R>, RequestError<T>> {
+        let _letters = self.begin_publish();
+        self.request(&entry.topic, self.route_of(entry), payload)
+    }
+
     pub(crate) fn gather(
         &self,
         topic: &Topic,
@@ -354,7 +391,6 @@ impl<T: Clone, R> BusInner<T, R> {
         outgoing: Outgoing<T, R>,
         replies: &S,
     ) -> Result<(), RequestError<T>> {
-        let _letters = self.begin_publish();
         let Some(route) = route else { return Err(may_not_ask(outgoing, replies)) };
         let delivered = deliver(route, topic, outgoing, replies, Wait::Forever, |mailbox| self.unroute(mailbox));
         self.asked(delivered, replies)

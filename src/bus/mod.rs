@@ -334,7 +334,10 @@ where
         payload: T,
     ) -> Result<PendingReply<R>, RequestError<T>> {
         match topic.try_into() {
-            Ok(topic) => self.inner.request(&topic, self.inner.route(&topic), payload),
+            Ok(topic) => {
+                let _letters = self.inner.begin_publish();
+                self.inner.request(&topic, self.inner.route(&topic), payload)
+            }
             Err(error) => Err(RequestError::Topic(error.into(), payload)),
         }
     }
@@ -364,7 +367,10 @@ where
         payload: T,
     ) -> Result<Replies<R>, RequestError<T>> {
         match topic.try_into() {
-            Ok(topic) => self.inner.gather(&topic, self.inner.route(&topic), payload),
+            Ok(topic) => {
+                let _letters = self.inner.begin_publish();
+                self.inner.gather(&topic, self.inner.route(&topic), payload)
+            }
             Err(error) => Err(RequestError::Topic(error.into(), payload)),
         }
     }

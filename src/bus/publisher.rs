@@ -240,7 +240,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn request(&self, payload: T) -> Result<PendingReply<R>, RequestError<T>> {
-        self.inner.request(&self.entry.topic, self.route(), payload)
+        self.inner.request_to(&self.entry, payload)
     }
 
     /// Sends a request to every subscription of the topic and collects all their replies.
@@ -264,6 +264,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn gather(&self, payload: T) -> Result<Replies<R>, RequestError<T>> {
+        let _letters = self.inner.begin_publish();
         self.inner.gather(&self.entry.topic, self.route(), payload)
     }
 
@@ -319,8 +320,9 @@ impl<T, R> Publisher<T, R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn subscriber_count(&self) -> usize {
-        let mut replaced = None;
-        self.inner.map.read().route_of(&self.entry, &mut replaced).len()
+        let mut others = Vec::new();
+        let route = self.inner.map.read().route_of(&self.entry, &mut others);
+        route.len()
     }
 }
 

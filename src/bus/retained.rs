@@ -126,9 +126,12 @@ impl<T: Clone, R> BusInner<T, R> {
         loop {
             let Some(route) = self.route_of(entry) else { return Err(message.into_payload()) };
             message.prepare(&route, &entry.topic);
+            // Dropped after the locks: it may be the last hold of a route.
+            let current;
             let mut backlogs = entry.backlogs.lock();
             let map = self.map.read();
-            if !map.is_route_of(entry, &route) {
+            current = entry.route.load();
+            if map.is_closed() || !map.is_right(&route) || !Arc::ptr_eq(&current, &route) {
                 continue;
             }
             let mut deferred = map.deferred_drops();

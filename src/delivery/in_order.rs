@@ -54,6 +54,9 @@ pub(super) struct WaitFor<T, R> {
     pub(super) message: InBacklog<T, R>,
 }
 
+/// A delivery, and the mailboxes that are left to wait for.
+pub(super) type Settled<'a, T, R, F> = (Pass<'a, T, R, NoReply, F>, Vec<WaitFor<T, R>>);
+
 impl<T: Clone, R> InOrder<T, R> {
     pub(crate) fn new(payload: T) -> Self {
         Self { asked: Vec::new(), original: Outgoing { payload, reply: None }, copies: Vec::new() }
@@ -115,11 +118,7 @@ impl<T: Clone, R> InOrder<T, R> {
 
 impl<T: Clone, R> PutInOrder<T, R> {
     /// Goes on when the lock is released. Returns the mailboxes that are left to wait for.
-    pub(super) fn settle<'a, F: Fn(&Mailbox<T, R>)>(
-        self,
-        topic: &'a Topic,
-        overflowed: F,
-    ) -> (Pass<'a, T, R, NoReply, F>, Vec<WaitFor<T, R>>) {
+    pub(super) fn settle<'a, F: Fn(&Mailbox<T, R>)>(self, topic: &'a Topic, overflowed: F) -> Settled<'a, T, R, F> {
         let copies = Copies { original: self.original, spare: None, replies: &NoReply };
         let mut pass = Pass::new(topic, copies, Delivery::NONE, overflowed);
         let mut waits = Vec::new();

@@ -41,7 +41,7 @@ pub(crate) use new_queue::NewQueue;
 pub use overflow::Overflow;
 pub(crate) use overflow::{AtOnce, Offer, Permit};
 use queue::QueueReceiver;
-pub(crate) use sender::{MailboxSender, wait_for_any};
+pub(crate) use sender::{MailboxSender, MailboxSource, wait_for_any};
 #[cfg(feature = "async")]
 use waiting_tasks::{RoomWanted, WaitingTasks};
 pub(crate) use workers::SeenWorkers;

@@ -3,36 +3,31 @@
 //! A subscription to one topic knows the topic of all it receives, so its queue carries envelopes alone. A subscription
 //! to a pattern, or to several topics, needs the topic with every message.
 //!
-//! A channel has memory for as many messages as it may hold, 20 KiB for a pattern with room for 256. A mailbox that has
-//! never had a message, and in which no thread has slept, does without: whichever of its two ends needs the channel first
-//! makes it, and leaves the other's half for it.
-
-use std::sync::{Arc, OnceLock};
+//! A channel has memory for as many messages as it may hold, 20 KiB for a pattern with room for 256. A mailbox to which no
+//! route was ever found, and in which no thread has slept, does without.
 
 use crate::message::Envelope;
 use crate::sync::channel::{
     Receiver, RecvTimeoutError, Select, SelectedOperation, SendError, Sender, TryRecvError, TrySendError, bounded,
 };
-use crate::sync::{Instant, Mutex};
+use crate::sync::{Instant, Mutex, OnceLock};
 use crate::topic::Topic;
 
 pub(crate) type Addressed<T, R> = (Topic, Envelope<T, R>);
 
+type OneTopic<T, R> = (Topic, Receiver<Envelope<T, R>>);
+type ManyTopics<T, R> = Receiver<Addressed<T, R>>;
+
+pub(crate) enum QueueSender<T, R> {
+    OneTopic(Sender<Envelope<T, R>>),
+    ManyTopics(Sender<Addressed<T, R>>),
+}
+
+/// The receiving end, and the making of both.
 // A cell for each shape, so that whether it is there and which it is are one look.
-pub(crate) struct QueueSender<T, R> {
-    one_topic: OnceLock<Sender<Envelope<T, R>>>,
-    many_topics: OnceLock<Sender<Addressed<T, R>>>,
-    making: Arc<Making<T, R>>,
-}
-
 pub(crate) struct QueueReceiver<T, R> {
-    one_topic: OnceLock<(Topic, Receiver<Envelope<T, R>>)>,
-    many_topics: OnceLock<Receiver<Addressed<T, R>>>,
-    making: Arc<Making<T, R>>,
-}
-
-/// How to make the channel, and what has been made.
-struct Making<T, R> {
+    one_topic: OnceLock<OneTopic<T, R>>,
+    many_topics: OnceLock<ManyTopics<T, R>>,
     capacity: usize,
     /// The topic of all messages, if they have but one.
     topic: Option<Topic>,
@@ -41,116 +36,38 @@ struct Making<T, R> {
 
 enum Made<T, R> {
     Nothing,
-    /// The other end has its half.
-    For(Half<T, R>),
-    /// There is nothing to be had: each end has its half, or has gone.
+    /// A reader has made the channel; its sender is to be had here.
+    SenderFor(QueueSender<T, R>),
     All,
-    /// The sender is gone, and has put nothing in.
+    /// Nothing, and nothing will be put in.
     SenderGone,
 }
 
-enum Half<T, R> {
-    SendOne(Sender<Envelope<T, R>>),
-    SendMany(Sender<Addressed<T, R>>),
-    RecvOne(Receiver<Envelope<T, R>>),
-    RecvMany(Receiver<Addressed<T, R>>),
-}
-
-/// A queue for messages of `topic`, or of many topics.
-pub(crate) fn queue<T, R>(capacity: usize, topic: Option<Topic>) -> (QueueSender<T, R>, QueueReceiver<T, R>) {
-    let making = Arc::new(Making { capacity, topic, made: Mutex::new(Made::Nothing) });
-    let sender = QueueSender { one_topic: OnceLock::new(), many_topics: OnceLock::new(), making: Arc::clone(&making) };
-    (sender, QueueReceiver { one_topic: OnceLock::new(), many_topics: OnceLock::new(), making })
-}
-
-impl<T, R> Making<T, R> {
-    /// Makes the channel: the halves of the sender and of the receiver.
-    fn make(&self) -> (Half<T, R>, Half<T, R>) {
-        if self.topic.is_some() {
-            let (sender, receiver) = bounded(self.capacity);
-            (Half::SendOne(sender), Half::RecvOne(receiver))
-        } else {
-            let (sender, receiver) = bounded(self.capacity);
-            (Half::SendMany(sender), Half::RecvMany(receiver))
-        }
-    }
-}
-
 impl<T, R> QueueSender<T, R> {
-    /// Gets the channel, which is made if need be.
-    #[cold]
-    #[inline(never)]
-    fn get(&self) {
-        let mut made = self.making.made.lock();
-        let half = match std::mem::replace(&mut *made, Made::All) {
-            Made::For(half) => half,
-            // Another thread has been here.
-            Made::All | Made::SenderGone => return,
-            Made::Nothing => {
-                let (half, other) = self.making.make();
-                *made = Made::For(other);
-                half
-            }
-        };
-        // Under the lock: who finds nothing to be had finds it here.
-        match half {
-            Half::SendOne(sender) => drop(self.one_topic.set(sender)),
-            Half::SendMany(sender) => drop(self.many_topics.set(sender)),
-            // The receiver's, which has not come for it.
-            half @ (Half::RecvOne(_) | Half::RecvMany(_)) => *made = Made::For(half),
-        }
-    }
-
     /// Hands the envelope back if the queue is full.
     // Always, as `MailboxSender::put`, which calls it.
     #[inline(always)]
     pub(crate) fn try_send(&self, topic: &Topic, envelope: Envelope<T, R>) -> Result<(), Envelope<T, R>> {
         // The mailbox keeps a receiver, so a channel is never found disconnected here.
-        if let Some(sender) = self.one_topic.get() {
-            sender.try_send(envelope).map_err(TrySendError::into_inner)
-        } else {
-            self.try_send_many(topic, envelope)
-        }
-    }
-
-    #[inline]
-    fn try_send_many(&self, topic: &Topic, envelope: Envelope<T, R>) -> Result<(), Envelope<T, R>> {
-        match self.many_topics.get() {
-            Some(sender) => sender.try_send((topic.clone(), envelope)).map_err(|error| error.into_inner().1),
-            None => self.try_send_first(topic, envelope),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn try_send_first(&self, topic: &Topic, envelope: Envelope<T, R>) -> Result<(), Envelope<T, R>> {
-        self.get();
-        match (self.one_topic.get(), self.many_topics.get()) {
-            (Some(sender), _) => sender.try_send(envelope).map_err(TrySendError::into_inner),
-            (None, Some(sender)) => sender.try_send((topic.clone(), envelope)).map_err(|error| error.into_inner().1),
-            (None, None) => unreachable!("the channel was made"),
-        }
-    }
-
-    /// The channel, made if need be.
-    fn ends(&self) -> Result<&Sender<Envelope<T, R>>, &Sender<Addressed<T, R>>> {
-        loop {
-            match (self.one_topic.get(), self.many_topics.get()) {
-                (Some(sender), _) => return Ok(sender),
-                (None, Some(sender)) => return Err(sender),
-                (None, None) => self.get(),
+        match self {
+            Self::OneTopic(sender) => sender.try_send(envelope).map_err(TrySendError::into_inner),
+            Self::ManyTopics(sender) => {
+                sender.try_send((topic.clone(), envelope)).map_err(|error| error.into_inner().1)
             }
         }
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.ends().map_or_else(Sender::is_full, Sender::is_full)
+        match self {
+            Self::OneTopic(sender) => sender.is_full(),
+            Self::ManyTopics(sender) => sender.is_full(),
+        }
     }
 
     pub(crate) fn register<'a>(&'a self, select: &mut Select<'a>) -> usize {
-        match self.ends() {
-            Ok(sender) => select.send(sender),
-            Err(sender) => select.send(sender),
+        match self {
+            Self::OneTopic(sender) => select.send(sender),
+            Self::ManyTopics(sender) => select.send(sender),
         }
     }
 
@@ -161,24 +78,12 @@ impl<T, R> QueueSender<T, R> {
         topic: &Topic,
         envelope: Envelope<T, R>,
     ) -> Result<(), Envelope<T, R>> {
-        match self.ends() {
-            Ok(sender) => operation.send(sender, envelope).map_err(SendError::into_inner),
-            Err(sender) => operation.send(sender, (topic.clone(), envelope)).map_err(|error| error.into_inner().1),
+        match self {
+            Self::OneTopic(sender) => operation.send(sender, envelope).map_err(SendError::into_inner),
+            Self::ManyTopics(sender) => {
+                operation.send(sender, (topic.clone(), envelope)).map_err(|error| error.into_inner().1)
+            }
         }
-    }
-}
-
-impl<T, R> Drop for QueueSender<T, R> {
-    fn drop(&mut self) {
-        let mut made = self.making.made.lock();
-        let unneeded = match &*made {
-            Made::Nothing => std::mem::replace(&mut *made, Made::SenderGone),
-            // The receiver has made it, and sees the end when this goes.
-            Made::For(Half::SendOne(_) | Half::SendMany(_)) => std::mem::replace(&mut *made, Made::All),
-            Made::For(Half::RecvOne(_) | Half::RecvMany(_)) | Made::All | Made::SenderGone => return,
-        };
-        drop(made);
-        drop(unneeded);
     }
 }
 
@@ -186,50 +91,85 @@ impl<T, R> Drop for QueueSender<T, R> {
 pub(crate) struct Disconnected;
 
 impl<T, R> QueueReceiver<T, R> {
-    /// Gets the channel, if it has been made, or has to be: then also if the sender is gone.
-    ///
-    /// The lock orders it: what this thread has marked before is seen by who puts the first message in later.
-    #[inline(never)]
-    fn get(&self, make: bool) -> Result<(), TryRecvError> {
-        let mut made = self.making.made.lock();
-        let half = match std::mem::replace(&mut *made, Made::All) {
-            Made::For(half @ (Half::RecvOne(_) | Half::RecvMany(_))) => half,
-            Made::For(half) => {
-                *made = Made::For(half);
-                return Ok(());
+    /// A queue for messages of `topic`, or of many topics.
+    pub(super) fn new(capacity: usize, topic: Option<Topic>) -> Self {
+        let made = Mutex::new(Made::Nothing);
+        Self { one_topic: OnceLock::new(), many_topics: OnceLock::new(), capacity, topic, made }
+    }
+
+    /// Makes the channel; under the lock, so that who finds it made finds it in its cell.
+    fn make(&self) -> QueueSender<T, R> {
+        // Nobody else sets the cells.
+        match &self.topic {
+            Some(topic) => {
+                let (sender, receiver) = bounded(self.capacity);
+                let _ = self.one_topic.set((topic.clone(), receiver));
+                QueueSender::OneTopic(sender)
             }
-            Made::All => return Ok(()),
-            Made::SenderGone if !make => {
-                *made = Made::SenderGone;
-                return Err(TryRecvError::Disconnected);
+            None => {
+                let (sender, receiver) = bounded(self.capacity);
+                let _ = self.many_topics.set(receiver);
+                QueueSender::ManyTopics(sender)
             }
-            Made::SenderGone => self.making.make().1,
-            Made::Nothing if !make => {
-                *made = Made::Nothing;
-                return Err(TryRecvError::Empty);
-            }
-            Made::Nothing => {
-                let (other, half) = self.making.make();
-                *made = Made::For(other);
-                half
-            }
-        };
-        match (half, &self.making.topic) {
-            (Half::RecvOne(receiver), Some(topic)) => drop(self.one_topic.set((topic.clone(), receiver))),
-            (Half::RecvMany(receiver), None) => drop(self.many_topics.set(receiver)),
-            _ => unreachable!("the halves are those of `make`"),
         }
-        Ok(())
+    }
+
+    /// Hands the sender out, once, to who runs under the lock.
+    pub(super) fn take_sender(&self, take: impl FnOnce(QueueSender<T, R>)) {
+        let mut made = self.made.lock();
+        match std::mem::replace(&mut *made, Made::All) {
+            Made::Nothing => take(self.make()),
+            Made::SenderFor(sender) => take(sender),
+            Made::All | Made::SenderGone => {}
+        }
+    }
+
+    /// Puts something in before anybody else has the queue.
+    pub(super) fn with_sender(&mut self, put: impl FnOnce(&QueueSender<T, R>)) {
+        let mut made = self.made.lock();
+        if matches!(&*made, Made::Nothing) {
+            *made = Made::SenderFor(self.make());
+        }
+        if let Made::SenderFor(sender) = &*made {
+            put(sender);
+        }
+    }
+
+    /// Nobody will take the sender.
+    pub(super) fn sender_gone(&self) {
+        let mut made = self.made.lock();
+        let unneeded = match &*made {
+            Made::Nothing => std::mem::replace(&mut *made, Made::SenderGone),
+            // Whoever sleeps at the channel sees the end when this goes.
+            Made::SenderFor(_) => std::mem::replace(&mut *made, Made::All),
+            Made::All | Made::SenderGone => return,
+        };
+        drop(made);
+        drop(unneeded);
+    }
+
+    /// The channel, made if need be: to sleep at it, or to see its end.
+    #[cold]
+    #[inline(never)]
+    fn make_for_reader(&self) {
+        let mut made = self.made.lock();
+        match &*made {
+            Made::Nothing => *made = Made::SenderFor(self.make()),
+            Made::SenderGone => {
+                drop(self.make());
+                *made = Made::All;
+            }
+            Made::SenderFor(_) | Made::All => {}
+        }
     }
 
     /// The channel, made if need be.
-    fn ends(&self) -> Result<&(Topic, Receiver<Envelope<T, R>>), &Receiver<Addressed<T, R>>> {
+    fn ends(&self) -> Result<&OneTopic<T, R>, &ManyTopics<T, R>> {
         loop {
             match (self.one_topic.get(), self.many_topics.get()) {
                 (Some(one), _) => return Ok(one),
                 (None, Some(receiver)) => return Err(receiver),
-                // It finds nothing wrong when it is to make one.
-                (None, None) => drop(self.get(true)),
+                (None, None) => self.make_for_reader(),
             }
         }
     }
@@ -253,10 +193,15 @@ impl<T, R> QueueReceiver<T, R> {
         }
     }
 
+    /// Looks under the lock: what this thread has marked before is seen by who puts the first message in later.
     #[cold]
     #[inline(never)]
     fn try_recv_first(&self) -> Result<Addressed<T, R>, TryRecvError> {
-        self.get(false)?;
+        match &*self.made.lock() {
+            Made::Nothing => return Err(TryRecvError::Empty),
+            Made::SenderGone => return Err(TryRecvError::Disconnected),
+            Made::SenderFor(_) | Made::All => {}
+        }
         match self.ends() {
             Ok((topic, receiver)) => receiver.try_recv().map(|envelope| (topic.clone(), envelope)),
             Err(receiver) => receiver.try_recv(),
@@ -320,11 +265,7 @@ impl<T, R> QueueReceiver<T, R> {
         } else if let Some(receiver) = self.many_topics.get() {
             receiver.len()
         } else {
-            match &*self.making.made.lock() {
-                Made::For(Half::RecvOne(receiver)) => receiver.len(),
-                Made::For(Half::RecvMany(receiver)) => receiver.len(),
-                _ => 0,
-            }
+            0
         }
     }
 }

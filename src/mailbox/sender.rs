@@ -8,17 +8,61 @@ use super::queue::QueueSender;
 use super::{Filter, Mailbox, MailboxOptions, Offer, Overflow, send_flag};
 use crate::dead_letter::Losses;
 use crate::message::{Envelope, Outgoing};
-use crate::sync::Instant;
 use crate::sync::atomic::Ordering;
 use crate::sync::channel::Select;
+use crate::sync::{Instant, OnceLock};
 use crate::topic::Topic;
 
 /// The right to put messages into a mailbox.
-// Invariant 3: only routes, the trie and the groups keep one; when the last goes, the reader sees the end.
+// Invariant 3: only routes keep one, and the source; when the last goes, the reader sees the end.
 pub(crate) struct MailboxSender<T, R> {
     /// Dropped first, so that a reader that is woken by the end of the other finds the end of the queue.
     queue: QueueSender<T, R>,
     pub(crate) mailbox: Sending<T, R>,
+}
+
+/// Where routes get the sender of a mailbox. It is made, and with it the channel, when the first route is found.
+// Invariant 3: only the trie and the groups keep one.
+pub(crate) struct MailboxSource<T, R> {
+    sender: OnceLock<Arc<MailboxSender<T, R>>>,
+    pub(crate) mailbox: Arc<Mailbox<T, R>>,
+}
+
+impl<T, R> MailboxSource<T, R> {
+    /// Makes a mailbox with this queue. Retained values that were replaced before the number `began` are not for it.
+    pub(crate) fn new(
+        options: MailboxOptions,
+        filter: Option<Filter<T>>,
+        queue: NewQueue<T, R>,
+        began: u64,
+        losses: &Arc<Losses<T>>,
+    ) -> Arc<Self> {
+        let NewQueue { queue, kept, .. } = queue;
+        let mailbox = Arc::new(Mailbox::new(options, filter, queue, (kept, began), losses));
+        Arc::new(Self { sender: OnceLock::new(), mailbox })
+    }
+
+    pub(crate) fn sender(&self) -> &Arc<MailboxSender<T, R>> {
+        loop {
+            if let Some(sender) = self.sender.get() {
+                return sender;
+            }
+            self.mailbox.queue.take_sender(|queue| {
+                let mailbox = Sending(Arc::clone(&self.mailbox));
+                // It is handed out once.
+                let _ = self.sender.set(Arc::new(MailboxSender { queue, mailbox }));
+            });
+        }
+    }
+}
+
+impl<T, R> Drop for MailboxSource<T, R> {
+    fn drop(&mut self) {
+        if self.sender.get().is_none() {
+            self.mailbox.queue.sender_gone();
+            self.mailbox.senders_gone();
+        }
+    }
 }
 
 /// The mailbox of a sender; when that is dropped there is no other, and who waits for messages must know.
@@ -39,19 +83,6 @@ impl<T, R> Drop for Sending<T, R> {
 }
 
 impl<T, R> MailboxSender<T, R> {
-    /// Makes a mailbox with this queue. Retained values that were replaced before the number `began` are not for it.
-    pub(crate) fn new(
-        options: MailboxOptions,
-        filter: Option<Filter<T>>,
-        queue: NewQueue<T, R>,
-        began: u64,
-        losses: &Arc<Losses<T>>,
-    ) -> Arc<Self> {
-        let NewQueue { sender, receiver, kept, .. } = queue;
-        let mailbox = Arc::new(Mailbox::new(options, filter, receiver, (kept, began), losses));
-        Arc::new(Self { queue: sender, mailbox: Sending(mailbox) })
-    }
-
     /// A message got in; makes sure that somebody will take it out or drop it. Returns `true` if a task waits for it, which
     /// the caller wakes when the other mailboxes have the message too.
     #[inline]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use super::trie::{Match, Node, Value};
 use super::{Route, TopicEntry};
 use crate::lifecycle::Generation;
-use crate::mailbox::MailboxSender;
+use crate::mailbox::MailboxSource;
 use crate::sync::Mutex;
 use crate::topic::{Pattern, Token, Topic};
 
@@ -28,8 +28,8 @@ struct Members<T, R> {
 
 /// A mailbox at one of its patterns.
 pub(super) struct Member<T, R> {
-    sender: Arc<MailboxSender<T, R>>,
-    /// The topics whose routes hold the sender, if that is not to be seen from the pattern.
+    source: Arc<MailboxSource<T, R>>,
+    /// The topics whose routes hold its sender, if that is not to be seen from the pattern.
     topics: Mutex<RoutedTopics<T, R>>,
 }
 
@@ -88,12 +88,12 @@ impl<T, R> Default for Subscriptions<T, R> {
 }
 
 impl<T, R> Subscriptions<T, R> {
-    pub(super) fn add(&mut self, pattern: &Pattern, sender: &Arc<MailboxSender<T, R>>) {
+    pub(super) fn add(&mut self, pattern: &Pattern, source: &Arc<MailboxSource<T, R>>) {
         self.changes += 1;
         let members = &mut self.root.reach(pattern.tokens()).value;
         members.changed = self.changes;
         let topics = Mutex::new(RoutedTopics { topics: Vec::new(), many: 0 });
-        members.of_pattern(pattern).insert(sender.mailbox.id, Member { sender: Arc::clone(sender), topics });
+        members.of_pattern(pattern).insert(source.mailbox.id, Member { source: Arc::clone(source), topics });
     }
 
     pub(super) fn remove(&mut self, pattern: &Pattern, mailbox: u64) -> Option<Member<T, R>> {
@@ -128,7 +128,7 @@ impl<T, R> Subscriptions<T, R> {
         self.root.visit_patterns(topic.tokens(), &mut |members, how| {
             let list = members.that_match(how);
             version.add(members, list);
-            mailboxes.extend(list.values().map(|member| Arc::clone(&member.sender)));
+            mailboxes.extend(list.values().map(|member| Arc::clone(member.source.sender())));
             if let (Some(entry), true) = (entry, how.by_wildcard || !how.is_whole) {
                 list.values().for_each(|member| member.topics.lock().add(entry));
             }
@@ -153,8 +153,8 @@ impl<T, R> RoutedTopics<T, R> {
 impl<T, R> Member<T, R> {
     /// Takes the mailbox, which has left, off the routes that hold it. They are found anew when somebody publishes.
     pub(super) fn leave_routes(self, stale: &Arc<Route<T, R>>) {
-        let Self { sender, topics } = self;
-        let mailbox = sender.mailbox.id;
+        let Self { source, topics } = self;
+        let mailbox = source.mailbox.id;
         for entry in topics.into_inner().topics.iter().filter_map(Weak::upgrade) {
             // One by one, so that no more than one is kept beside those in use.
             if entry.route.load().contains(mailbox) {

@@ -16,7 +16,7 @@ use super::trie::shrink;
 use super::{Route, SubscribeError, TopicEntry};
 use crate::dead_letter::Losses;
 use crate::lifecycle::Lifecycle;
-use crate::mailbox::{Filter, Mailbox, MailboxOptions, MailboxSender, NewQueue};
+use crate::mailbox::{Filter, Mailbox, MailboxOptions, MailboxSource, NewQueue};
 use crate::message::Retained;
 use crate::sync::Mutex;
 use crate::sync::atomic::Ordering;
@@ -36,7 +36,7 @@ pub(crate) struct DeferredDrops<T, R> {
     /// Mailboxes that have left.
     members: Vec<Member<T, R>>,
     subscriptions: Subscriptions<T, R>,
-    senders: Vec<Arc<MailboxSender<T, R>>>,
+    sources: Vec<Arc<MailboxSource<T, R>>>,
     values: Vec<Arc<Retained<T>>>,
 }
 
@@ -76,7 +76,7 @@ pub(crate) struct TopicMap<T, R> {
     lifecycle: Arc<Lifecycle>,
     topics: HashMap<Topic, Arc<TopicEntry<T, R>>>,
     subscriptions: Subscriptions<T, R>,
-    groups: HashMap<GroupKey, Arc<MailboxSender<T, R>>>,
+    groups: HashMap<GroupKey, Arc<MailboxSource<T, R>>>,
     /// Every mailbox that has a reader: a member, or a thread of a handler that is being stopped.
     mailboxes: BTreeMap<u64, Arc<Mailbox<T, R>>>,
     kept: Mutex<KeptTopics<T, R>>,
@@ -112,7 +112,7 @@ impl<T, R> TopicMap<T, R> {
             kept: KeptTopics::default(),
             members: Vec::new(),
             subscriptions: Subscriptions::default(),
-            senders: Vec::new(),
+            sources: Vec::new(),
             values: Vec::new(),
         }
     }
@@ -130,29 +130,43 @@ impl<T, R> TopicMap<T, R> {
         self.mailboxes.get(&number)
     }
 
-    /// The route of a topic, whether it is in use or not.
-    pub(crate) fn route(&self, topic: &Topic, replaced: &mut Option<Arc<Route<T, R>>>) -> Arc<Route<T, R>> {
+    /// The route of a topic in use, and whether it is right.
+    pub(crate) fn known_route(&self, topic: &Topic) -> Option<(Arc<Route<T, R>>, bool)> {
+        let route = self.topics.get(topic)?.route.load_full();
+        let is_right = self.is_right(&route);
+        Some((route, is_right))
+    }
+
+    /// Whether a route has all mailboxes that it should have.
+    pub(crate) fn is_right(&self, route: &Route<T, R>) -> bool {
+        // The generation changes only under the write lock.
+        route.generation() == self.lifecycle.generation()
+    }
+
+    /// The route of a topic, whether it is in use or not. Others are for the caller to drop.
+    pub(crate) fn route(&self, topic: &Topic, others: &mut Vec<Arc<Route<T, R>>>) -> Arc<Route<T, R>> {
         if let Some(entry) = self.topics.get(topic) {
-            return self.route_of(entry, replaced);
+            return self.route_of(entry, others);
         }
         let route = self.subscriptions.find(topic, None, self.lifecycle.generation());
         if route.is_empty() { Arc::clone(&self.no_route) } else { Arc::new(route) }
     }
 
-    /// The route of a topic in use. The one that it had before is for the caller to drop.
+    /// The route of a topic in use. Others are for the caller to drop: whoever takes a route off may leave the last hold of
+    /// it here.
     // Invariant 2.
     pub(crate) fn route_of(
         &self,
         entry: &Arc<TopicEntry<T, R>>,
-        replaced: &mut Option<Arc<Route<T, R>>>,
+        others: &mut Vec<Arc<Route<T, R>>>,
     ) -> Arc<Route<T, R>> {
         let route = entry.route.load_full();
-        // It changes only under the write lock.
-        let generation = self.lifecycle.generation();
-        if route.generation() == generation {
+        if self.is_right(&route) {
             return route;
         }
+        let generation = self.lifecycle.generation();
         if self.closed {
+            others.push(route);
             return Arc::clone(&self.no_route);
         }
         if !Arc::ptr_eq(&route, &self.stale) && route.version() == self.subscriptions.version(&entry.topic) {
@@ -160,8 +174,7 @@ impl<T, R> TopicMap<T, R> {
             return route;
         }
         let found = Arc::new(self.subscriptions.find(&entry.topic, Some(entry), generation));
-        drop(route);
-        *replaced = Some(entry.route.swap(Arc::clone(&found)));
+        others.extend([route, entry.route.swap(Arc::clone(&found))]);
         found
     }
 
@@ -195,9 +208,9 @@ impl<T, R> TopicMap<T, R> {
         }
     }
 
-    /// Whether a route is still that of its topic, which is in use.
-    pub(crate) fn is_route_of(&self, entry: &TopicEntry<T, R>, route: &Arc<Route<T, R>>) -> bool {
-        !self.closed && route.generation() == self.lifecycle.generation() && Arc::ptr_eq(&entry.route.load(), route)
+    /// Whether the bus still takes messages by its routes.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
     }
 
     // Invariant 9.
@@ -233,12 +246,12 @@ impl<T, R> TopicMap<T, R> {
             return Err(SubscribeError::Closed);
         }
         let group = options.group.clone().map(|group| (group, options.patterns.clone()));
-        if let Some(sender) = group.as_ref().and_then(|group| self.groups.get(group)) {
-            if let Some(difference) = difference(sender, &options, new.filter.as_ref()) {
+        if let Some(source) = group.as_ref().and_then(|group| self.groups.get(group)) {
+            if let Some(difference) = difference(&source.mailbox, &options, new.filter.as_ref()) {
                 return Err(difference);
             }
-            sender.mailbox.join(new.readers);
-            return Ok(Arc::clone(&sender.mailbox));
+            source.mailbox.join(new.readers);
+            return Ok(Arc::clone(&source.mailbox));
         }
         if new.joining_only {
             return Err(SubscribeError::Closed);
@@ -251,12 +264,12 @@ impl<T, R> TopicMap<T, R> {
             }
             None => (NewQueue::new(&options, Vec::new()), 0),
         };
-        let sender = MailboxSender::new(options, new.filter.take(), queue, began, &self.losses);
-        let mailbox = Arc::clone(&sender.mailbox);
+        let source = MailboxSource::new(options, new.filter.take(), queue, began, &self.losses);
+        let mailbox = Arc::clone(&source.mailbox);
         mailbox.join(new.readers);
-        self.insert(&sender, deferred);
+        self.insert(&source, deferred);
         if let Some(group) = group {
-            self.groups.insert(group, sender);
+            self.groups.insert(group, source);
         }
         self.mailboxes.insert(mailbox.id, Arc::clone(&mailbox));
         Ok(mailbox)
@@ -264,10 +277,10 @@ impl<T, R> TopicMap<T, R> {
 
     /// Adds the mailbox to the subscriptions, and makes the routes stale that it belongs to.
     // Invariant 2.
-    fn insert(&mut self, sender: &Arc<MailboxSender<T, R>>, deferred: &mut DeferredDrops<T, R>) {
+    fn insert(&mut self, source: &Arc<MailboxSource<T, R>>, deferred: &mut DeferredDrops<T, R>) {
         let mut has_wildcard = false;
-        for pattern in &sender.mailbox.options.patterns {
-            self.subscriptions.add(pattern, sender);
+        for pattern in &source.mailbox.options.patterns {
+            self.subscriptions.add(pattern, source);
             match Topic::try_from(pattern) {
                 // A topic with a subscription of its own is in use: publishing to it then finds the route at once.
                 Ok(topic) => deferred.routes.push(self.entry(&topic).route.swap(Arc::clone(&self.stale))),
@@ -335,8 +348,8 @@ impl<T, R> TopicMap<T, R> {
         }
         if let Some(group) = &mailbox.options.group {
             let group = (group.clone(), mailbox.options.patterns.clone());
-            if self.groups.get(&group).is_some_and(|sender| sender.mailbox.id == mailbox.id) {
-                deferred.senders.extend(self.groups.remove(&group));
+            if self.groups.get(&group).is_some_and(|source| source.mailbox.id == mailbox.id) {
+                deferred.sources.extend(self.groups.remove(&group));
                 shrink(&mut self.groups);
             }
         }
@@ -348,17 +361,16 @@ impl<T, R> TopicMap<T, R> {
         deferred.topics = std::mem::take(&mut self.topics);
         deferred.kept = std::mem::take(&mut *self.kept.lock());
         deferred.subscriptions = std::mem::take(&mut self.subscriptions);
-        deferred.senders.extend(std::mem::take(&mut self.groups).into_values());
+        deferred.sources.extend(std::mem::take(&mut self.groups).into_values());
     }
 }
 
 /// Returns why a new member cannot join this group.
 fn difference<T, R>(
-    sender: &MailboxSender<T, R>,
+    mailbox: &Mailbox<T, R>,
     options: &MailboxOptions,
     filter: Option<&Filter<T>>,
 ) -> Option<SubscribeError> {
-    let mailbox = &*sender.mailbox;
     let differs = |option, existing: String, requested: String| {
         (existing != requested).then(|| SubscribeError::Group {
             group: options.group.clone().unwrap_or_default(),

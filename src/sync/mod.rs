@@ -36,6 +36,9 @@ pub(crate) use model::{
 /// multiply the orders of steps. Also for `static`s, which outlive the single run of a model.
 pub(crate) use std::sync::atomic as counters;
 
+/// A cell that is set once, and under a lock: who finds it empty takes the lock, and that is the step that a model sees.
+pub(crate) use std::sync::OnceLock;
+
 /// Nothing that a model runs waits like this.
 #[cfg(all(feature = "testkit", not(any(loom, shuttle))))]
 pub(crate) use parking_lot::Condvar;
