@@ -1,5 +1,6 @@
 //! The part of a bus that all its handles share, and the operations that several handles offer.
 
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Weak};
 
@@ -117,21 +118,16 @@ impl<T, R> BusInner<T, R> {
 
     /// The route of a topic; `None` if the bus takes no message of this thread.
     pub(crate) fn route(&self, topic: &Topic) -> Option<RouteGuard<T, R>> {
-        if !self.lifecycle.accepts() {
-            return None;
-        }
-        let known = self.map.read().known_route(topic);
-        Some(Guard::from_inner(match known {
-            Some((route, true)) => route,
-            Some((_, false)) | None => self.find_route(topic),
-        }))
+        self.lifecycle.accepts().then(|| self.find_route(topic))
     }
 
-    #[cold]
-    #[inline(never)]
-    fn find_route(&self, topic: &Topic) -> Arc<Route<T, R>> {
-        let mut others = Vec::new();
-        self.map.read().route(topic, &mut others)
+    #[inline]
+    fn find_route(&self, topic: &Topic) -> RouteGuard<T, R> {
+        let map = self.map.read();
+        Guard::from_inner(match map.known_route(topic) {
+            Some((route, true)) => route,
+            other => find_route_anew(map, topic, other),
+        })
     }
 
     /// Whether the bus is open, and the route has all mailboxes that it should have.
@@ -225,6 +221,15 @@ impl<T: Clone, R> BusInner<T, R> {
             Some(route) => self.publish(&entry.topic, Some(route), payload, wait),
             None => self.publish_after_a_look(entry, payload, wait),
         }
+    }
+
+    /// Publishes to a topic that has to be found in the map.
+    pub(super) fn publish_by_name(&self, topic: &Topic, payload: T, wait: Wait) -> Result<Delivery, PublishError<T>> {
+        if self.lifecycle.is_simply_open() {
+            return self.publish(topic, Some(self.find_route(topic)), payload, wait);
+        }
+        let _letters = self.begin_publish();
+        self.publish(topic, self.route(topic), payload, wait)
     }
 
     /// Publishes when the bus is not simply open, or the route has to be found.
@@ -330,12 +335,7 @@ impl<T: Clone, R> BusInner<T, R> {
         }
     }
 
-    pub(crate) fn request(
-        &self,
-        topic: &Topic,
-        route: Option<RouteGuard<T, R>>,
-        payload: T,
-    ) -> Result<PendingReply<R>, RequestError<T>> {
+    fn request(&self, topic: &Topic, route: RouteGuard<T, R>, payload: T) -> Result<PendingReply<R>, RequestError<T>> {
         let (responder, pending) = OneReply::pending(&self.lifecycle, Requesting::one(topic));
         let outgoing = Outgoing { payload, reply: Some(responder) };
         let asked = pending.requesting().within(|| self.ask(topic, route, outgoing, &OneReply));
@@ -354,20 +354,27 @@ impl<T: Clone, R> BusInner<T, R> {
         payload: T,
     ) -> Result<PendingReply<R>, RequestError<T>> {
         match self.route_at_once(entry) {
-            Some(route) => self.request(&entry.topic, Some(route), payload),
-            None => self.request_after_a_look(entry, payload),
+            Some(route) => self.request(&entry.topic, route, payload),
+            None => self.request_after_a_look(&entry.topic, payload, || self.route_of(entry)),
         }
     }
 
-    #[cold]
+    /// Sends a request when the bus is not simply open, or the route has to be found.
     #[inline(never)]
-    fn request_after_a_look(
+    pub(super) fn request_after_a_look(
         &self,
-        entry: &Arc<TopicEntry<T, R>>,
+        topic: &Topic,
         payload: T,
+        route: impl FnOnce() -> Option<RouteGuard<T, R>>,
     ) -> Result<PendingReply<R>, RequestError<T>> {
         let _letters = self.begin_publish();
-        self.request(&entry.topic, self.route_of(entry), payload)
+        match route() {
+            Some(route) => self.request(topic, route, payload),
+            None => {
+                Requesting::one(topic).end("closed");
+                Err(RequestError::Closed(payload))
+            }
+        }
     }
 
     pub(crate) fn gather(
@@ -379,7 +386,10 @@ impl<T: Clone, R> BusInner<T, R> {
         let most = route.as_ref().map_or(0, |route| route.len());
         let (each, replies) = EachReply::new(&self.lifecycle, most, Requesting::many(topic));
         let outgoing = Outgoing { payload, reply: Some(each.responder()) };
-        let asked = each.requesting.within(|| self.ask(topic, route, outgoing, &each));
+        let asked = match route {
+            Some(route) => each.requesting.within(|| self.ask(topic, route, outgoing, &each)),
+            None => Err(may_not_ask(outgoing, &each)),
+        };
         each.requesting.end(asked.as_ref().map_or_else(refusal, |()| "asked"));
         asked.map(|()| replies)
     }
@@ -387,11 +397,10 @@ impl<T: Clone, R> BusInner<T, R> {
     fn ask<S: ReplySource<R>>(
         &self,
         topic: &Topic,
-        route: Option<RouteGuard<T, R>>,
+        route: RouteGuard<T, R>,
         outgoing: Outgoing<T, R>,
         replies: &S,
     ) -> Result<(), RequestError<T>> {
-        let Some(route) = route else { return Err(may_not_ask(outgoing, replies)) };
         let delivered = deliver(route, topic, outgoing, replies, Wait::Forever, |mailbox| self.unroute(mailbox));
         self.asked(delivered, replies)
     }
@@ -423,6 +432,22 @@ impl<T: Clone, R> BusInner<T, R> {
     pub(crate) fn unroute(&self, overflowed: &Mailbox<T, R>) {
         self.change(|map, deferred| map.unroute(overflowed, deferred));
     }
+}
+
+/// The route of a topic that is not in use, or whose route is this one, which is not right any more.
+#[cold]
+#[inline(never)]
+fn find_route_anew<T, R>(
+    map: impl Deref<Target = TopicMap<T, R>>,
+    topic: &Topic,
+    stale: Option<(Arc<Route<T, R>>, bool)>,
+) -> Arc<Route<T, R>> {
+    let mut others = Vec::new();
+    let route = map.route(topic, &mut others);
+    // Before the routes that nobody else may have.
+    drop(map);
+    drop((stale, others));
+    route
 }
 
 /// The bus takes no request of this thread.

@@ -334,10 +334,7 @@ where
         payload: T,
     ) -> Result<PendingReply<R>, RequestError<T>> {
         match topic.try_into() {
-            Ok(topic) => {
-                let _letters = self.inner.begin_publish();
-                self.inner.request(&topic, self.inner.route(&topic), payload)
-            }
+            Ok(topic) => self.inner.request_after_a_look(&topic, payload, || self.inner.route(&topic)),
             Err(error) => Err(RequestError::Topic(error.into(), payload)),
         }
     }
@@ -402,10 +399,7 @@ where
         wait: Wait,
     ) -> Result<Delivery, PublishError<T>> {
         match topic.try_into() {
-            Ok(topic) => {
-                let _letters = self.inner.begin_publish();
-                self.inner.publish(&topic, self.inner.route(&topic), payload, wait)
-            }
+            Ok(topic) => self.inner.publish_by_name(&topic, payload, wait),
             Err(error) => Err(PublishError::Topic(error.into(), payload)),
         }
     }
