@@ -32,7 +32,6 @@ macro_rules! every_case {
                 first_publisher_against_subscribe,
                 publish_on_a_found_route_against_subscribe,
                 publish_on_a_found_route_against_subscribe_to_the_topic,
-                routes_found_together_against_subscribe,
                 publish_against_unsubscribe,
             }
             overflow {
@@ -79,6 +78,7 @@ macro_rules! every_case {
             publishing {
                 two_publishers_against_a_reader,
                 route_found_against_the_end_of_its_mailbox,
+                routes_found_together_against_subscribe,
             }
             overflow {
                 blocked_publisher_against_close_and_room,

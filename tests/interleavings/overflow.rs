@@ -94,6 +94,9 @@ pub fn blocked_publisher_against_room_and_unsubscribe() {
 pub fn evicting_publishers_against_a_reader() {
     let bus = bus(1);
     let subscriber = bus.subscription(TOPIC).overflow(Overflow::DropOldest).open().unwrap();
+    // Its route has been found and its queue made: other cases show those steps.
+    assert_eq!(bus.publish(TOPIC, 0).unwrap().delivered(), 1);
+    assert_eq!(*subscriber.recv().unwrap(), 0);
     let publishing = [1, 2].map(|payload| {
         let publisher = bus.publisher(TOPIC).unwrap();
         meanwhile(move || publisher.publish(payload).unwrap().dropped())
