@@ -1,5 +1,7 @@
 //! The end of a mailbox, and how its two sides learn of it.
 
+use std::cell::Cell;
+
 use super::{Mailbox, Offer, send_flag};
 use crate::message::Outgoing;
 use crate::panic::drop_each;
@@ -41,12 +43,21 @@ impl<T, R> Mailbox<T, R> {
     }
 
     pub(super) fn discard(&self) -> usize {
+        let replaced = Cell::new(0);
+        let unread = std::iter::from_fn(|| {
+            let unread = self.queue.try_recv().ok()?;
+            let is_for_this = unread.1.as_retained().is_none_or(|value| self.is_for_this(value));
+            replaced.set(replaced.get() + usize::from(!is_for_this));
+            Some(unread)
+        });
         // One by one: the channel would leave the rest where it is when one of them panics, and nobody would count it.
-        drop_each(std::iter::from_fn(|| self.queue.try_recv().ok()), |count| {
+        let count = drop_each(unread, |count| {
+            let count = count - replaced.get();
             if count > 0 {
                 self.losses.abandoned.fetch_add(count as u64, Ordering::Relaxed);
             }
-        })
+        });
+        count - replaced.get()
     }
 
     pub(crate) fn is_overflowed(&self) -> bool {

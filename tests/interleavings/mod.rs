@@ -54,6 +54,7 @@ macro_rules! every_case {
             }
             subscribing {
                 publish_retained_against_a_retained_subscription,
+                publish_retained_against_a_retained_subscription_that_leaves,
                 clear_retained_against_a_retained_subscription,
                 publish_retained_that_waits_against_close,
                 last_member_leaving_against_joining,

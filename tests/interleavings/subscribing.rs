@@ -16,6 +16,18 @@ pub fn publish_retained_against_a_retained_subscription() {
     assert_eq!(bus.retained(TOPIC), Some(1));
 }
 
+/// Who leaves without reading leaves behind the kept value and what was delivered; not a value that was replaced while the
+/// mailbox was being made.
+pub fn publish_retained_against_a_retained_subscription_that_leaves() {
+    let bus = bus(1);
+    let publisher = bus.publisher(TOPIC).unwrap();
+    assert!(publisher.publish_retained(0).unwrap().is_unheard());
+    let retaining = meanwhile(move || publisher.publish_retained(1).unwrap().delivered() as u64);
+    drop(bus.subscription(TOPIC).with_retained().open().unwrap());
+    let delivered = retaining.join().unwrap();
+    assert_eq!(bus.stats().abandoned, 1 + delivered);
+}
+
 /// The last that arrives is the one that is kept.
 fn two_publish_retained(capacity: usize) {
     let bus = bus(capacity);
