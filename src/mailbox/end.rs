@@ -2,6 +2,7 @@
 
 use super::{Mailbox, Offer, send_flag};
 use crate::message::Outgoing;
+use crate::message::is_large;
 use crate::panic::drop_each;
 use crate::sync::atomic::Ordering;
 
@@ -42,11 +43,17 @@ impl<T, R> Mailbox<T, R> {
 
     pub(super) fn discard(&self) -> usize {
         // One by one: the channel would leave the rest where it is when one of them panics, and nobody would count it.
-        drop_each(std::iter::from_fn(|| self.queue.try_recv().ok()), |count| {
+        let count = |count: usize| {
             if count > 0 {
                 self.losses.abandoned.fetch_add(count as u64, Ordering::Relaxed);
             }
-        })
+        };
+        if const { is_large::<T>() } {
+            // In their boxes, or one message would be several times on the stack of the handler that is dropped.
+            drop_each(std::iter::from_fn(|| self.queue.try_recv_boxed().ok()), count)
+        } else {
+            drop_each(std::iter::from_fn(|| self.queue.try_recv().ok()), count)
+        }
     }
 
     pub(crate) fn is_overflowed(&self) -> bool {
