@@ -253,7 +253,9 @@ mod sync;
 pub mod testkit;
 mod topic;
 
-pub use crate::bus::{Bus, BusBuilder, DrainReport, PublishAllError, PublishError, Publisher, Unfinished, WeakBus};
+pub use crate::bus::{
+    Bus, BusBuilder, DrainReport, PublishAllError, PublishError, Publisher, Unfinished, Unsent, WeakBus,
+};
 pub use crate::dead_letter::{DeadLetter, DeadLetterIter, DeadLetterReason, DeadLetterTryIter, DeadLetters};
 pub use crate::delivery::Delivery;
 pub use crate::handler::{Handler, Outcome, Retry, StopReport};

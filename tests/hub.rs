@@ -132,7 +132,7 @@ fn close_ends_every_bus_and_those_asked_for_later() {
         assert_eq!(placed.recv().unwrap().0, 1, "what is queued can still be read");
         assert!(placed.recv().unwrap_err().is_closed());
         assert!(paid.recv().unwrap_err().is_closed());
-        assert_eq!(hub.publish(Placed(2)), Err(PublishError::Closed(Placed(2))));
+        assert_eq!(hub.publish(Placed(2)), Err(PublishError::Closed(Placed(2).into())));
         assert!(hub.bus::<Shipped>().is_closed());
         assert!(hub.bus::<Shipped>().subscribe(">").unwrap_err().is_closed());
         hub.close();

@@ -471,6 +471,60 @@ fn o07_publishers_that_do_not_wait_count_the_loss() {
 }
 
 #[test]
+fn o11_a_timeout_says_how_many_mailboxes_have_the_message() {
+    within_limit(|| {
+        let bus = Bus::<u32>::new();
+        let full = [(); 2].map(|()| bus.subscription("work").capacity(1).open().unwrap());
+        let work = bus.publisher("work").unwrap();
+        work.publish(1).unwrap();
+        let error = work.publish_timeout(2, Duration::ZERO).unwrap_err();
+        assert_eq!((counts(error.delivery()), error.clone()), ((0, 0), PublishError::Timeout(2.into())));
+        assert_eq!(error.to_string(), "a full mailbox did not take the message in time");
+
+        let others = [(); 3].map(|()| bus.subscribe("*").unwrap());
+        let drops = bus.subscription("work").capacity(1).overflow(Overflow::DropNewest).open().unwrap();
+        assert_eq!(full.each_ref().map(taken), [[1], [1]]);
+        assert_eq!(counts(work.publish(2).unwrap()), (6, 0));
+        let error = bus.publish_timeout("work", 3, Duration::from_millis(2)).unwrap_err();
+        assert_eq!(counts(error.delivery()), (3, 1));
+        assert_eq!(error.to_string(), "a full mailbox did not take the message in time; 3 mailboxes have it");
+        let PublishError::Timeout(unsent) = error.clone() else { panic!("{error:?}") };
+        assert_eq!((unsent, unsent.delivery(), unsent.into_payload()), (unsent, error.delivery(), 3));
+        assert_ne!(error, PublishError::Timeout(3.into()), "that one is in no mailbox");
+
+        // One of the two gets room.
+        assert_eq!(taken(&full[0]), [2]);
+        let error = work.publish_timeout(4, Duration::ZERO).unwrap_err();
+        assert_eq!(counts(error.delivery()), (4, 1));
+        assert_eq!(full.each_ref().map(taken), [[4], [2]]);
+        assert_eq!(others.each_ref().map(taken), [(); 3].map(|()| [2, 3, 4]));
+        assert_eq!(taken(&drops), [2]);
+        let error = bus.publish_timeout("work.*", 5, LONG).unwrap_err();
+        assert_eq!((counts(error.delivery()), error.is_invalid_topic()), ((0, 0), true));
+    });
+}
+
+#[test]
+fn o11_a_close_says_how_many_mailboxes_have_the_message() {
+    within_limit(|| {
+        for retained in [false, true] {
+            let blocked = Blocked::new(move |work| if retained { work.publish_retained(2) } else { work.publish(2) });
+            blocked.bus.close();
+            let error = blocked.outcome().unwrap_err();
+            assert_eq!((error.is_closed(), counts(error.delivery())), (true, (1, 0)));
+            assert_eq!(error.to_string(), "cannot publish: the bus is closed; 1 mailbox has it");
+            assert_ne!(error, PublishError::Closed(2.into()), "nobody has that one");
+            assert_eq!(error.into_inner(), 2);
+            let error = blocked.bus.publish("work", 3).unwrap_err();
+            assert_eq!(
+                (error.to_string(), error),
+                ("cannot publish: the bus is closed".to_owned(), PublishError::Closed(3.into()),)
+            );
+        }
+    });
+}
+
+#[test]
 fn o08_drop_oldest_under_many_publishers_counts_exactly() {
     const PUBLISHERS: u64 = 8;
     const EACH: u64 = 5000;
@@ -712,7 +766,7 @@ fn a_publisher_that_waits_at_several_mailboxes_wakes_when_the_bus_closes() {
         let outcome = aside(move || work.publish(2));
         assert_waits(&outcome);
         bus.close();
-        assert_eq!(outcome.recv_timeout(LONG).unwrap(), Err(PublishError::Closed(2)));
+        assert_eq!(outcome.recv_timeout(LONG).unwrap(), Err(PublishError::Closed(2.into())));
         for subscriber in &subscribers {
             assert_eq!(*subscriber.recv().unwrap(), 1);
             assert!(subscriber.recv().unwrap_err().is_closed());

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 
-use support::{Counted, LONG, taken, within_limit};
+use support::{Counted, LONG, counts, taken, within_limit};
 use tramline::{Bus, DeadLetterReason, Overflow, PublishAllError};
 
 #[test]
@@ -114,7 +114,9 @@ fn closing_ends_a_wait_and_hands_back_the_message_and_all_after_it() {
         assert_eq!(fast.iter().take(101).last().map(|n| *n), Some(100));
         bus.close();
         let error = blocked.join().unwrap().unwrap_err();
-        assert_eq!(error.to_string(), "the bus is closed, 400 payloads were not published");
+        assert_eq!(error.to_string(), "the bus is closed, 400 payloads were not published; 1 mailbox has the first");
+        // Both have the 100 before, and one has the message that waited.
+        assert_eq!((counts(error.delivery()), counts(error.first_delivery())), ((201, 0), (1, 0)));
         assert_eq!(error.into_inner(), (100..500).collect::<Vec<_>>());
         assert_eq!(slow.iter().map(|n| *n).collect::<Vec<_>>(), (0..100).collect::<Vec<_>>());
         assert!(fast.recv().unwrap_err().is_closed());

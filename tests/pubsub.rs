@@ -382,6 +382,7 @@ fn p13_public_types_are_send_sync_and_unpin() {
     send::<Message<Loner>>();
     send::<DeadLetter<Loner>>();
     send::<PublishError<Loner>>();
+    send::<Unsent<Loner>>();
     send::<RequestError<Loner>>();
     send::<RespondError<Loner>>();
     send::<ReplyError<Loner>>();
@@ -394,6 +395,7 @@ fn p13_public_types_are_send_sync_and_unpin() {
     send_sync_unpin::<Message<u32, Loner>>();
     send_sync_unpin::<DeadLetter<u32>>();
     send_sync_unpin::<PublishError<u32>>();
+    send_sync_unpin::<Unsent<u32>>();
     send_sync_unpin::<RequestError<u32>>();
     send_sync_unpin::<RespondError<u32>>();
     send_sync_unpin::<ReplyError<u32>>();

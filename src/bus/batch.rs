@@ -61,10 +61,11 @@ pub(crate) fn publish_all<T: Clone, R>(
                 Ok(delivery) => total = total.and(delivery),
                 // Without a time limit there is no other error.
                 Err(error) => {
+                    let first = error.delivery();
                     let mut left = vec![PublishError::into_inner(error)];
                     left.extend(rest);
                     add_the_rest(&mut left, payloads);
-                    return Err(PublishAllError::Closed { rest: left, delivery: total });
+                    return Err(PublishAllError::closed(left, total, first));
                 }
             }
         }
@@ -102,9 +103,10 @@ where
             Ok(delivery) => total = total.and(delivery),
             // Without a time limit there is no other error.
             Err(error) => {
+                let first = error.delivery();
                 let mut rest = vec![error.into_inner()];
                 add_the_rest(&mut rest, payloads);
-                return Err(PublishAllError::Closed { rest, delivery: total });
+                return Err(PublishAllError::closed(rest, total, first));
             }
         }
     }
@@ -141,17 +143,70 @@ pub enum PublishAllError<T> {
         rest: Vec<T>,
     },
     /// The bus is closed.
-    #[error("the bus is closed, {} payloads were not published", rest.len())]
+    #[error("the bus is closed, {} payloads were not published{}", rest.len(), FirstHolders(*first_delivery))]
     #[non_exhaustive]
     Closed {
         /// The payloads that were not published, in order.
         rest: Vec<T>,
-        /// What became of those before.
+        /// The sum of what was delivered: of the payloads before `rest`, and of the first of `rest` to the mailboxes that
+        /// had room.
         delivery: Delivery,
+        /// The part of `delivery` that is of the first of `rest`, which may be in some mailboxes.
+        first_delivery: Delivery,
     },
 }
 
 impl<T> PublishAllError<T> {
+    /// `before` is of the payloads before `rest`, `first` of the first of `rest`.
+    fn closed(rest: Vec<T>, before: Delivery, first: Delivery) -> Self {
+        Self::Closed { rest, delivery: before.and(first), first_delivery: first }
+    }
+
+    /// Returns the sum of what was delivered, of all payloads together; nothing if the topic is not valid.
+    ///
+    /// It includes the mailboxes that took the payload with which the bus closed, see
+    /// [`first_delivery`](Self::first_delivery).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _work = bus.subscribe("work")?;
+    /// let own = bus.clone();
+    /// let payloads = (1..=5).inspect(|n| if *n == 3 { own.close() });
+    /// let error = bus.publisher("work")?.publish_all(payloads.filter(|_| true)).unwrap_err();
+    /// assert_eq!(error.delivery().delivered(), 2);
+    /// assert_eq!(error.into_inner(), [3, 4, 5]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn delivery(&self) -> Delivery {
+        match self {
+            Self::Topic { .. } => Delivery::NONE,
+            Self::Closed { delivery, .. } => *delivery,
+        }
+    }
+
+    /// Returns the part of [`delivery`](Self::delivery) that is of the first payload handed back.
+    ///
+    /// If the bus closed while that payload waited for room, the mailboxes that had room have it, and publishing it on
+    /// another bus with the same readers duplicates it there. The payloads after it are in no mailbox.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let work = bus.publisher("work")?;
+    /// bus.close();
+    /// assert_eq!(work.publish_all([1, 2]).unwrap_err().first_delivery().delivered(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn first_delivery(&self) -> Delivery {
+        match self {
+            Self::Topic { .. } => Delivery::NONE,
+            Self::Closed { first_delivery, .. } => *first_delivery,
+        }
+    }
+
     /// Hands the payloads back that were not published, in order.
     ///
     /// # Examples
@@ -205,9 +260,25 @@ impl<T> fmt::Debug for PublishAllError<T> {
             Self::Topic { error, rest } => {
                 f.debug_struct("Topic").field("error", error).field("rest", &rest.len()).finish_non_exhaustive()
             }
-            Self::Closed { rest, delivery } => {
-                f.debug_struct("Closed").field("rest", &rest.len()).field("delivery", delivery).finish_non_exhaustive()
-            }
+            Self::Closed { rest, delivery, first_delivery } => f
+                .debug_struct("Closed")
+                .field("rest", &rest.len())
+                .field("delivery", delivery)
+                .field("first_delivery", first_delivery)
+                .finish_non_exhaustive(),
+        }
+    }
+}
+
+/// Displays how many mailboxes have the first payload that is handed back; nothing if none has.
+struct FirstHolders(Delivery);
+
+impl fmt::Display for FirstHolders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.delivered() {
+            0 => Ok(()),
+            1 => f.write_str("; 1 mailbox has the first"),
+            mailboxes => write!(f, "; {mailboxes} mailboxes have the first"),
         }
     }
 }

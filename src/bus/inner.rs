@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Weak};
 
-use super::{Drain, DrainScope, PausedThread, PublishError, Unfinished};
+use super::{Drain, DrainScope, PausedThread, PublishError, Unfinished, Unsent};
 use crate::counters::Loss;
 use crate::dead_letter::{DeadLetterReason, LetterPolicy, Losses, PublishScope};
 use crate::delivery::{Delivered, Delivery, Stopped, Undelivered, Wait, deliver, deliver_at_once, deliver_rest};
@@ -205,7 +205,7 @@ impl<T: Clone, R> BusInner<T, R> {
     #[cold]
     pub(super) fn refuse(&self, payload: T, span: Publishing) -> Result<Delivery, PublishError<T>> {
         span.end(0, 0, "closed");
-        Err(PublishError::Closed(payload))
+        Err(PublishError::Closed(payload.into()))
     }
 
     /// Publishes to the topic of a publisher.
@@ -306,14 +306,14 @@ impl<T: Clone, R> BusInner<T, R> {
         stopped: Option<Stopped>,
     ) -> Result<Delivery, PublishError<T>> {
         match stopped {
-            Some(Stopped::Closed) => return Err(PublishError::Closed(payload)),
-            Some(Stopped::Timeout) => return Err(PublishError::Timeout(payload)),
+            Some(Stopped::Closed) => return Err(PublishError::Closed(Unsent::new(payload, delivery))),
+            Some(Stopped::Timeout) => return Err(PublishError::Timeout(Unsent::new(payload, delivery))),
             None => {}
         }
         if delivery.is_unheard() {
             // The bus may have closed, and emptied the route, since the look at its phase above.
             if delivery.dropped() == 0 && self.lifecycle.phase() == Phase::Closed {
-                return Err(PublishError::Closed(payload));
+                return Err(PublishError::Closed(payload.into()));
             }
             self.unheard(topic, payload, delivery);
         }

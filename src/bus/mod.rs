@@ -30,7 +30,7 @@ pub(crate) use builder::{DEFAULT_CAPACITY, default_name};
 pub(crate) use drain::is_idle;
 pub(crate) use drain::{Drain, DrainScope, Messages, PausedThread, Running, drain};
 pub use drain::{DrainReport, Unfinished};
-pub use error::PublishError;
+pub use error::{PublishError, Unsent};
 #[cfg(feature = "gateway")]
 pub(crate) use inner::Renewed;
 pub(crate) use inner::{BusInner, leave, reader_left};
@@ -152,7 +152,8 @@ where
     ///
     /// # Errors
     ///
-    /// As [`publish`](Self::publish), and [`PublishError::Timeout`] if a mailbox was still full.
+    /// As [`publish`](Self::publish), and [`PublishError::Timeout`] if a mailbox was still full;
+    /// [`Publisher::publish_timeout`] says how to go on.
     ///
     /// # Examples
     ///

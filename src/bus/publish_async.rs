@@ -69,7 +69,7 @@ impl<T: Clone, R> BusInner<T, R> {
         let span = PublishingTask::new(topic);
         let Some(route) = route() else {
             span.end(0, 0, "closed");
-            return Err(PublishError::Closed(payload));
+            return Err(PublishError::Closed(payload.into()));
         };
         let outgoing = Outgoing { payload, reply: None };
         let first_pass = || self.first_pass(topic, route, outgoing, &NoReply);

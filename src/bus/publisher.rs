@@ -62,7 +62,7 @@ where
     /// # Errors
     ///
     /// [`PublishError::Closed`], with the payload, if the bus is closed, or was closed during the wait; in that case
-    /// the mailboxes that had room have the message.
+    /// the mailboxes that had room have the message, and [`PublishError::delivery`] counts them.
     ///
     /// # Examples
     ///
@@ -86,9 +86,20 @@ where
     ///
     /// # Errors
     ///
-    /// As [`publish`](Self::publish), and [`PublishError::Timeout`], with the payload, if a mailbox was still full. The
-    /// mailboxes that had room have the message; for the full one nothing is counted as lost, since the error returns the
-    /// payload. Publishing that payload again duplicates the message in the mailboxes that had room.
+    /// As [`publish`](Self::publish), and [`PublishError::Timeout`], with the payload, if a mailbox was still full. For that
+    /// mailbox nothing is counted as lost, since the error returns the payload.
+    ///
+    /// # Going on after a timeout
+    ///
+    /// The mailboxes that had room have the message, and [`PublishError::delivery`] counts them. If there are none, as
+    /// always when the topic has one mailbox, the payload can be published again without a duplicate. If there are some, publishing it again
+    /// duplicates the message there. To go on without duplicates:
+    ///
+    /// - count the message as published, and go on with the next. The mailboxes that were full miss this one.
+    /// - or publish again a payload that carries a number, and have subscribers ignore a number that they have seen.
+    ///
+    /// Where no subscription may hold the others up, give the slow one an [`Overflow`](crate::Overflow) policy that does not
+    /// block, or use [`try_publish`](Self::try_publish): both count what a full mailbox misses, and never time out.
     ///
     /// # Examples
     ///
@@ -101,8 +112,9 @@ where
     /// work.publish(1)?;
     /// let error = work.publish_timeout(2, Duration::from_millis(1)).unwrap_err();
     /// assert!(error.is_timeout());
-    /// assert_eq!(error.into_inner(), 2);
-    /// # drop(slow);
+    /// assert!(error.delivery().is_unheard()); // no mailbox has it: publishing it again makes no duplicate
+    /// slow.recv()?;
+    /// assert_eq!(work.publish(error.into_inner())?.delivered(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn publish_timeout(&self, payload: T, timeout: Duration) -> Result<Delivery, PublishError<T>> {
@@ -120,7 +132,8 @@ where
     /// # Errors
     ///
     /// [`PublishAllError::Closed`], with the payloads that were not published, if the bus is closed, or was closed
-    /// during a wait; in that case the mailboxes that had room have the first of them. What was not taken from the
+    /// during a wait; in that case the mailboxes that had room have the first of them, and
+    /// [`PublishAllError::first_delivery`] counts them. What was not taken from the
     /// iterator is among them only if the iterator says that at most 65,536 are left, the upper bound of its
     /// [`size_hint`](Iterator::size_hint); lend it with [`by_ref`](Iterator::by_ref) to keep the rest of a longer one.
     ///

@@ -50,7 +50,7 @@ impl<T> DeadLetter<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn republish(self) -> Result<Delivery, PublishError<T>> {
-        let published = self.republish_to().map_err(PublishError::Closed)?;
+        let published = self.republish_to().map_err(|payload| PublishError::Closed(payload.into()))?;
         Ok(Delivery::new(published.0, published.1))
     }
 }

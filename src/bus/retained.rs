@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 #[cfg(feature = "async")]
+use super::Unsent;
+#[cfg(feature = "async")]
 use super::inner::outcome;
 use super::{BusInner, PublishError};
 #[cfg(feature = "async")]
@@ -85,7 +87,7 @@ impl<T: Clone, R> BusInner<T, R> {
         let delivered = match first {
             Err(payload) => {
                 span.end(0, 0, "closed");
-                return Err(PublishError::Closed(payload));
+                return Err(PublishError::Closed(Unsent::new(payload, Delivery::NONE)));
             }
             Ok(Ok(delivered)) => delivered,
             Ok(Err(pending)) => {

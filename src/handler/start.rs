@@ -20,6 +20,8 @@ pub(crate) struct Start<T, R> {
     handler: Handler,
     worker: Worker<T, R>,
     guards: Vec<RunningWorker<T>>,
+    /// Of each thread, in bytes; `None` for the default of the standard library.
+    stack_size: Option<usize>,
 }
 
 impl<T, R> Start<T, R>
@@ -56,7 +58,12 @@ where
             serves,
         };
         let handler = Handler { subscription, name, control, workers: 0, threads: Vec::new(), ended, stopped: false };
-        Self { handler, worker, guards }
+        Self { handler, worker, guards, stack_size: None }
+    }
+
+    /// Gives the threads to come stacks of this size.
+    pub(crate) fn with_stack_size(self, stack_size: Option<usize>) -> Self {
+        Self { stack_size, ..self }
     }
 
     /// Begins one more worker; `None` if all have begun.
@@ -74,7 +81,11 @@ where
         // A zero byte would make the thread's name invalid.
         let name = format!("{}-{index}", self.handler.name.replace('\0', ""));
         let Some((worker, guard)) = self.begin() else { return Ok(()) };
-        let thread = thread::Builder::new().name(name).spawn(move || {
+        let mut builder = thread::Builder::new().name(name);
+        if let Some(stack_size) = self.stack_size {
+            builder = builder.stack_size(stack_size);
+        }
+        let thread = builder.spawn(move || {
             worker.run(f);
             drop(guard);
         });

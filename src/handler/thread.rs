@@ -3,7 +3,8 @@
 use super::worker::{Verdict, Worker};
 use crate::dead_letter::DeadLetterReason;
 use crate::lifecycle::WorkerActivity;
-use crate::message::{Message, TryRecvError};
+use crate::mailbox::Mailbox;
+use crate::message::{InHand, Message, TryRecvError, is_large};
 use crate::panic::catch;
 use crate::spans::Handling;
 use crate::sync::channel::Select;
@@ -19,14 +20,12 @@ impl<T: Clone, R> Worker<T, R> {
         loop {
             // What is caught here is a panic outside the closure: in the `Drop` of a payload, or the `Clone` of a
             // retained value.
-            let went_on = catch(|| match self.next(&mut select, &mut activity) {
-                Some(message) => {
-                    let started = self.stopwatch.start();
-                    self.process(message, &mut f);
-                    self.stopwatch.stop(started);
-                    true
+            let went_on = catch(|| {
+                if const { is_large::<T>() } {
+                    self.handle_next(Mailbox::try_recv_boxed, &mut select, &mut activity, &mut f)
+                } else {
+                    self.handle_next(Mailbox::try_recv, &mut select, &mut activity, &mut f)
                 }
-                None => false,
             });
             match went_on {
                 Ok(true) => {}
@@ -40,13 +39,39 @@ impl<T: Clone, R> Worker<T, R> {
         self.reader_left();
     }
 
+    /// Handles the next message. Returns `false` when there is nothing more to do.
+    // Always inline: nothing but the kind of message differs between the two.
+    #[inline(always)]
+    fn handle_next<M: InHand<T, R>>(
+        &self,
+        take: impl Fn(&Mailbox<T, R>) -> Result<M, TryRecvError>,
+        select: &mut Select<'_>,
+        activity: &mut WorkerActivity,
+        f: &mut impl FnMut(&Message<T, R>) -> Result<(), String>,
+    ) -> bool {
+        match self.next(take, select, activity) {
+            Some(message) => {
+                let started = self.stopwatch.start();
+                self.process(message, f);
+                self.stopwatch.stop(started);
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Waits for the next message, asleep in `select`; `None` when there is nothing more to do.
-    fn next(&self, select: &mut Select<'_>, activity: &mut WorkerActivity) -> Option<Message<T, R>> {
+    fn next<M>(
+        &self,
+        take: impl Fn(&Mailbox<T, R>) -> Result<M, TryRecvError>,
+        select: &mut Select<'_>,
+        activity: &mut WorkerActivity,
+    ) -> Option<M> {
         loop {
             if self.control.is_leaving() {
                 return None;
             }
-            match self.mailbox.try_recv() {
+            match take(&self.mailbox) {
                 Ok(message) => {
                     activity.found();
                     return Some(message);
@@ -62,12 +87,13 @@ impl<T: Clone, R> Worker<T, R> {
         }
     }
 
-    fn process(&self, message: Message<T, R>, f: &mut impl FnMut(&Message<T, R>) -> Result<(), String>) {
+    fn process(&self, in_hand: impl InHand<T, R>, f: &mut impl FnMut(&Message<T, R>) -> Result<(), String>) {
+        let message = in_hand.message();
         let span = Handling::enter(message.requesting(), message.topic(), self.mailbox.labels());
         let mut attempts = 0;
         let reason = loop {
             attempts += 1;
-            match self.judge(catch(|| f(&message)), attempts) {
+            match self.judge(catch(|| f(message)), attempts) {
                 Verdict::Done => break None,
                 Verdict::Retry { pause, .. } if self.control.sleep(pause) => {}
                 Verdict::Retry { error, .. } => break Some(DeadLetterReason::Failed(error)),
@@ -75,6 +101,6 @@ impl<T: Clone, R> Worker<T, R> {
             }
         };
         span.end(reason.as_ref().map_or("ok", DeadLetterReason::outcome), attempts);
-        self.finish(message, reason, attempts);
+        self.finish(in_hand, reason, attempts);
     }
 }

@@ -9,7 +9,7 @@ use crate::bus::{BusInner, reader_left};
 use crate::dead_letter::{DeadLetterReason, Losses};
 use crate::lifecycle::{Lifecycle, Serving, WorkerActivity};
 use crate::mailbox::Mailbox;
-use crate::message::Message;
+use crate::message::InHand;
 use crate::sync::atomic::Ordering;
 
 /// The next step of a worker after one attempt at a message.
@@ -95,14 +95,17 @@ impl<T: Clone, R> Worker<T, R> {
     }
 
     /// Finishes a message: `reason` says why the handler gave up on it, if it did.
-    pub(super) fn finish(&self, message: Message<T, R>, reason: Option<DeadLetterReason>, attempts: u32) {
+    pub(super) fn finish(&self, message: impl InHand<T, R>, reason: Option<DeadLetterReason>, attempts: u32) {
         match reason {
             Some(reason) => self.give_up(message, reason, attempts),
             None => self.losses.messages.handled(),
         }
     }
 
-    fn give_up(&self, message: Message<T, R>, reason: DeadLetterReason, attempts: u32) {
+    // Never inline: the copies of the payload that it makes are not on the stack of a handler that succeeds.
+    #[inline(never)]
+    fn give_up(&self, in_hand: impl InHand<T, R>, reason: DeadLetterReason, attempts: u32) {
+        let message = in_hand.message();
         let counter = match &reason {
             DeadLetterReason::Panicked(_) => &self.losses.handler_panics,
             _ => &self.losses.handler_failures,
@@ -119,7 +122,7 @@ impl<T: Clone, R> Worker<T, R> {
         }
         if self.losses.is_listening() {
             let topic = message.topic().clone();
-            self.losses.post(&topic, message.into_payload(), reason, attempts);
+            self.losses.post(&topic, in_hand.into_payload(), reason, attempts);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::{Mailbox, Offer, send_flag};
-use crate::message::Outgoing;
+use crate::message::{Outgoing, Retained, is_large};
 use crate::panic::drop_each;
 use crate::sync::atomic::Ordering;
 
@@ -43,21 +43,27 @@ impl<T, R> Mailbox<T, R> {
     }
 
     pub(super) fn discard(&self) -> usize {
+        // Values that were replaced while the mailbox was being made are nothing that was left.
         let replaced = Cell::new(0);
-        let unread = std::iter::from_fn(|| {
-            let unread = self.queue.try_recv().ok()?;
-            let is_for_this = unread.1.as_retained().is_none_or(|value| self.is_for_this(value));
-            replaced.set(replaced.get() + usize::from(!is_for_this));
-            Some(unread)
-        });
-        // One by one: the channel would leave the rest where it is when one of them panics, and nobody would count it.
-        let count = drop_each(unread, |count| {
+        let note = |value: Option<&Retained<T>>| {
+            replaced.set(replaced.get() + usize::from(value.is_some_and(|value| !self.is_for_this(value))));
+        };
+        let count = |count: usize| {
             let count = count - replaced.get();
             if count > 0 {
                 self.losses.abandoned.fetch_add(count as u64, Ordering::Relaxed);
             }
-        });
-        count - replaced.get()
+        };
+        // One by one: the channel would leave the rest where it is when one of them panics, and nobody would count it.
+        let dropped = if const { is_large::<T>() } {
+            // In their boxes, or one message would be several times on the stack of the handler that is dropped.
+            let unread = std::iter::from_fn(|| self.queue.try_recv_boxed().ok());
+            drop_each(unread.inspect(|message| note(message.as_retained())), count)
+        } else {
+            let unread = std::iter::from_fn(|| self.queue.try_recv().ok());
+            drop_each(unread.inspect(|(_, envelope)| note(envelope.as_retained())), count)
+        };
+        dropped - replaced.get()
     }
 
     pub(crate) fn is_overflowed(&self) -> bool {

@@ -1,12 +1,12 @@
-//! The crossbeam channel behind a mailbox, in the two shapes that it needs, made when it is first used.
+//! The crossbeam channel behind a mailbox, in the three shapes that it needs, made when it is first used.
 //!
 //! A subscription to one topic knows the topic of all it receives, so its queue carries envelopes alone. A subscription
-//! to a pattern, or to several topics, needs the topic with every message.
+//! to a pattern, or to several topics, needs the topic with every message. A large payload waits in a box, with its topic.
 //!
 //! A channel has memory for as many messages as it may hold, 20 KiB for a pattern with room for 256. A mailbox to which no
 //! route was ever found, and in which no thread has slept, does without.
 
-use crate::message::Envelope;
+use crate::message::{BoxedMessage, Envelope, is_large};
 use crate::sync::channel::{
     Receiver, RecvTimeoutError, Select, SelectedOperation, SendError, Sender, TryRecvError, TrySendError, bounded,
 };
@@ -18,7 +18,15 @@ pub(crate) type Addressed<T, R> = (Topic, Envelope<T, R>);
 type OneTopic<T, R> = (Topic, Receiver<Envelope<T, R>>);
 type ManyTopics<T, R> = Receiver<Addressed<T, R>>;
 
-pub(crate) enum QueueSender<T, R> {
+pub(crate) struct QueueSender<T, R> {
+    /// Not for large payloads: there it leads nowhere.
+    by_value: ByValue<T, R>,
+    /// For large payloads alone.
+    // Not a third variant beside the others, which would cost each mailbox of each publish 3 instructions.
+    large: Option<Sender<BoxedMessage<T, R>>>,
+}
+
+enum ByValue<T, R> {
     OneTopic(Sender<Envelope<T, R>>),
     ManyTopics(Sender<Addressed<T, R>>),
 }
@@ -28,6 +36,8 @@ pub(crate) enum QueueSender<T, R> {
 pub(crate) struct QueueReceiver<T, R> {
     one_topic: OnceLock<OneTopic<T, R>>,
     many_topics: OnceLock<ManyTopics<T, R>>,
+    /// The only one for large payloads, and never there for others.
+    large: OnceLock<Receiver<BoxedMessage<T, R>>>,
     capacity: usize,
     /// The topic of all messages, if they have but one.
     topic: Option<Topic>,
@@ -44,30 +54,50 @@ enum Made<T, R> {
 }
 
 impl<T, R> QueueSender<T, R> {
+    fn large(sender: Sender<BoxedMessage<T, R>>) -> Self {
+        Self { by_value: ByValue::OneTopic(bounded(0).0), large: Some(sender) }
+    }
+
+    fn by_value(by_value: ByValue<T, R>) -> Self {
+        Self { by_value, large: None }
+    }
+
     /// Hands the envelope back if the queue is full.
     // Always, as `MailboxSender::put`, which calls it.
     #[inline(always)]
     pub(crate) fn try_send(&self, topic: &Topic, envelope: Envelope<T, R>) -> Result<(), Envelope<T, R>> {
+        if const { is_large::<T>() } {
+            return self.try_send_large(topic, envelope);
+        }
         // The mailbox keeps a receiver, so a channel is never found disconnected here.
-        match self {
-            Self::OneTopic(sender) => sender.try_send(envelope).map_err(TrySendError::into_inner),
-            Self::ManyTopics(sender) => {
+        match &self.by_value {
+            ByValue::OneTopic(sender) => sender.try_send(envelope).map_err(TrySendError::into_inner),
+            ByValue::ManyTopics(sender) => {
                 sender.try_send((topic.clone(), envelope)).map_err(|error| error.into_inner().1)
             }
         }
     }
 
+    #[inline(never)]
+    fn try_send_large(&self, topic: &Topic, envelope: Envelope<T, R>) -> Result<(), Envelope<T, R>> {
+        let Some(sender) = &self.large else { return Err(envelope) };
+        let boxed = envelope.into_boxed(topic.clone());
+        sender.try_send(boxed).map_err(|error| error.into_inner().into_addressed().1)
+    }
+
     pub(crate) fn is_full(&self) -> bool {
-        match self {
-            Self::OneTopic(sender) => sender.is_full(),
-            Self::ManyTopics(sender) => sender.is_full(),
+        match (&self.large, &self.by_value) {
+            (Some(sender), _) => sender.is_full(),
+            (None, ByValue::OneTopic(sender)) => sender.is_full(),
+            (None, ByValue::ManyTopics(sender)) => sender.is_full(),
         }
     }
 
     pub(crate) fn register<'a>(&'a self, select: &mut Select<'a>) -> usize {
-        match self {
-            Self::OneTopic(sender) => select.send(sender),
-            Self::ManyTopics(sender) => select.send(sender),
+        match (&self.large, &self.by_value) {
+            (Some(sender), _) => select.send(sender),
+            (None, ByValue::OneTopic(sender)) => select.send(sender),
+            (None, ByValue::ManyTopics(sender)) => select.send(sender),
         }
     }
 
@@ -78,9 +108,13 @@ impl<T, R> QueueSender<T, R> {
         topic: &Topic,
         envelope: Envelope<T, R>,
     ) -> Result<(), Envelope<T, R>> {
-        match self {
-            Self::OneTopic(sender) => operation.send(sender, envelope).map_err(SendError::into_inner),
-            Self::ManyTopics(sender) => {
+        match (&self.large, &self.by_value) {
+            (Some(sender), _) => {
+                let boxed = envelope.into_boxed(topic.clone());
+                operation.send(sender, boxed).map_err(|error| error.into_inner().into_addressed().1)
+            }
+            (None, ByValue::OneTopic(sender)) => operation.send(sender, envelope).map_err(SendError::into_inner),
+            (None, ByValue::ManyTopics(sender)) => {
                 operation.send(sender, (topic.clone(), envelope)).map_err(|error| error.into_inner().1)
             }
         }
@@ -94,22 +128,27 @@ impl<T, R> QueueReceiver<T, R> {
     /// A queue for messages of `topic`, or of many topics.
     pub(super) fn new(capacity: usize, topic: Option<Topic>) -> Self {
         let made = Mutex::new(Made::Nothing);
-        Self { one_topic: OnceLock::new(), many_topics: OnceLock::new(), capacity, topic, made }
+        Self { one_topic: OnceLock::new(), many_topics: OnceLock::new(), large: OnceLock::new(), capacity, topic, made }
     }
 
     /// Makes the channel; under the lock, so that who finds it made finds it in its cell.
     fn make(&self) -> QueueSender<T, R> {
         // Nobody else sets the cells.
         match &self.topic {
+            _ if const { is_large::<T>() } => {
+                let (sender, receiver) = bounded(self.capacity);
+                let _ = self.large.set(receiver);
+                QueueSender::large(sender)
+            }
             Some(topic) => {
                 let (sender, receiver) = bounded(self.capacity);
                 let _ = self.one_topic.set((topic.clone(), receiver));
-                QueueSender::OneTopic(sender)
+                QueueSender::by_value(ByValue::OneTopic(sender))
             }
             None => {
                 let (sender, receiver) = bounded(self.capacity);
                 let _ = self.many_topics.set(receiver);
-                QueueSender::ManyTopics(sender)
+                QueueSender::by_value(ByValue::ManyTopics(sender))
             }
         }
     }
@@ -174,7 +213,20 @@ impl<T, R> QueueReceiver<T, R> {
         }
     }
 
+    /// The channel for large payloads, made if need be.
+    fn large_end(&self) -> &Receiver<BoxedMessage<T, R>> {
+        loop {
+            if let Some(receiver) = self.large.get() {
+                return receiver;
+            }
+            self.make_for_reader();
+        }
+    }
+
     pub(crate) fn recv(&self) -> Result<Addressed<T, R>, Disconnected> {
+        if const { is_large::<T>() } {
+            return self.large_end().recv().map(BoxedMessage::into_addressed).map_err(|_| Disconnected);
+        }
         match self.ends() {
             Ok((topic, receiver)) => receiver.recv().map(|envelope| (topic.clone(), envelope)),
             Err(receiver) => receiver.recv(),
@@ -184,6 +236,9 @@ impl<T, R> QueueReceiver<T, R> {
 
     #[inline]
     pub(crate) fn try_recv(&self) -> Result<Addressed<T, R>, TryRecvError> {
+        if const { is_large::<T>() } {
+            return self.try_recv_boxed().map(BoxedMessage::into_addressed);
+        }
         if let Some((topic, receiver)) = self.one_topic.get() {
             receiver.try_recv().map(|envelope| (topic.clone(), envelope))
         } else if let Some(receiver) = self.many_topics.get() {
@@ -193,15 +248,31 @@ impl<T, R> QueueReceiver<T, R> {
         }
     }
 
-    /// Looks under the lock: what this thread has marked before is seen by who puts the first message in later.
+    /// As `try_recv`, for large payloads, which stay in their boxes.
+    pub(crate) fn try_recv_boxed(&self) -> Result<BoxedMessage<T, R>, TryRecvError> {
+        if const { !is_large::<T>() } {
+            return self.try_recv().map(|(topic, envelope)| envelope.into_boxed(topic));
+        }
+        if self.large.get().is_none() {
+            self.look_first()?;
+        }
+        self.large_end().try_recv()
+    }
+
+    /// Looks under the lock: what this thread has marked before is seen by who puts the first message in later. An error if
+    /// no channel is made.
+    fn look_first(&self) -> Result<(), TryRecvError> {
+        match &*self.made.lock() {
+            Made::Nothing => Err(TryRecvError::Empty),
+            Made::SenderGone => Err(TryRecvError::Disconnected),
+            Made::SenderFor(_) | Made::All => Ok(()),
+        }
+    }
+
     #[cold]
     #[inline(never)]
     fn try_recv_first(&self) -> Result<Addressed<T, R>, TryRecvError> {
-        match &*self.made.lock() {
-            Made::Nothing => return Err(TryRecvError::Empty),
-            Made::SenderGone => return Err(TryRecvError::Disconnected),
-            Made::SenderFor(_) | Made::All => {}
-        }
+        self.look_first()?;
         match self.ends() {
             Ok((topic, receiver)) => receiver.try_recv().map(|envelope| (topic.clone(), envelope)),
             Err(receiver) => receiver.try_recv(),
@@ -220,6 +291,9 @@ impl<T, R> QueueReceiver<T, R> {
         plain: impl FnOnce(Topic, T) -> A,
         other: impl FnOnce(Result<Addressed<T, R>, TryRecvError>) -> A,
     ) -> A {
+        if const { is_large::<T>() } {
+            return other(self.try_recv());
+        }
         if let Some((topic, receiver)) = self.one_topic.get() {
             match receiver.try_recv() {
                 Ok(Envelope::Plain(payload)) if topic.is_short() && is_plain() => plain(topic.clone(), payload),
@@ -237,6 +311,9 @@ impl<T, R> QueueReceiver<T, R> {
     }
 
     pub(crate) fn recv_deadline(&self, deadline: Instant) -> Result<Addressed<T, R>, RecvTimeoutError> {
+        if const { is_large::<T>() } {
+            return self.large_end().recv_deadline(deadline).map(BoxedMessage::into_addressed);
+        }
         match self.ends() {
             Ok((topic, receiver)) => receiver.recv_deadline(deadline).map(|envelope| (topic.clone(), envelope)),
             Err(receiver) => receiver.recv_deadline(deadline),
@@ -244,6 +321,9 @@ impl<T, R> QueueReceiver<T, R> {
     }
 
     pub(crate) fn register<'a>(&'a self, select: &mut Select<'a>) -> usize {
+        if const { is_large::<T>() } {
+            return select.recv(self.large_end());
+        }
         match self.ends() {
             Ok((_, receiver)) => select.recv(receiver),
             Err(receiver) => select.recv(receiver),
@@ -252,6 +332,10 @@ impl<T, R> QueueReceiver<T, R> {
 
     /// Takes what a `select` over a registered receiver has chosen. Panics if the operation belongs to another one.
     pub(crate) fn complete(&self, operation: SelectedOperation<'_>) -> Result<Addressed<T, R>, Disconnected> {
+        if const { is_large::<T>() } {
+            let received = operation.recv(self.large_end());
+            return received.map(BoxedMessage::into_addressed).map_err(|_| Disconnected);
+        }
         match self.ends() {
             Ok((topic, receiver)) => operation.recv(receiver).map(|envelope| (topic.clone(), envelope)),
             Err(receiver) => operation.recv(receiver),
@@ -265,7 +349,7 @@ impl<T, R> QueueReceiver<T, R> {
         } else if let Some(receiver) = self.many_topics.get() {
             receiver.len()
         } else {
-            0
+            self.large.get().map_or(0, Receiver::len)
         }
     }
 }

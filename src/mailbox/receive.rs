@@ -5,7 +5,7 @@
 
 use super::queue::Addressed;
 use super::{Mailbox, recv_flag};
-use crate::message::{Message, RecvError, RecvTimeoutError, TryRecvError};
+use crate::message::{BoxedMessage, Message, RecvError, RecvTimeoutError, TryRecvError, is_large};
 use crate::sync::Instant;
 use crate::sync::atomic::Ordering;
 use crate::sync::channel::{self, Select, SelectedOperation};
@@ -46,12 +46,18 @@ impl<T, R> Mailbox<T, R> {
 impl<T: Clone, R> Mailbox<T, R> {
     #[inline]
     pub(crate) fn recv(&self) -> Result<Message<T, R>, RecvError> {
+        if const { is_large::<T>() } {
+            return self.recv_closer(self.queue.try_recv());
+        }
         let plain = |topic, payload| Ok(Message::plain(topic, payload));
         self.queue.try_recv_plain(|| self.count_if_plain(), plain, |item| self.recv_closer(item))
     }
 
     #[inline]
     pub(crate) fn try_recv(&self) -> Result<Message<T, R>, TryRecvError> {
+        if const { is_large::<T>() } {
+            return self.try_recv_closer(self.queue.try_recv());
+        }
         let plain = |topic, payload| Ok(Message::plain(topic, payload));
         self.queue.try_recv_plain(|| self.count_if_plain(), plain, |item| self.try_recv_closer(item))
     }
@@ -155,6 +161,48 @@ impl<T: Clone, R> Mailbox<T, R> {
                 Err(channel::TryRecvError::Disconnected) => return Err(self.recv_error().into()),
             }
         }
+    }
+
+    /// As `try_recv`, for a large payload, which stays in its box.
+    pub(crate) fn try_recv_boxed(&self) -> Result<Box<Message<T, R>>, TryRecvError> {
+        loop {
+            match self.queue.try_recv_boxed() {
+                Ok(item) => {
+                    if let Some(message) = self.open_boxed(item) {
+                        return Ok(message);
+                    }
+                }
+                Err(channel::TryRecvError::Empty) => {
+                    self.record_empty();
+                    return Err(TryRecvError::Empty);
+                }
+                Err(channel::TryRecvError::Disconnected) => return Err(self.recv_error().into()),
+            }
+        }
+    }
+
+    /// As `open`, for a message in a box.
+    fn open_boxed(&self, item: BoxedMessage<T, R>) -> Option<Box<Message<T, R>>> {
+        self.message_dequeued();
+        let mut message = match item {
+            BoxedMessage::Live(message) => message,
+            BoxedMessage::Retained(topic, value) => {
+                if !self.is_for_this(&value) {
+                    return None;
+                }
+                let message = value.into_boxed_message(topic);
+                if !self.accepts(message.topic(), message.payload(), false) {
+                    return None;
+                }
+                message
+            }
+        };
+        self.sample_after_empty();
+        self.count();
+        if self.has_unreported_evictions() {
+            message.add_lost(self.take_unreported_evictions());
+        }
+        Some(message)
     }
 
     pub(crate) fn recv_deadline(&self, deadline: Instant) -> Result<Message<T, R>, RecvTimeoutError> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Message, Retained};
+use super::{BoxedMessage, Message, Retained};
 use crate::request::{ReplySource, Responder};
 use crate::topic::Topic;
 
@@ -71,6 +71,33 @@ impl<T, R> Envelope<T, R> {
 
     pub(crate) fn retained(value: Arc<Retained<T>>) -> Self {
         Self::WithExtras(Box::new(Extras { payload: QueuedPayload::Retained(value), lost_before: 0, reply: None }))
+    }
+
+    /// Puts a payload and what was beside it in a message together again.
+    pub(super) fn with_extras(payload: T, extras: Option<Box<Extras<T, R>>>) -> Self {
+        match extras {
+            None => Self::Plain(payload),
+            Some(mut extras) => {
+                extras.payload = QueuedPayload::Live(payload);
+                Self::WithExtras(extras)
+            }
+        }
+    }
+
+    /// Makes a boxed message, for a queue of large payloads.
+    // Never inline: the copies on its stack are gone before anything else is called.
+    #[inline(never)]
+    pub(crate) fn into_boxed(self, topic: Topic) -> BoxedMessage<T, R> {
+        match self {
+            Self::Plain(payload) => BoxedMessage::Live(Box::new(Message::plain(topic, payload))),
+            Self::WithExtras(mut extras) => match std::mem::replace(&mut extras.payload, QueuedPayload::Taken) {
+                QueuedPayload::Live(payload) => {
+                    BoxedMessage::Live(Box::new(Message { topic, extras: Some(extras), payload }))
+                }
+                QueuedPayload::Retained(value) => BoxedMessage::Retained(topic, value),
+                QueuedPayload::Taken => unreachable!("what is in a queue has its payload"),
+            },
+        }
     }
 
     #[inline]

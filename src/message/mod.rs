@@ -3,10 +3,12 @@
 use std::fmt;
 use std::ops::Deref;
 
+mod boxed;
 mod envelope;
 mod error;
 mod retained;
 
+pub(crate) use boxed::{BoxedMessage, InHand, is_large};
 pub(crate) use envelope::{Envelope, Extras, Outgoing};
 pub use error::{RecvError, RecvTimeoutError, TryRecvError};
 pub(crate) use retained::Retained;

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use super::Message;
 use crate::sync::ReentrantMutex;
 use crate::sync::counters::{AtomicU64, Ordering};
+use crate::topic::Topic;
 
 /// One kept value. Whoever needs it clones it, on his own thread and when he needs it.
 ///
@@ -46,5 +48,11 @@ impl<T: Clone> Retained<T> {
             Ok(only) => only.value.into_inner(),
             Err(shared) => shared.get(),
         }
+    }
+    /// Makes a message of the value, in a box.
+    // Never inline: the copies on its stack are gone before anything else is called.
+    #[inline(never)]
+    pub(crate) fn into_boxed_message<R>(self: Arc<Self>, topic: Topic) -> Box<Message<T, R>> {
+        Box::new(Message::plain(topic, self.take()))
     }
 }

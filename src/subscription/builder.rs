@@ -88,6 +88,7 @@ pub struct SubscriptionBuilder<T, R = T, W = OneWorker> {
     filter: Option<Filter<T>>,
     retry: Retry,
     workers: usize,
+    stack_size: Option<usize>,
     serves: bool,
     _kind: PhantomData<W>,
 }
@@ -109,6 +110,7 @@ where
             filter: None,
             retry: Retry::none(),
             workers: 1,
+            stack_size: None,
             serves: false,
             _kind: PhantomData,
         }
@@ -163,7 +165,8 @@ where
     /// The closure borrows the message. `()` and `Ok` are success; an `Err` runs the [retry](Self::retry) policy and
     /// then makes a dead letter; a panic is caught, counted and makes a dead letter. In each case the handler goes on
     /// with the next message, and if the message was a request that no other responder answers, its caller gets `Failed`.
-    /// Messages are handled in the order in which they were put into the mailbox.
+    /// Messages are handled in the order in which they were put into the mailbox. [`stack_size`](Self::stack_size) says how
+    /// large a payload the thread can take.
     ///
     /// A closure that captures a [`Bus`](crate::Bus) or [`Publisher`](crate::Publisher) keeps the bus open; capture a
     /// [`WeakBus`](crate::WeakBus) where the bus is meant to end by itself.
@@ -262,6 +265,7 @@ where
             filter: self.filter,
             retry: self.retry,
             workers,
+            stack_size: self.stack_size,
             serves: self.serves,
             _kind: PhantomData,
         }
@@ -502,6 +506,52 @@ where
         self
     }
 
+    /// Sets the size of the stack of each of a handler's threads, in bytes.
+    ///
+    /// The default is that of [`std::thread::Builder::stack_size`]: 2 MiB, or what the environment variable `RUST_MIN_STACK`
+    /// says. A subscriber ignores it, and so does a handler that is a task: its closure runs on the stack of the runtime's
+    /// thread.
+    ///
+    /// The size is what the standard library makes of it: it is rounded up to what the platform allows, so 0 is the
+    /// smallest stack of the platform, on which little can run. A closure that needs more than its stack ends the process,
+    /// as everywhere in Rust. A size that the platform cannot provide makes `handle` and `serve` return
+    /// [`SubscribeError::Thread`].
+    ///
+    /// # Large payloads
+    ///
+    /// A payload of more than 4 KiB waits in a box and is not copied between the queue and the closure. Measured on Linux,
+    /// x86-64, for a payload by value such as `[u8; N]`: the default stack is enough for 1.5 MiB, in debug and release
+    /// builds. It is enough for 320 KiB (debug) or 384 KiB (release) if the handler gets a retained value, which it clones;
+    /// for 768 KiB in a release build if the closure returns an error; and for 64 KiB (debug) or 256 KiB (release) if that
+    /// message becomes a dead letter that a reader waits for. The handler of a task holds the message by value. On a main
+    /// thread of 8 MiB, [`Subscriber::recv`] returns payloads of up to 384 KiB (debug) or 768 KiB (release), and
+    /// [`Publisher::publish`](crate::Publisher::publish) takes 64 KiB (debug) or 640 KiB (release). A payload in a `Box`
+    /// or an `Arc` has none of these limits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// fn depth(n: u32) -> u32 {
+    ///     let frame = std::hint::black_box([n; 256]); // 1 KiB
+    ///     if n == 0 { 0 } else { depth(n - 1) + frame[0] / n }
+    /// }
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let deep = bus.subscription("depth").stack_size(32 * 1024 * 1024).serve(|n| depth(**n))?;
+    /// assert_eq!(bus.request("depth", 5_000)?.wait()?, 5_000);
+    /// assert!(deep.stop(Duration::from_secs(5)).is_complete());
+    ///
+    /// let absurd = bus.subscription("depth").stack_size(usize::MAX / 2).serve(|n| **n);
+    /// assert!(absurd.unwrap_err().is_thread_failure());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(bytes);
+        self
+    }
+
     /// Names the subscription in the statistics, and a handler's threads, with a number behind the name.
     ///
     /// A handler without a name names its threads after its first pattern. In the statistics a group has the name of its
@@ -567,9 +617,9 @@ where
     ) -> Result<Handler, SubscribeError> {
         Handler::check(self.workers)?;
         let (inner, name) = (Arc::clone(&self.inner), self.name.clone());
-        let (count, retry, serves) = (self.workers, self.retry, self.serves);
+        let (count, retry, serves, stack_size) = (self.workers, self.retry, self.serves, self.stack_size);
         let workers = StartingWorkers::new(&inner, count);
-        let mut start = Start::new(&inner, self.attach()?, workers, name, retry, serves);
+        let mut start = Start::new(&inner, self.attach()?, workers, name, retry, serves).with_stack_size(stack_size);
         // Half of the workers are no handler: `start` is dropped, and with it those that have begun.
         begin(&mut start)?;
         Ok(start.into_handler())
@@ -588,6 +638,7 @@ impl<T, R, W> fmt::Debug for SubscriptionBuilder<T, R, W> {
             .field("filter", &self.filter.is_some())
             .field("retry", &self.retry)
             .field("workers", &self.workers)
+            .field("stack_size", &self.stack_size)
             .finish_non_exhaustive()
     }
 }

@@ -64,6 +64,7 @@ on_every_runtime![
     a01_o06_a_blocked_publisher_wakes_when_the_subscriber_is_dropped,
     a01_o06_a_blocked_publisher_wakes_when_the_subscriber_unsubscribes,
     a01_o06_a_blocked_publisher_wakes_when_the_bus_closes,
+    a01_o11_a_close_says_how_many_mailboxes_have_the_message,
     a01_o08_drop_oldest_under_many_publishers_counts_exactly,
     a01_many_blocked_publishers_all_wake_when_the_subscriber_leaves,
     a01_a_message_reaches_every_one_of_many_full_mailboxes,
@@ -259,7 +260,7 @@ async fn a01_o06_a_blocked_publisher_wakes_when_the_bus_closes(runtime: impl Run
     let blocked = Blocked::new(&runtime).await;
     blocked.bus.close();
     let error = blocked.task.await.unwrap_err();
-    assert_eq!((error.is_closed(), error.into_inner()), (true, 2));
+    assert_eq!((error.is_closed(), counts(error.delivery()), error.into_inner()), (true, (1, 0), 2));
     // What was in stays, and then there is no more.
     assert_eq!(*blocked.full.recv_async().await.unwrap(), 1);
     assert!(blocked.full.recv_async().await.unwrap_err().is_closed());
@@ -287,6 +288,27 @@ fn a01_o06_each_way_a_wait_can_end_calls_the_waker() {
         assert!(waiting.wakes() > 0, "end {number}");
         assert_eq!(waiting.woken().map(counts).map_err(PublishError::into_inner), expected, "end {number}");
     }
+}
+
+async fn a01_o11_a_close_says_how_many_mailboxes_have_the_message(runtime: impl Runtime) {
+    let bus = Bus::<u32>::new();
+    let (_full, other) = (bus.subscription("work").capacity(1).open().unwrap(), bus.subscribe("work").unwrap());
+    let work = bus.publisher("work").unwrap();
+    work.publish_async(1).await.unwrap();
+    let (retained, batch) = (work.clone(), work.clone());
+    let retained = runtime.spawn(async move { retained.publish_retained_async(2).await });
+    let batch = runtime.spawn(async move { batch.publish_all_async(3..6).await });
+    let mut waiting =
+        [other.recv_async().await, other.recv_async().await, other.recv_async().await].map(|n| *n.unwrap());
+    waiting.sort_unstable();
+    assert_eq!(waiting, [1, 2, 3]);
+    bus.close();
+    let retained = retained.await.unwrap_err();
+    assert_eq!((counts(retained.delivery()), retained.into_inner()), ((1, 0), 2));
+    let batch = batch.await.unwrap_err();
+    assert_eq!((counts(batch.delivery()), counts(batch.first_delivery())), ((1, 0), (1, 0)));
+    assert_eq!(batch.to_string(), "the bus is closed, 3 payloads were not published; 1 mailbox has the first");
+    assert_eq!(batch.into_inner(), [3, 4, 5]);
 }
 
 /// What is there of O7: a future that is given up is a loss like that of a publisher that does not wait.

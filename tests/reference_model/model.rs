@@ -441,7 +441,7 @@ impl Model {
         let ((delivered, dropped), timed_out) = self.deliver(topic, payload, wait, &Asking::Nobody);
         if timed_out {
             self.quiet = Quiet::No;
-            return Err((NotSent::Timeout, payload));
+            return Err((NotSent::Timeout((delivered, dropped)), payload));
         }
         if delivered == 0 {
             self.counters.unheard += 1;

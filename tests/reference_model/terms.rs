@@ -59,7 +59,8 @@ pub type Delivered = (usize, usize);
 pub enum NotSent {
     Topic,
     Closed,
-    Timeout,
+    /// With the outcome at the mailboxes that were not waited for.
+    Timeout(Delivered),
     NoResponders,
 }
 

@@ -87,10 +87,11 @@ pub fn published(outcome: Result<Delivery, PublishError<Payload>>) -> Published 
             Ok((delivery.delivered(), delivery.dropped()))
         }
         Err(error) => {
+            let delivery = (error.delivery().delivered(), error.delivery().dropped());
             let why = match (error.is_invalid_topic(), error.is_closed(), error.is_timeout()) {
-                (true, false, false) => NotSent::Topic,
-                (false, true, false) => NotSent::Closed,
-                (false, false, true) => NotSent::Timeout,
+                (true, false, false) if delivery == (0, 0) => NotSent::Topic,
+                (false, true, false) if delivery == (0, 0) => NotSent::Closed,
+                (false, false, true) => NotSent::Timeout(delivery),
                 other => panic!("an error is one thing: {other:?}"),
             };
             Err((why, error.into_inner().number))
