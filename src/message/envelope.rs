@@ -58,14 +58,14 @@ impl<T, R> Envelope<T, R> {
                 if lost_before == 0 {
                     Self::Plain(payload)
                 } else {
-                    Self::with_extras(payload, lost_before, None)
+                    Self::live(payload, lost_before, None)
                 }
             }
-            Some(reply) => Self::with_extras(payload, lost_before, Some(reply)),
+            Some(reply) => Self::live(payload, lost_before, Some(reply)),
         }
     }
 
-    fn with_extras(payload: T, lost_before: u64, reply: Option<Responder<R>>) -> Self {
+    fn live(payload: T, lost_before: u64, reply: Option<Responder<R>>) -> Self {
         Self::WithExtras(Box::new(Extras { payload: QueuedPayload::Live(payload), lost_before, reply }))
     }
 
