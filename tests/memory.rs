@@ -231,3 +231,41 @@ fn a_wildcard_that_leaves_takes_its_queue_along_though_nobody_publishes_again() 
         },
     );
 }
+
+#[test]
+fn topics_that_went_are_not_remembered_by_a_wildcard() {
+    leaves_nothing_behind(
+        || {
+            let bus = Bus::<u64>::new();
+            let all = bus.subscription(">").overflow(tramline::Overflow::DropOldest).capacity(1).open().unwrap();
+            (bus, all)
+        },
+        20_000,
+        |(bus, _), n| bus.publisher(format!("once.{n}")).unwrap().fire(1),
+    );
+}
+
+#[test]
+fn values_that_were_cleared_leave_no_memory_behind() {
+    leaves_nothing_behind(Bus::<u64>::new, 5, |bus, _| {
+        for n in 0..5_000 {
+            bus.publish_retained(format!("kept.{n}"), 1).unwrap();
+        }
+        for n in 0..5_000 {
+            assert_eq!(bus.clear_retained(format!("kept.{n}")), Some(1));
+        }
+    });
+}
+
+#[test]
+fn counting_subscribers_makes_no_queue() {
+    in_turn(Duration::from_secs(120), || {
+        let bus = Bus::<u64>::new();
+        let work = bus.publisher("work").unwrap();
+        let idle: Vec<_> = (0..100).map(|_| bus.subscribe("*").unwrap()).collect();
+        let before = HEAP.current_usage();
+        assert_eq!(work.subscriber_count(), 100);
+        assert!(HEAP.current_usage() < before + SLACK);
+        drop(idle);
+    });
+}

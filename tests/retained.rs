@@ -516,3 +516,64 @@ fn many_kept_values_come_once_each_while_others_keep_more() {
         });
     });
 }
+
+/// Subscribes to the topic whenever it is cloned.
+struct Subscribing {
+    bus: Bus<Subscribing>,
+    subscribers: Arc<std::sync::Mutex<Vec<Subscriber<Subscribing>>>>,
+}
+
+impl Clone for Subscribing {
+    fn clone(&self) -> Self {
+        let subscriber = self.bus.subscribe("level").unwrap();
+        self.subscribers.lock().unwrap().push(subscriber);
+        Self { bus: self.bus.clone(), subscribers: Arc::clone(&self.subscribers) }
+    }
+}
+
+#[test]
+fn a_clone_that_subscribes_does_not_keep_a_retained_value_from_its_end() {
+    within_limit(|| {
+        let bus = Bus::<Subscribing>::new();
+        let _two = [bus.subscribe("level").unwrap(), bus.subscribe("level").unwrap()];
+        let subscribers = Arc::default();
+        let payload = Subscribing { bus: bus.clone(), subscribers: Arc::clone(&subscribers) };
+        assert!(bus.publish_retained("level", payload).unwrap().delivered() > 0);
+        let subscribers = std::mem::take(&mut *subscribers.lock().unwrap());
+        assert!(subscribers.len() > 1);
+        bus.close();
+    });
+}
+
+#[test]
+fn a_subscription_that_is_made_while_values_are_replaced_counts_what_it_can_receive() {
+    within_limit(|| {
+        const VALUES: u32 = 3_000;
+        let bus = Bus::<u32>::new();
+        for n in 0..VALUES {
+            bus.publish_retained(format!("kept.{n}"), 0).unwrap();
+        }
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let keeping = scope.spawn(|| {
+                while !done.load(Ordering::SeqCst) {
+                    for n in (0..VALUES).step_by(100) {
+                        bus.publish_retained(format!("kept.{n}"), 1).unwrap();
+                        bus.clear_retained(format!("kept.{}", n + 1));
+                        bus.publish_retained(format!("kept.{}", n + 1), 0).unwrap();
+                    }
+                }
+            });
+            let subscribers: Vec<_> = (0..20)
+                .map(|_| bus.subscription("kept.*").capacity(1).overflow(Overflow::DropNewest).with_retained().open())
+                .collect();
+            done.store(true, Ordering::SeqCst);
+            keeping.join().unwrap();
+            for subscriber in subscribers.into_iter().flatten() {
+                let waiting = subscriber.len();
+                assert_eq!(subscriber.try_iter().count(), waiting);
+                assert!(waiting >= VALUES as usize / 2 && subscriber.is_empty());
+            }
+        });
+    });
+}

@@ -1,6 +1,5 @@
 //! The part of a bus that all its handles share, and the operations that several handles offer.
 
-use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Weak};
 
@@ -12,7 +11,9 @@ use crate::lifecycle::{BusId, DrainGroup, Lifecycle, Moment, Phase};
 use crate::mailbox::{Filter, Mailbox, MailboxOptions, NewQueue, Overflow, SeenWorkers};
 use crate::message::Outgoing;
 use crate::request::{EachReply, NoReply, OneReply, PendingReply, Replies, ReplySource, RequestError};
-use crate::routing::{Collected, DeferredDrops, NewMember, Route, RouteGuard, SubscribeError, TopicEntry, TopicMap};
+use crate::routing::{
+    Collected, DeferredDrops, NewMember, Route, RouteGuard, SubscribeError, TopicEntry, TopicMap, Unmade,
+};
 use crate::spans::{Publishing, Requesting};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Guard, RwLock};
@@ -68,12 +69,18 @@ impl<T, R> BusInner<T, R> {
         readers: usize,
         filter: Option<Filter<T>>,
     ) -> Result<Arc<Mailbox<T, R>>, SubscribeError> {
+        let mut values = Vec::new();
         let beginning = options.retained.then(|| {
             let mut collected = self.collect(&options.patterns);
+            values.extend(collected.values.iter().map(|(_, value)| Arc::clone(value)));
             (NewQueue::new(&options, std::mem::take(&mut collected.values)), collected)
         });
         let mut new = NewMember { readers, filter, beginning, joining_only: self.lifecycle.phase() != Phase::Open };
-        self.change(|map, deferred| map.subscribe(options, &mut new, deferred))
+        let mailbox = self.change(|map, deferred| map.subscribe(options, &mut new, deferred))?;
+        if new.beginning.is_none() {
+            mailbox.count_replaced(&values);
+        }
+        Ok(mailbox)
     }
 
     /// The retained values of all topics that match, in steps that hold nobody up for long: what is kept meanwhile is for
@@ -112,8 +119,7 @@ impl<T, R> BusInner<T, R> {
             return Some(route);
         }
         drop(route);
-        let mut others = Vec::new();
-        Some(Guard::from_inner(self.map.read().route_of(entry, &mut others)))
+        Some(Guard::from_inner(self.found(|map, others| map.route_of(entry, others))))
     }
 
     /// The route of a topic; `None` if the bus takes no message of this thread.
@@ -123,11 +129,29 @@ impl<T, R> BusInner<T, R> {
 
     #[inline]
     fn find_route(&self, topic: &Topic) -> RouteGuard<T, R> {
-        let map = self.map.read();
-        Guard::from_inner(match map.known_route(topic) {
+        let known = self.map.read().known_route(topic);
+        Guard::from_inner(match known {
             Some((route, true)) => route,
-            other => find_route_anew(map, topic, other),
+            Some((_, false)) | None => self.found(|map, others| map.route(topic, others)),
         })
+    }
+
+    /// Finds a route in the map. If queues have to be made first, that is done outside the lock.
+    #[cold]
+    #[inline(never)]
+    fn found(
+        &self,
+        find: impl Fn(&TopicMap<T, R>, &mut Vec<Arc<Route<T, R>>>) -> Result<Arc<Route<T, R>>, Unmade<T, R>>,
+    ) -> Arc<Route<T, R>> {
+        loop {
+            // Dropped after the lock is released.
+            let mut others = Vec::new();
+            let found = find(&self.map.read(), &mut others);
+            match found {
+                Ok(route) => return route,
+                Err(unmade) => unmade.iter().for_each(|source| source.make()),
+            }
+        }
     }
 
     /// Whether the bus is open, and the route has all mailboxes that it should have.
@@ -432,22 +456,6 @@ impl<T: Clone, R> BusInner<T, R> {
     pub(crate) fn unroute(&self, overflowed: &Mailbox<T, R>) {
         self.change(|map, deferred| map.unroute(overflowed, deferred));
     }
-}
-
-/// The route of a topic that is not in use, or whose route is this one, which is not right any more.
-#[cold]
-#[inline(never)]
-fn find_route_anew<T, R>(
-    map: impl Deref<Target = TopicMap<T, R>>,
-    topic: &Topic,
-    stale: Option<(Arc<Route<T, R>>, bool)>,
-) -> Arc<Route<T, R>> {
-    let mut others = Vec::new();
-    let route = map.route(topic, &mut others);
-    // Before the routes that nobody else may have.
-    drop(map);
-    drop((stale, others));
-    route
 }
 
 /// The bus takes no request of this thread.

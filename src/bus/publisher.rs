@@ -333,9 +333,7 @@ impl<T, R> Publisher<T, R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn subscriber_count(&self) -> usize {
-        let mut others = Vec::new();
-        let route = self.inner.map.read().route_of(&self.entry, &mut others);
-        route.len()
+        self.inner.map.read().subscriber_count(&self.entry.topic)
     }
 }
 

@@ -23,6 +23,10 @@ use crate::spans::PublishingTask;
 #[cfg(feature = "async")]
 use crate::topic::Topic;
 
+/// How often the mailboxes of a topic may change while a message is prepared for them. Those that come later still may be of
+/// its own `Clone` and filters, without an end: they do not get it.
+const MOST_LOOKS: u32 = 100;
+
 /// Waits for room in the mailboxes that were full.
 #[cfg(feature = "async")]
 struct WaitInOrder<'a, T: Clone, R> {
@@ -125,23 +129,24 @@ impl<T: Clone, R> BusInner<T, R> {
         }
         let kept = payload.clone();
         let mut message = InOrder::new(payload);
+        let mut looks = 0;
         loop {
             let Some(route) = self.route_of(entry) else { return Err(message.into_payload()) };
             message.prepare(&route, &entry.topic);
+            looks += 1;
             // Dropped after the locks: it may be the last hold of a route.
             let current;
             let mut backlogs = entry.backlogs.lock();
             let map = self.map.read();
             current = entry.route.load();
-            if map.is_closed() || !map.is_right(&route) || !Arc::ptr_eq(&current, &route) {
+            let is_the_same = map.is_right(&route) && Arc::ptr_eq(&current, &route);
+            if map.is_closed() || (!is_the_same && looks < MOST_LOOKS) {
                 continue;
             }
-            let mut deferred = map.deferred_drops();
-            map.keep(entry, kept, &mut deferred);
+            let replaced = map.keep(entry, kept);
             drop(map);
-            let message = message.put(route, &entry.topic, &mut backlogs, may_wait);
+            let message = message.put(route, &entry.topic, &mut backlogs, replaced, may_wait);
             drop(backlogs);
-            drop(deferred);
             return Ok(message);
         }
     }

@@ -12,7 +12,7 @@ use super::wake_tasks::WakeTasks;
 use super::{Delivered, Delivery, Stopped, Wait, look_again};
 use crate::dead_letter::DeadLetterReason;
 use crate::mailbox::{Mailbox, MailboxSender, Offer, Permit, Put};
-use crate::message::Outgoing;
+use crate::message::{Outgoing, Retained};
 use crate::request::NoReply;
 use crate::routing::{Backlogs, InBacklog, Route, RouteGuard};
 use crate::sync::channel::Select;
@@ -41,7 +41,12 @@ pub(crate) struct PutInOrder<T, R> {
     puts: Vec<(usize, Placed<T, R>)>,
     /// The message, if no mailbox wants it.
     original: Option<Outgoing<T, R>>,
+    /// What is dropped when the locks are released, and last of all: its `Drop` is user code, and may panic.
+    leftovers: Leftovers<T, R>,
 }
+
+/// Copies that were made for nothing, and the value that was kept before.
+pub(super) type Leftovers<T, R> = (Vec<Outgoing<T, R>>, Option<Outgoing<T, R>>, Option<Arc<Retained<T>>>);
 
 enum Placed<T, R> {
     Put(Put<T, R>),
@@ -55,7 +60,7 @@ pub(super) struct WaitFor<T, R> {
 }
 
 /// A delivery, and the mailboxes that are left to wait for.
-pub(super) type Settled<'a, T, R, F> = (Pass<'a, T, R, NoReply, F>, Vec<WaitFor<T, R>>);
+pub(super) type Settled<'a, T, R, F> = (Pass<'a, T, R, NoReply, F>, Vec<WaitFor<T, R>>, Leftovers<T, R>);
 
 impl<T: Clone, R> InOrder<T, R> {
     pub(crate) fn new(payload: T) -> Self {
@@ -86,6 +91,7 @@ impl<T: Clone, R> InOrder<T, R> {
         route: RouteGuard<T, R>,
         topic: &Topic,
         backlogs: &mut Backlogs<T, R>,
+        replaced: Option<Arc<Retained<T>>>,
         may_wait: bool,
     ) -> PutInOrder<T, R> {
         let Self { asked, original, mut copies } = self;
@@ -107,8 +113,8 @@ impl<T: Clone, R> InOrder<T, R> {
             };
             puts.push((index, placed));
         }
-        let original = if puts.is_empty() { original } else { None };
-        PutInOrder { route, puts, original }
+        let (original, unneeded) = if puts.is_empty() { (original, None) } else { (None, original) };
+        PutInOrder { route, puts, original, leftovers: (copies, unneeded, replaced) }
     }
 
     pub(crate) fn into_payload(self) -> T {
@@ -130,12 +136,12 @@ impl<T: Clone, R> PutInOrder<T, R> {
                 Placed::InBacklog(message) => waits.push(WaitFor { sender: Arc::clone(sender), message }),
             }
         }
-        (pass, waits)
+        (pass, waits, self.leftovers)
     }
 
     /// Waits for the mailboxes that were full, as a thread.
     pub(crate) fn deliver(self, topic: &Topic, wait: Wait, overflowed: impl Fn(&Mailbox<T, R>)) -> Delivered<T, R> {
-        let (mut pass, mut waits) = self.settle(topic, overflowed);
+        let (mut pass, mut waits, leftovers) = self.settle(topic, overflowed);
         while !waits.is_empty() && pass.stopped.is_none() {
             waits.retain(|wait| !pass.try_settle(&*wait.sender, &wait.message));
             if !waits.is_empty() && pass.stopped.is_none() {
@@ -146,7 +152,9 @@ impl<T: Clone, R> PutInOrder<T, R> {
         let rest = waits.iter().find_map(|wait| wait.message.take());
         rest.into_iter().for_each(|rest| pass.copies.put_back(rest));
         drop(waits);
-        pass.finish()
+        let delivered = pass.finish();
+        drop(leftovers);
+        delivered
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use super::copies::Copies;
-use super::in_order::{PutInOrder, WaitFor};
+use super::in_order::{Leftovers, PutInOrder, WaitFor};
 use super::passes::Pass;
 use super::{Delivered, Delivery};
 use crate::dead_letter::DeadLetterReason;
@@ -23,6 +23,8 @@ pub(crate) struct PendingInOrder<T, R> {
     delivery: Delivery,
     /// What a mailbox did not take.
     rest: Option<Outgoing<T, R>>,
+    /// Dropped at the end.
+    leftovers: Option<Leftovers<T, R>>,
 }
 
 /// A mailbox that was full.
@@ -49,12 +51,15 @@ impl<T: Clone, R> PutInOrder<T, R> {
         topic: &Topic,
         overflowed: impl Fn(&Mailbox<T, R>),
     ) -> Result<Delivered<T, R>, PendingInOrder<T, R>> {
-        let (pass, waits) = self.settle(topic, overflowed);
+        let (pass, waits, leftovers) = self.settle(topic, overflowed);
         if waits.is_empty() || pass.stopped.is_some() {
-            return Ok(pass.finish());
+            let delivered = pass.finish();
+            drop((waits, leftovers));
+            return Ok(delivered);
         }
         let Pass { copies: Copies { original: rest, .. }, delivery, .. } = pass;
-        Err(PendingInOrder { waits: waits.into_iter().map(WaitForRoom::new).collect(), delivery, rest })
+        let waits = waits.into_iter().map(WaitForRoom::new).collect();
+        Err(PendingInOrder { waits, delivery, rest, leftovers: Some(leftovers) })
     }
 }
 
@@ -81,7 +86,9 @@ impl<T: Clone, R> PendingInOrder<T, R> {
             let rest = self.waits.iter().find_map(|wait| wait.message.take());
             rest.into_iter().for_each(|rest| pass.copies.put_back(rest));
             self.waits.clear();
-            return Poll::Ready(pass.finish());
+            let delivered = pass.finish();
+            drop(self.leftovers.take());
+            return Poll::Ready(delivered);
         }
         let Pass { copies: Copies { original, .. }, delivery, .. } = pass;
         (self.rest, self.delivery) = (original, delivery);
@@ -91,14 +98,19 @@ impl<T: Clone, R> PendingInOrder<T, R> {
     /// Gives up, unless the delivery is complete: the mailboxes that do not have the message yet lose it. Returns the
     /// outcome until then.
     pub(crate) fn cancel(&mut self, topic: &Topic) -> Option<Delivery> {
-        let cancelled = (!self.waits.is_empty()).then_some(self.delivery);
+        if self.waits.is_empty() {
+            return None;
+        }
         for wait in self.waits.drain(..) {
             let is_open = wait.sender.strong_count() > 0 && !wait.mailbox.has_ended();
-            if let (Some(outgoing), true) = (wait.message.take(), is_open) {
-                wait.mailbox.lost(topic, &outgoing.payload, DeadLetterReason::Cancelled);
+            match wait.message.take() {
+                Some(outgoing) if is_open => wait.mailbox.lost(topic, &outgoing.payload, DeadLetterReason::Cancelled),
+                Some(_) => {}
+                // Another one has put it in.
+                None => self.delivery.enqueued(0),
             }
         }
-        cancelled
+        Some(self.delivery)
     }
 }
 

@@ -46,7 +46,7 @@ impl<T, R> Mailbox<T, R> {
         // Values that were replaced while the mailbox was being made are nothing that was left.
         let replaced = Cell::new(0);
         let note = |value: Option<&Retained<T>>| {
-            replaced.set(replaced.get() + usize::from(value.is_some_and(|value| !self.is_for_this(value))));
+            replaced.set(replaced.get() + usize::from(value.is_some_and(|value| self.skips(value))));
         };
         let count = |count: usize| {
             let count = count - replaced.get();

@@ -119,7 +119,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
         let mailbox = &*self.mailbox;
         let losses = &*mailbox.losses;
         let retained = envelope.is_retained();
-        if envelope.as_retained().is_some_and(|value| !mailbox.is_for_this(value)) {
+        if envelope.as_retained().is_some_and(|value| mailbox.skips(value)) {
             return 0;
         }
         let payload = envelope.into_outgoing().payload;

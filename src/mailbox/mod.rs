@@ -152,6 +152,8 @@ pub(crate) struct Mailbox<T, R> {
     began_with_retained: bool,
     /// What was to be kept next when it got into its first route: what has been replaced before was not kept any more.
     began: u64,
+    /// How many values in the queue it will skip for that reason; below 0 when a reader is faster than the count.
+    replaced: counters::AtomicIsize,
     #[cfg(feature = "async")]
     tasks: WaitingTasks,
     reader: CachePadded<ReaderState>,
@@ -193,6 +195,7 @@ impl<T, R> Mailbox<T, R> {
             extra_room: AtomicUsize::new(kept),
             began_with_retained: kept > 0,
             began,
+            replaced: counters::AtomicIsize::new(0),
             #[cfg(feature = "async")]
             tasks: WaitingTasks::default(),
             reader: CachePadded::new(ReaderState {
@@ -250,6 +253,21 @@ impl<T, R> Mailbox<T, R> {
         value.was_kept_at(self.began)
     }
 
+    /// Whether a retained value that was taken out is not for this mailbox, so that it is skipped.
+    fn skips(&self, value: &Retained<T>) -> bool {
+        let skips = !self.is_for_this(value);
+        if skips {
+            self.replaced.fetch_sub(1, Ordering::Relaxed);
+        }
+        skips
+    }
+
+    /// Counts the values that it began with and that are not for it.
+    pub(crate) fn count_replaced(&self, values: &[Arc<Retained<T>>]) {
+        let replaced = values.iter().filter(|value| !self.is_for_this(value)).count();
+        self.replaced.fetch_add(isize::try_from(replaced).unwrap_or(isize::MAX), Ordering::Relaxed);
+    }
+
     /// Returns what spans show of the subscription.
     pub(crate) fn labels(&self) -> Labels<'_> {
         Labels {
@@ -260,7 +278,7 @@ impl<T, R> Mailbox<T, R> {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.queue.len()
+        self.queue.len().saturating_add_signed(-self.replaced.load(Ordering::Relaxed))
     }
 
     pub(crate) fn received(&self) -> u64 {

@@ -344,12 +344,21 @@ impl<T, R> QueueReceiver<T, R> {
     }
 
     pub(crate) fn len(&self) -> usize {
+        self.len_if_made().unwrap_or_else(|| {
+            // As `look_first`: a task has marked that it waits, and looks once more.
+            drop(self.made.lock());
+            self.len_if_made().unwrap_or(0)
+        })
+    }
+
+    #[inline]
+    fn len_if_made(&self) -> Option<usize> {
         if let Some((_, receiver)) = self.one_topic.get() {
-            receiver.len()
+            Some(receiver.len())
         } else if let Some(receiver) = self.many_topics.get() {
-            receiver.len()
+            Some(receiver.len())
         } else {
-            self.large.get().map_or(0, Receiver::len)
+            self.large.get().map(Receiver::len)
         }
     }
 }

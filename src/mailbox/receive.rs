@@ -187,7 +187,7 @@ impl<T: Clone, R> Mailbox<T, R> {
         let mut message = match item {
             BoxedMessage::Live(message) => message,
             BoxedMessage::Retained(topic, value) => {
-                if !self.is_for_this(&value) {
+                if self.skips(&value) {
                     return None;
                 }
                 let message = value.into_boxed_message(topic);
@@ -243,7 +243,7 @@ impl<T: Clone, R> Mailbox<T, R> {
     fn open(&self, (topic, envelope): Addressed<T, R>) -> Option<Message<T, R>> {
         self.message_dequeued();
         let retained = envelope.as_retained();
-        let (retained, replaced) = (retained.is_some(), retained.is_some_and(|value| !self.is_for_this(value)));
+        let (retained, replaced) = (retained.is_some(), retained.is_some_and(|value| self.skips(value)));
         if replaced {
             return None;
         }

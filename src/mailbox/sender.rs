@@ -42,17 +42,18 @@ impl<T, R> MailboxSource<T, R> {
         Arc::new(Self { sender: OnceLock::new(), mailbox })
     }
 
-    pub(crate) fn sender(&self) -> &Arc<MailboxSender<T, R>> {
-        loop {
-            if let Some(sender) = self.sender.get() {
-                return sender;
-            }
-            self.mailbox.queue.take_sender(|queue| {
-                let mailbox = Sending(Arc::clone(&self.mailbox));
-                // It is handed out once.
-                let _ = self.sender.set(Arc::new(MailboxSender { queue, mailbox }));
-            });
-        }
+    /// The sender, if it was made.
+    pub(crate) fn made(&self) -> Option<&Arc<MailboxSender<T, R>>> {
+        self.sender.get()
+    }
+
+    /// Makes the sender, unless it is there, and with it the queue, which may be large.
+    pub(crate) fn make(&self) {
+        self.mailbox.queue.take_sender(|queue| {
+            let mailbox = Sending(Arc::clone(&self.mailbox));
+            // It is handed out once.
+            let _ = self.sender.set(Arc::new(MailboxSender { queue, mailbox }));
+        });
     }
 }
 

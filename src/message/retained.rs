@@ -15,7 +15,7 @@ pub(crate) struct Retained<T> {
     value: ReentrantMutex<T>,
     /// Counts up over the bus: values are handed out in the order in which they were kept.
     pub(crate) sequence: u64,
-    /// The number of what came in its place, or of its removal; the greatest one until then.
+    /// The number of what came in its place; the greatest one until then.
     ///
     /// Orders nothing: it changes under the lock of the map, and who asks has been under it since.
     replaced: AtomicU64,
@@ -26,7 +26,7 @@ impl<T> Retained<T> {
         Arc::new(Self { value: ReentrantMutex::new(value), sequence, replaced: AtomicU64::new(u64::MAX) })
     }
 
-    /// It is not kept any more from `sequence` on.
+    /// Another one came in its place.
     pub(crate) fn replaced_at(&self, sequence: u64) {
         self.replaced.store(sequence, Ordering::Relaxed);
     }

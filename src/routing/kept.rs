@@ -1,5 +1,6 @@
 //! The retained values of a bus, and collecting those of a pattern.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::TopicEntry;
@@ -10,13 +11,12 @@ use crate::topic::{Pattern, Token, Topic};
 /// The most nodes or values that are looked at while others may have to wait.
 const STEP: usize = 2_000;
 
-/// The topics that have a retained value. Everything is numbered in the order in which it was kept or removed.
+/// The topics that have a retained value. Values are numbered in the order in which they are kept.
 pub(super) struct KeptTopics<T, R> {
     next: u64,
     root: Node<Kept<T, R>>,
-    count: usize,
-    /// What was kept, in order; some of it has been replaced or removed since.
-    log: Vec<(u64, Arc<TopicEntry<T, R>>)>,
+    /// The same by the numbers of their values.
+    by_number: BTreeMap<u64, Arc<TopicEntry<T, R>>>,
 }
 
 /// The topic that ends here, if it has a value.
@@ -49,48 +49,39 @@ impl<T, R> Value for Kept<T, R> {
 
 impl<T, R> Default for KeptTopics<T, R> {
     fn default() -> Self {
-        Self { next: 0, root: Node::default(), count: 0, log: Vec::new() }
+        Self { next: 0, root: Node::default(), by_number: BTreeMap::new() }
     }
 }
 
 impl<T, R> KeptTopics<T, R> {
-    /// The number of what is kept or removed next.
+    /// The number of what is kept next.
     pub(super) fn next(&self) -> u64 {
         self.next
     }
 
     /// Keeps a value, and returns the one before.
     pub(super) fn keep(&mut self, entry: &Arc<TopicEntry<T, R>>, value: T) -> Option<Arc<Retained<T>>> {
-        let number = self.number();
+        let number = self.next;
+        self.next += 1;
         let before = entry.retained.lock().replace(Retained::new(value, number));
         match &before {
-            Some(before) => before.replaced_at(number),
-            None => {
-                self.count += 1;
-                self.root.reach(entry.topic.tokens().map(Token::Literal)).value = Kept(Some(Arc::clone(entry)));
+            Some(before) => {
+                before.replaced_at(number);
+                self.by_number.remove(&before.sequence);
             }
+            None => self.root.reach(entry.topic.tokens().map(Token::Literal)).value = Kept(Some(Arc::clone(entry))),
         }
-        const SLACK: usize = 64;
-        if self.log.len() > 2 * self.count + SLACK {
-            self.log.retain(|(number, entry)| entry.kept_as(*number).is_some());
-        }
-        self.log.push((number, Arc::clone(entry)));
+        self.by_number.insert(number, Arc::clone(entry));
         before
     }
 
-    /// Removes the value of a topic, which is in use.
+    /// Removes the value of a topic, which is in use. A subscription that is just being made may still begin with it, as if
+    /// it had been faster.
     pub(super) fn remove(&mut self, entry: &TopicEntry<T, R>) -> Option<Arc<Retained<T>>> {
         let value = entry.retained.lock().take()?;
-        value.replaced_at(self.number());
-        self.count -= 1;
+        self.by_number.remove(&value.sequence);
         self.root.prune(entry.topic.tokens().map(Token::Literal), |kept| kept.0 = None);
         Some(value)
-    }
-
-    fn number(&mut self) -> u64 {
-        let number = self.next;
-        self.next += 1;
-        number
     }
 
     /// Goes on with the values of all topics that match, for no longer than others may wait. Returns `false` if there are
@@ -100,15 +91,15 @@ impl<T, R> KeptTopics<T, R> {
             collected.next = self.next;
             return true;
         }
-        let begin = self.log.partition_point(|(number, _)| *number < collected.next);
-        let (step, later) = self.log[begin..].split_at(STEP.min(self.log.len() - begin));
-        for (number, entry) in step {
+        let mut later = self.by_number.range(collected.next..);
+        for (number, entry) in later.by_ref().take(STEP) {
             if patterns.iter().any(|pattern| pattern.matches(&entry.topic)) {
                 collected.values.extend(entry.kept_as(*number).map(|value| (entry.topic.clone(), value)));
             }
         }
-        collected.next = later.first().map_or(self.next, |(number, _)| *number);
-        later.is_empty()
+        let next = later.next().map(|(number, _)| *number);
+        collected.next = next.unwrap_or(self.next);
+        next.is_none()
     }
 
     /// Collects all values at once, if they are few and easy to find.

@@ -14,4 +14,5 @@ pub(crate) use entry::TopicEntry;
 pub use error::SubscribeError;
 pub(crate) use kept::Collected;
 pub(crate) use route::{Route, RouteGuard};
+pub(crate) use subscriptions::Unmade;
 pub(crate) use topic_map::{DeferredDrops, NewMember, TopicMap};

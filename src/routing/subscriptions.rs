@@ -33,12 +33,12 @@ pub(super) struct Member<T, R> {
     topics: Mutex<RoutedTopics<T, R>>,
 }
 
-/// Topics in use, some of them several times; some may have gone.
-struct RoutedTopics<T, R> {
-    topics: Vec<Weak<TopicEntry<T, R>>>,
-    /// When there are more it is worth a look who is still there.
-    many: usize,
-}
+/// Topics in use, by where their entries are in memory.
+type RoutedTopics<T, R> = BTreeMap<usize, Weak<TopicEntry<T, R>>>;
+
+/// Mailboxes whose queues have to be made before there can be a route to them. That may take long, so it is not done under
+/// the lock of the map.
+pub(crate) type Unmade<T, R> = Vec<Arc<MailboxSource<T, R>>>;
 
 /// Tells whether the subscriptions that match a topic are still the same.
 ///
@@ -92,7 +92,7 @@ impl<T, R> Subscriptions<T, R> {
         self.changes += 1;
         let members = &mut self.root.reach(pattern.tokens()).value;
         members.changed = self.changes;
-        let topics = Mutex::new(RoutedTopics { topics: Vec::new(), many: 0 });
+        let topics = Mutex::default();
         members.of_pattern(pattern).insert(source.mailbox.id, Member { source: Arc::clone(source), topics });
     }
 
@@ -117,37 +117,59 @@ impl<T, R> Subscriptions<T, R> {
         version
     }
 
+    /// The number of mailboxes that match a topic.
+    pub(super) fn count(&self, topic: &Topic) -> usize {
+        let mut mailboxes = Vec::<u64>::new();
+        self.root.visit_patterns(topic.tokens(), &mut |members, how| mailboxes.extend(members.that_match(how).keys()));
+        mailboxes.sort_unstable();
+        mailboxes.dedup();
+        mailboxes.len()
+    }
+
     /// The route of a topic; if that is in use, its entry is remembered, for those who leave.
     pub(super) fn find(
         &self,
         topic: &Topic,
         entry: Option<&Arc<TopicEntry<T, R>>>,
         generation: Generation,
-    ) -> Route<T, R> {
-        let (mut mailboxes, mut version) = (Vec::new(), Version::NONE);
+    ) -> Result<Route<T, R>, Unmade<T, R>> {
+        let (mut mailboxes, mut unmade, mut version) = (Vec::new(), Vec::new(), Version::NONE);
         self.root.visit_patterns(topic.tokens(), &mut |members, how| {
             let list = members.that_match(how);
             version.add(members, list);
-            mailboxes.extend(list.values().map(|member| Arc::clone(member.source.sender())));
-            if let (Some(entry), true) = (entry, how.by_wildcard || !how.is_whole) {
-                list.values().for_each(|member| member.topics.lock().add(entry));
+            for member in list.values() {
+                match member.source.made() {
+                    Some(sender) => mailboxes.push(Arc::clone(sender)),
+                    None => unmade.push(Arc::clone(&member.source)),
+                }
             }
         });
-        Route::new(mailboxes, version, generation)
+        if !unmade.is_empty() {
+            return Err(unmade);
+        }
+        if let Some(entry) = entry {
+            self.visit_remembering(topic, |topics| drop(topics.insert(address(entry), Arc::downgrade(entry))));
+        }
+        Ok(Route::new(mailboxes, version, generation))
+    }
+
+    /// A topic is not in use any more.
+    pub(super) fn forget(&self, entry: &Arc<TopicEntry<T, R>>) {
+        self.visit_remembering(&entry.topic, |topics| drop(topics.remove(&address(entry))));
+    }
+
+    /// Visits what the mailboxes remember that match a topic by a wildcard.
+    fn visit_remembering(&self, topic: &Topic, mut visit: impl FnMut(&mut RoutedTopics<T, R>)) {
+        self.root.visit_patterns(topic.tokens(), &mut |members, how| {
+            if how.by_wildcard || !how.is_whole {
+                members.that_match(how).values().for_each(|member| visit(&mut member.topics.lock()));
+            }
+        });
     }
 }
 
-impl<T, R> RoutedTopics<T, R> {
-    fn add(&mut self, entry: &Arc<TopicEntry<T, R>>) {
-        const FEW: usize = 16;
-        if self.topics.len() >= self.many.max(FEW) {
-            self.topics.retain(|topic| topic.strong_count() > 0);
-            self.topics.sort_unstable_by_key(|topic| topic.as_ptr().addr());
-            self.topics.dedup_by(|one, other| Weak::ptr_eq(one, other));
-            self.many = self.topics.len() * 2;
-        }
-        self.topics.push(Arc::downgrade(entry));
-    }
+fn address<T, R>(entry: &Arc<TopicEntry<T, R>>) -> usize {
+    Arc::as_ptr(entry).addr()
 }
 
 impl<T, R> Member<T, R> {
@@ -155,7 +177,7 @@ impl<T, R> Member<T, R> {
     pub(super) fn leave_routes(self, stale: &Arc<Route<T, R>>) {
         let Self { source, topics } = self;
         let mailbox = source.mailbox.id;
-        for entry in topics.into_inner().topics.iter().filter_map(Weak::upgrade) {
+        for entry in topics.into_inner().into_values().filter_map(|topic| topic.upgrade()) {
             // One by one, so that no more than one is kept beside those in use.
             if entry.route.load().contains(mailbox) {
                 drop(entry.route.swap(Arc::clone(stale)));

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::kept::{Collected, KeptTopics};
-use super::subscriptions::{Member, Subscriptions, Version};
+use super::subscriptions::{Member, Subscriptions, Unmade, Version};
 use super::trie::shrink;
 use super::{Route, SubscribeError, TopicEntry};
 use crate::dead_letter::Losses;
@@ -42,11 +42,10 @@ pub(crate) struct DeferredDrops<T, R> {
 
 impl<T, R> Drop for DeferredDrops<T, R> {
     fn drop(&mut self) {
-        // Publishers may keep the topics, but readers wait for the end.
+        // Publishers may keep the topics, but readers wait for the end: first all routes, and then what may panic.
         for entry in self.entries.drain(..).chain(self.topics.drain().map(|(_, entry)| entry)) {
-            drop(entry.route.swap(Arc::clone(&self.stale)));
-            let value = entry.retained.lock().take();
-            drop(value);
+            self.routes.push(entry.route.swap(Arc::clone(&self.stale)));
+            self.values.extend(entry.retained.lock().take());
         }
         for member in self.members.drain(..) {
             member.leave_routes(&self.stale);
@@ -144,12 +143,16 @@ impl<T, R> TopicMap<T, R> {
     }
 
     /// The route of a topic, whether it is in use or not. Others are for the caller to drop.
-    pub(crate) fn route(&self, topic: &Topic, others: &mut Vec<Arc<Route<T, R>>>) -> Arc<Route<T, R>> {
+    pub(crate) fn route(
+        &self,
+        topic: &Topic,
+        others: &mut Vec<Arc<Route<T, R>>>,
+    ) -> Result<Arc<Route<T, R>>, Unmade<T, R>> {
         if let Some(entry) = self.topics.get(topic) {
             return self.route_of(entry, others);
         }
-        let route = self.subscriptions.find(topic, None, self.lifecycle.generation());
-        if route.is_empty() { Arc::clone(&self.no_route) } else { Arc::new(route) }
+        let route = self.subscriptions.find(topic, None, self.lifecycle.generation())?;
+        Ok(if route.is_empty() { Arc::clone(&self.no_route) } else { Arc::new(route) })
     }
 
     /// The route of a topic in use. Others are for the caller to drop: whoever takes a route off may leave the last hold of
@@ -159,23 +162,29 @@ impl<T, R> TopicMap<T, R> {
         &self,
         entry: &Arc<TopicEntry<T, R>>,
         others: &mut Vec<Arc<Route<T, R>>>,
-    ) -> Arc<Route<T, R>> {
+    ) -> Result<Arc<Route<T, R>>, Unmade<T, R>> {
         let route = entry.route.load_full();
         if self.is_right(&route) {
-            return route;
+            return Ok(route);
         }
         let generation = self.lifecycle.generation();
         if self.closed {
             others.push(route);
-            return Arc::clone(&self.no_route);
+            return Ok(Arc::clone(&self.no_route));
         }
         if !Arc::ptr_eq(&route, &self.stale) && route.version() == self.subscriptions.version(&entry.topic) {
             route.is_right_in(generation);
-            return route;
+            return Ok(route);
         }
-        let found = Arc::new(self.subscriptions.find(&entry.topic, Some(entry), generation));
-        others.extend([route, entry.route.swap(Arc::clone(&found))]);
-        found
+        others.push(route);
+        let found = Arc::new(self.subscriptions.find(&entry.topic, Some(entry), generation)?);
+        others.push(entry.route.swap(Arc::clone(&found)));
+        Ok(found)
+    }
+
+    /// The number of mailboxes that match a topic.
+    pub(crate) fn subscriber_count(&self, topic: &Topic) -> usize {
+        self.subscriptions.count(topic)
     }
 
     /// The entry of a topic, made if need be; the caller gives it a reason to stay.
@@ -203,6 +212,7 @@ impl<T, R> TopicMap<T, R> {
             && entry.retained.lock().is_none()
             && !self.subscriptions.has_own(topic)
         {
+            self.subscriptions.forget(entry);
             deferred.entries.extend(self.topics.remove(topic));
             shrink(&mut self.topics);
         }
@@ -216,8 +226,9 @@ impl<T, R> TopicMap<T, R> {
     // Invariant 9.
     /// Keeps `value` as the last one of a topic that is in use: who subscribes later gets the kept value, who subscribed
     /// before is in the route.
-    pub(crate) fn keep(&self, entry: &Arc<TopicEntry<T, R>>, value: T, deferred: &mut DeferredDrops<T, R>) {
-        deferred.values.extend(self.kept.lock().keep(entry, value));
+    /// Returns the value before, for the caller to drop.
+    pub(crate) fn keep(&self, entry: &Arc<TopicEntry<T, R>>, value: T) -> Option<Arc<Retained<T>>> {
+        self.kept.lock().keep(entry, value)
     }
 
     pub(crate) fn retained(&self, topic: &Topic) -> Option<Arc<Retained<T>>> {

@@ -1,12 +1,12 @@
 //! User code that runs while the bus holds a lock, and locks that are taken in two orders.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use tramline::{Bus, Overflow, Retry, WeakBus};
+use tramline::{Bus, Overflow, Retry, Subscriber, WeakBus};
 
 use crate::in_turn;
 use crate::support::LONG;
@@ -285,5 +285,57 @@ fn lock_order_inversion() {
                 bus.close();
             }
         }
+    });
+}
+
+/// Publishes when it is dropped, once; and does something when it is cloned the second time.
+struct Leftover {
+    number: u32,
+    shared: Arc<LeftoverShared>,
+}
+
+struct LeftoverShared {
+    bus: Bus<Leftover>,
+    leaves: Mutex<Option<Subscriber<Leftover>>>,
+    clones: AtomicUsize,
+    has_published: AtomicBool,
+}
+
+impl Clone for Leftover {
+    fn clone(&self) -> Self {
+        if self.number == 1 && self.shared.clones.fetch_add(1, Ordering::SeqCst) == 1 {
+            let leaves = self.shared.leaves.lock().unwrap().take();
+            drop(leaves);
+        }
+        Self { number: self.number, shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl Drop for Leftover {
+    fn drop(&mut self) {
+        if self.number == 1 && !self.shared.has_published.swap(true, Ordering::SeqCst) {
+            let nested = Self { number: 2, shared: Arc::clone(&self.shared) };
+            self.shared.bus.publish_retained("level", nested).unwrap();
+        }
+    }
+}
+
+/// A copy is left over, because its mailbox went while it was made.
+#[test]
+fn a_copy_that_is_left_over_may_publish_retained_when_it_is_dropped() {
+    in_turn(|| {
+        let bus = Bus::<Leftover>::new();
+        let (stays, leaves) = (bus.subscribe("level").unwrap(), bus.subscribe("level").unwrap());
+        let shared = Arc::new(LeftoverShared {
+            bus: bus.clone(),
+            leaves: Mutex::new(Some(leaves)),
+            clones: AtomicUsize::new(0),
+            has_published: AtomicBool::new(false),
+        });
+        let delivery = bus.publish_retained("level", Leftover { number: 1, shared: Arc::clone(&shared) }).unwrap();
+        assert_eq!(delivery.delivered(), 1);
+        assert!(shared.has_published.load(Ordering::SeqCst));
+        assert_eq!(stays.try_iter().map(|message| message.number).collect::<Vec<_>>(), [1, 2]);
+        bus.close();
     });
 }

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::thread;
 
 use tramline::{Bus, Overflow};
@@ -172,5 +172,57 @@ fn panic_poison_and_shutdown() {
         assert!(handler.stop(LONG).is_complete() && server.stop(LONG).is_complete());
         drop(bus);
         assert_eq!(alive.load(Ordering::SeqCst), 0, "payloads that are left");
+    });
+}
+
+/// A payload whose first one panics in `Drop` when it is armed, once.
+#[derive(Clone)]
+struct Armed {
+    number: u32,
+    armed: Arc<AtomicBool>,
+}
+
+impl Drop for Armed {
+    fn drop(&mut self) {
+        let panics = self.number == 1 && !thread::panicking() && self.armed.swap(false, Ordering::SeqCst);
+        assert!(!panics, "a panic in Drop");
+    }
+}
+
+#[test]
+fn every_reader_sees_the_end_though_a_kept_value_panics_when_the_bus_closes() {
+    in_turn(|| {
+        let bus = Bus::<Armed>::new();
+        let armed = Arc::new(AtomicBool::new(false));
+        let topics: Vec<_> = (0..20).map(|n| bus.publisher(format!("level.{n}")).unwrap()).collect();
+        let mut readers: Vec<_> = topics.iter().map(|topic| bus.subscribe(topic.topic()).unwrap()).collect();
+        readers.push(bus.subscribe(">").unwrap());
+        for topic in &topics {
+            topic.publish_retained(Armed { number: 1, armed: Arc::clone(&armed) }).unwrap();
+        }
+        readers.iter().for_each(|reader| reader.try_iter().for_each(drop));
+        armed.store(true, Ordering::SeqCst);
+        assert!(catch_unwind(AssertUnwindSafe(|| bus.close())).is_err());
+        assert!(readers.iter().all(|reader| reader.recv_timeout(LONG).is_err_and(|error| error.is_closed())));
+    });
+}
+
+#[test]
+fn a_retained_value_is_delivered_though_the_one_before_panics_when_it_is_dropped() {
+    in_turn(|| {
+        let bus = Bus::<Armed>::new();
+        let armed = Arc::new(AtomicBool::new(false));
+        let value = |number| Armed { number, armed: Arc::clone(&armed) };
+        bus.publish_retained("level", value(1)).unwrap();
+        let full = bus.subscription("level").capacity(1).open().unwrap();
+        bus.publish("level", value(2)).unwrap();
+        armed.store(true, Ordering::SeqCst);
+        thread::scope(|scope| {
+            let publishing = scope.spawn(|| catch_unwind(AssertUnwindSafe(|| bus.publish_retained("level", value(3)))));
+            let received = || full.recv_timeout(LONG).map(|message| message.number);
+            assert_eq!((received(), received()), (Ok(2), Ok(3)));
+            assert!(publishing.join().unwrap().is_err());
+        });
+        assert_eq!(bus.retained("level").map(|value| value.number), Some(3));
     });
 }
