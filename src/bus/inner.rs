@@ -1,5 +1,6 @@
 //! The part of a bus that all its handles share, and the operations that several handles offer.
 
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Weak};
 
@@ -129,10 +130,29 @@ impl<T, R> BusInner<T, R> {
 
     #[inline]
     fn find_route(&self, topic: &Topic) -> RouteGuard<T, R> {
-        let known = self.map.read().known_route(topic);
-        Guard::from_inner(match known {
+        let map = self.map.read();
+        Guard::from_inner(match map.known_route(topic) {
             Some((route, true)) => route,
-            Some((_, false)) | None => self.found(|map, others| map.route(topic, others)),
+            stale => self.find_another_route(map, topic, stale),
+        })
+    }
+
+    /// The route of a topic that is not in use, or whose route is this one, which is not right any more.
+    #[inline(never)]
+    fn find_another_route(
+        &self,
+        map: impl Deref<Target = TopicMap<T, R>>,
+        topic: &Topic,
+        stale: Option<(Arc<Route<T, R>>, bool)>,
+    ) -> Arc<Route<T, R>> {
+        let mut others = Vec::new();
+        let found = map.route(topic, &mut others);
+        // Before the routes that nobody else may have.
+        drop(map);
+        drop((stale, others));
+        found.unwrap_or_else(|unmade| {
+            unmade.iter().for_each(|source| source.make());
+            self.found(|map, others| map.route(topic, others))
         })
     }
 

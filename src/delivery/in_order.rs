@@ -20,19 +20,11 @@ use crate::topic::Topic;
 
 /// A message on its way, before it is kept.
 pub(crate) struct InOrder<T, R> {
-    /// The mailboxes whose filters were asked, by their numbers, and whether they want it.
+    /// The mailboxes whose filters were asked, in the order of their numbers, and whether they want it.
     asked: Vec<(u64, bool)>,
     original: Outgoing<T, R>,
     /// For all mailboxes that want it but one.
     copies: Vec<Outgoing<T, R>>,
-}
-
-/// Whether a mailbox wants the message, if it was asked.
-fn wants(asked: &[(u64, bool)], mailbox: u64) -> Option<bool> {
-    // They come in their order, but for those of another look at the route.
-    let index = asked.binary_search_by_key(&mailbox, |(asked, _)| *asked);
-    let found = index.ok().map(|index| &asked[index]);
-    found.or_else(|| asked.iter().find(|(asked, _)| *asked == mailbox)).map(|(_, wants)| *wants)
 }
 
 /// What became of it, under the lock.
@@ -72,12 +64,15 @@ impl<T: Clone, R> InOrder<T, R> {
         let mut wanting = 0;
         for sender in route.mailboxes() {
             let mailbox = &sender.mailbox;
-            let wants = wants(&self.asked, mailbox.id).unwrap_or_else(|| {
-                // One that has ended is offered the message, whether it wants it or not.
-                let wants = mailbox.has_ended() || mailbox.accepts(topic, &self.original.payload, false);
-                self.asked.push((mailbox.id, wants));
-                wants
-            });
+            let wants = match self.asked.binary_search_by_key(&mailbox.id, |(asked, _)| *asked) {
+                Ok(index) => self.asked[index].1,
+                Err(index) => {
+                    // One that has ended is offered the message, whether it wants it or not.
+                    let wants = mailbox.has_ended() || mailbox.accepts(topic, &self.original.payload, false);
+                    self.asked.insert(index, (mailbox.id, wants));
+                    wants
+                }
+            };
             wanting += usize::from(wants);
         }
         while self.copies.len() + 1 < wanting {
@@ -98,7 +93,8 @@ impl<T: Clone, R> InOrder<T, R> {
         let (mut original, mut puts) = (Some(original), Vec::with_capacity(route.len()));
         for (index, sender) in route.mailboxes().iter().enumerate() {
             let mailbox = &sender.mailbox;
-            if wants(&asked, mailbox.id) != Some(true) {
+            let asked = asked.binary_search_by_key(&mailbox.id, |(asked, _)| *asked).map(|index| asked[index].1);
+            if asked != Ok(true) {
                 continue;
             }
             // There is one for each, see `prepare`.
