@@ -22,7 +22,7 @@
 //! | call | at a full mailbox that blocks | fails when the bus is closed |
 //! | --- | --- | --- |
 //! | [`publish`](Publisher::publish) | waits | yes |
-//! | [`publish_timeout`](Publisher::publish_timeout) | waits up to the timeout, then returns the payload | yes |
+//! | [`publish_timeout`](Publisher::publish_timeout) | waits up to the timeout, then returns the payload; other mailboxes may have it | yes |
 //! | [`try_publish`](Publisher::try_publish) | does not wait: a counted loss | yes |
 //! | [`fire`](Publisher::fire) | does not wait: a counted loss | no: a counted loss |
 //! | [`publish_retained`](Publisher::publish_retained) | waits; and keeps the value for later subscriptions | yes |
@@ -49,8 +49,8 @@
 //! - [`Disconnect`](Overflow::Disconnect): a reader that falls behind has to start afresh.
 //!
 //! What is lost is counted: in the [`Delivery`], in [`Bus::stats`], in [`Message::lost_before`] of the next message,
-//! and as a [`DeadLetter`] if the program [listens](Bus::dead_letters). [`DeadLetter::republish`] publishes it again, and
-//! makes no second letter.
+//! and as a [`DeadLetter`] if the program [listens](Bus::dead_letters). [`DeadLetter::republish`] publishes it again; that
+//! makes no second letter, but a handler that fails on the message again does.
 //!
 //! # Requests
 //!
@@ -206,7 +206,8 @@
 //!
 //! No lock of the bus is held while code of yours runs: `Clone` and `Drop` of payloads, filters, handlers, callbacks.
 //! Each of them may publish, subscribe, unsubscribe or close the same bus. Payloads are cloned on the publishing
-//! thread; retained values on the thread of the subscriber that takes them.
+//! thread; retained values on the thread of the subscriber that takes them. A retained value has a lock of its own, because
+//! payloads need not be `Sync`: its `Clone` must not wait for a thread that wants the same value.
 //!
 //! # Features
 //!

@@ -114,7 +114,7 @@ fn closing_ends_a_wait_and_hands_back_the_message_and_all_after_it() {
         assert_eq!(fast.iter().take(101).last().map(|n| *n), Some(100));
         bus.close();
         let error = blocked.join().unwrap().unwrap_err();
-        assert_eq!(error.to_string(), "the bus is closed, 400 payloads were not published; 1 mailbox has the first");
+        assert_eq!(error.to_string(), "the bus is closed, 400 payloads are left; 1 mailbox has the first");
         // Both have the 100 before, and one has the message that waited.
         assert_eq!((counts(error.delivery()), counts(error.first_delivery())), ((201, 0), (1, 0)));
         assert_eq!(error.into_inner(), (100..500).collect::<Vec<_>>());

@@ -143,10 +143,10 @@ pub enum PublishAllError<T> {
         rest: Vec<T>,
     },
     /// The bus is closed.
-    #[error("the bus is closed, {} payloads were not published{}", rest.len(), FirstHolders(*first_delivery))]
+    #[error("the bus is closed, {} payloads are left{}", rest.len(), FirstHolders(*first_delivery))]
     #[non_exhaustive]
     Closed {
-        /// The payloads that were not published, in order.
+        /// The payloads that are handed back, in order. Some mailboxes may have the first; no mailbox has the others.
         rest: Vec<T>,
         /// The sum of what was delivered: of the payloads before `rest`, and of the first of `rest` to the mailboxes that
         /// had room.

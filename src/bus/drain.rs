@@ -189,7 +189,8 @@ impl fmt::Display for Running {
 
 impl DrainReport {
     /// Returns the number of messages that were still waiting in mailboxes when the bus was closed. Subscribers and
-    /// handlers can go on to take them.
+    /// handlers can go on to take them. After [`drain_handlers`](crate::Bus::drain_handlers), mailboxes that only subscribers
+    /// read do not count.
     ///
     /// # Examples
     ///
@@ -273,7 +274,8 @@ impl DrainReport {
 }
 
 /// A subscription that had not finished when a drain ended, see [`DrainReport::unfinished`]. The members of a group are one
-/// subscription.
+/// subscription. It does not say whether a subscriber or a handler reads it: give your subscriptions
+/// [names](crate::SubscriptionBuilder::name).
 ///
 /// # Examples
 ///

@@ -142,7 +142,8 @@ impl<T> fmt::Debug for PublishError<T> {
 
 /// The payload of a message that not every mailbox took, and the outcome at those that were served. Derefs to the payload.
 ///
-/// It is in the variants of [`PublishError`], and equals the bare payload if the payloads are equal.
+/// The variants `Closed` and `Timeout` of [`PublishError`] hold it. It equals a bare payload if the payloads are equal, and
+/// another `Unsent` only if the deliveries are equal too.
 ///
 /// # Examples
 ///

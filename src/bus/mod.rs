@@ -129,7 +129,7 @@ where
     /// # Errors
     ///
     /// With the payload: [`PublishError::Topic`] if the topic is invalid, [`PublishError::Closed`] if the bus is
-    /// closed.
+    /// closed, or was closed during the wait: see [`PublishError::delivery`].
     ///
     /// # Examples
     ///
@@ -181,7 +181,7 @@ where
     /// # Errors
     ///
     /// As [`Publisher::publish_all`], and [`PublishAllError::Topic`] if the topic is not valid. Then no payload was
-    /// published, and the error holds them all, unless the iterator does not say that they are at most 65,536.
+    /// published, and the error holds them as with [`PublishAllError::Closed`].
     ///
     /// # Examples
     ///
@@ -385,7 +385,7 @@ where
     /// let bus = tramline::Bus::<u32>::new();
     /// let dead_letters = bus.dead_letters();
     /// bus.publish("nobody.listens", 7)?;
-    /// assert_eq!(dead_letters.recv()?.into_payload(), 7);
+    /// assert_eq!(*dead_letters.recv()?.payload(), 7);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn dead_letters(&self) -> DeadLetters<T> {
@@ -410,7 +410,7 @@ where
     ///
     /// What handlers of this bus publish or request while they finish still belongs to the work, and is accepted until the
     /// close. New subscriptions are refused, but a group that exists can still be joined. Called from a handler, it does not
-    /// wait for that handler's thread. After the close it waits, as long as there is time, until the threads of the handlers
+    /// count that worker, and returns at once if no other worker could empty what is queued. After the close it waits, as long as there is time, until the threads of the handlers
     /// have ended. If a handler is busy when the time is over, it gets about a millisecond more, because one that has just
     /// handled its last message is not idle yet.
     ///

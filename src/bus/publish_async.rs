@@ -225,7 +225,8 @@ where
     ///
     /// # Errors
     ///
-    /// [`PublishError::Closed`] if the bus is closed, also while it waits; it hands the payload back.
+    /// [`PublishError::Closed`] if the bus is closed, also while it waits; it hands the payload back, and
+    /// [`PublishError::delivery`] says how many mailboxes have it.
     ///
     /// # Cancel safety
     ///

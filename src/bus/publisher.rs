@@ -19,7 +19,8 @@ use crate::topic::Topic;
 /// an allocation, so a loop wants one of these rather than [`Bus::publish`](crate::Bus::publish). Subscriptions that
 /// come and go are seen by the next message. Clones publish to the same topic; one handle may be used by many threads.
 ///
-/// Messages of one thread reach one mailbox in the order in which they were published.
+/// Messages of one thread reach one mailbox in the order in which they were published. What a filter publishes comes before
+/// the message that it sees.
 ///
 /// A publisher keeps its bus open. **Dropping** the last `Bus` and `Publisher` closes the bus. **When a mailbox is
 /// full**, its [`Overflow`](crate::Overflow) policy and the method say what happens: [`publish`](Self::publish) waits
@@ -95,10 +96,11 @@ where
     /// always when the topic has one mailbox, the payload can be published again without a duplicate. If there are some, publishing it again
     /// duplicates the message there. To go on without duplicates:
     ///
-    /// - count the message as published, and go on with the next. The mailboxes that were full miss this one.
+    /// - treat the message as published, and go on with the next. The full mailboxes miss this one, and neither the
+    ///   statistics, `lost_before` nor a dead letter says so: log it, or count it yourself.
     /// - or publish again a payload that carries a number, and have subscribers ignore a number that they have seen.
     ///
-    /// Where no subscription may hold the others up, give the slow one an [`Overflow`](crate::Overflow) policy that does not
+    /// No method publishes to those mailboxes alone that missed the message. Where no subscription may hold the others up, give the slow one an [`Overflow`](crate::Overflow) policy that does not
     /// block, or use [`try_publish`](Self::try_publish): both count what a full mailbox misses, and never time out.
     ///
     /// # Examples
@@ -125,17 +127,16 @@ where
     /// deliveries. Cheaper than a loop: the mailboxes are found once for up to 64 messages.
     ///
     /// So a subscription to just this topic that comes while this runs may miss up to 64 messages more than the loop would
-    /// make it miss. A
-    /// payload is taken from the iterator when it is about to be published, or earlier, with up to 63 others, if the
-    /// [`size_hint`](Iterator::size_hint) of the iterator promises that many.
+    /// make it miss. A payload is taken from the iterator when it is about to be published, or earlier, with up to 63
+    /// others, if the [`size_hint`](Iterator::size_hint) of the iterator promises that many.
     ///
     /// # Errors
     ///
     /// [`PublishAllError::Closed`], with the payloads that were not published, if the bus is closed, or was closed
     /// during a wait; in that case the mailboxes that had room have the first of them, and
-    /// [`PublishAllError::first_delivery`] counts them. What was not taken from the
-    /// iterator is among them only if the iterator says that at most 65,536 are left, the upper bound of its
-    /// [`size_hint`](Iterator::size_hint); lend it with [`by_ref`](Iterator::by_ref) to keep the rest of a longer one.
+    /// [`PublishAllError::first_delivery`] counts them. If the upper bound of the iterator's
+    /// [`size_hint`](Iterator::size_hint) is at most 65,536, all that are left are among them. Otherwise the rest goes with the
+    /// iterator, and is not counted: lend it with [`by_ref`](Iterator::by_ref) to keep it.
     ///
     /// # Examples
     ///
@@ -205,8 +206,12 @@ where
     /// either gets the kept value or the live message: never both, never neither.
     ///
     /// Retained values of one topic reach every mailbox in the order in which they are kept, also those of several
-    /// publishers and those that wait for room. So the last that a subscriber gets is the one that is kept, if its mailbox
-    /// lost nothing and no publisher gave up. Filters are asked and clones are made before the value is kept.
+    /// publishers and those that wait for room. So the last retained value that gets into a mailbox is the one that is
+    /// kept, unless its filter rejects that value, the mailbox loses it, or its publish is cancelled or ends with the bus.
+    /// Nothing is promised about the order of `publish_retained` and `publish` of different threads. A publish that waits for
+    /// a full mailbox keeps the next ones from that mailbox alone.
+    ///
+    /// Filters are asked and clones are made before the value is kept. There is no form that does not wait yet.
     ///
     /// # Errors
     ///

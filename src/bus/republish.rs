@@ -21,8 +21,9 @@ impl<T> DeadLetter<T> {
     /// mailboxes that are full and [block](crate::Overflow::Block).
     ///
     /// This publish makes no dead letters, whatever becomes of the message: losses are counted in
-    /// [`BusStats`](crate::BusStats) and in the `Delivery` alone. A handler that fails on the message makes a letter, as it
-    /// does for every message. All subscriptions of the topic get the message, also those that had it before. What was a
+    /// [`BusStats`](crate::BusStats) and in the `Delivery` alone. Under [`DropOldest`](crate::Overflow::DropOldest) it can evict
+    /// a newer message of a full mailbox, which makes no letter either: do not republish letters whose reason is `Evicted`. A
+    /// handler that fails on the message makes a letter, as it does for every message. All subscriptions of the topic get the message, also those that had it before. What was a
     /// request is a message without a caller.
     ///
     /// The wait delays this thread, and no publisher; letters that come meanwhile are kept up to the capacity of the
@@ -32,7 +33,8 @@ impl<T> DeadLetter<T> {
     ///
     /// # Errors
     ///
-    /// [`PublishError::Closed`], with the payload, if the bus is closed or gone, or was closed during the wait.
+    /// [`PublishError::Closed`], with the payload, if the bus is being drained, closed or gone, or was closed during the
+    /// wait. What a handler republishes during a drain is accepted.
     ///
     /// # Examples
     ///

@@ -111,7 +111,7 @@ impl fmt::Display for DeadLetterReason {
 /// let letter = dead_letters.recv()?;
 /// assert_eq!(letter.reason(), &DeadLetterReason::Failed("no paper".to_owned()));
 /// assert_eq!(letter.reason().to_string(), "its handler failed: no paper");
-/// assert_eq!((letter.into_payload(), bus.stats().handler_failures), ("a page", 1));
+/// assert_eq!((*letter.payload(), bus.stats().handler_failures), ("a page", 1));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
@@ -188,6 +188,9 @@ impl<T> DeadLetter<T> {
     /// come at any time, and to any topic, and uses that up also if it is delivered. To publish the message again to its own
     /// topic, [`republish`](Self::republish) does the same and leaves nothing behind: prefer it where there is a choice, and
     /// use [`payload`](Self::payload) to only look.
+    ///
+    /// This does not add up: after several calls one publish makes no letters, and of a `publish_all` the first payload. A
+    /// `recv_async` that has to wait ends it.
     ///
     /// A publish of a task counts from the call of `publish_async`, not from its first poll. If the task awaits anything
     /// else between `into_payload` and that call, another task of the same thread may publish first.

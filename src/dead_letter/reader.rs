@@ -108,8 +108,11 @@ impl<T> Losses<T> {
 /// # Republishing
 ///
 /// [`DeadLetter::republish`], and the first publish of the same thread on the same bus after [`DeadLetter::into_payload`],
-/// make no dead letters, so a loop that publishes its letters again ends, although nobody hears them. Every other loss makes
-/// a letter, whatever letters a thread or task has in hand.
+/// make no dead letters, so letters for a topic without subscribers do not come again. Every other loss makes a letter,
+/// whatever letters a thread or task has in hand.
+///
+/// A handler that fails on the message again makes a new letter, whose [`attempts`](DeadLetter::attempts) start at 1. A loop
+/// that republishes such letters has no end: limit it, for example by a counter in the payload.
 ///
 /// # The end
 ///
@@ -128,7 +131,7 @@ impl<T> Losses<T> {
 /// let letter = dead_letters.recv()?;
 /// assert_eq!(letter.topic(), &"nobody.listens");
 /// assert_eq!(letter.reason(), &DeadLetterReason::Unheard);
-/// assert_eq!(letter.into_payload(), "hello");
+/// assert_eq!(*letter.payload(), "hello");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "dropping the reader ends the listening: keep it in a variable such as `_letters`; `let _ =` drops it at once"]
@@ -158,7 +161,7 @@ impl<T> DeadLetters<T> {
     /// let dead_letters = bus.dead_letters();
     /// bus.fire("nobody.listens", 7);
     /// bus.close();
-    /// assert_eq!(dead_letters.recv()?.into_payload(), 7);
+    /// assert_eq!(*dead_letters.recv()?.payload(), 7);
     /// assert!(dead_letters.recv().unwrap_err().is_closed());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -180,7 +183,7 @@ impl<T> DeadLetters<T> {
     /// let dead_letters = bus.dead_letters();
     /// assert!(dead_letters.try_recv().unwrap_err().is_empty());
     /// bus.fire("nobody.listens", 7);
-    /// assert_eq!(dead_letters.try_recv()?.into_payload(), 7);
+    /// assert_eq!(*dead_letters.try_recv()?.payload(), 7);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_recv(&self) -> Result<DeadLetter<T>, TryRecvError> {
@@ -232,7 +235,7 @@ impl<T> DeadLetters<T> {
     /// let deadline = Instant::now() + Duration::from_millis(1); // for all letters together
     /// let mut seen = Vec::new();
     /// while let Ok(letter) = dead_letters.recv_deadline(deadline) {
-    ///     seen.push(letter.into_payload());
+    ///     seen.push(*letter.payload());
     /// }
     /// assert_eq!(seen, [1, 2]);
     /// ```
@@ -251,7 +254,7 @@ impl<T> DeadLetters<T> {
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
     /// let dead_letters = bus.dead_letters();
-    /// let reader = std::thread::spawn(move || dead_letters.iter().map(|letter| letter.into_payload()).sum::<u32>());
+    /// let reader = std::thread::spawn(move || dead_letters.iter().map(|letter| *letter.payload()).sum::<u32>());
     /// for n in 1..=3 {
     ///     bus.fire("nobody.listens", n);
     /// }
@@ -320,7 +323,7 @@ impl<T> DeadLetters<T> {
     ///     bus.fire("nobody.listens", n);
     /// }
     /// assert_eq!((dead_letters.len(), dead_letters.dropped()), (1024, 1));
-    /// assert_eq!(dead_letters.recv()?.into_payload(), 1); // the oldest is gone
+    /// assert_eq!(*dead_letters.recv()?.payload(), 1); // the oldest is gone
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn dropped(&self) -> u64 {
@@ -377,7 +380,7 @@ impl<T> fmt::Debug for DeadLetters<T> {
 /// bus.close();
 /// let mut sum = 0;
 /// for letter in &dead_letters {
-///     sum += letter.into_payload();
+///     sum += *letter.payload();
 /// }
 /// assert_eq!(sum, 6);
 /// ```
@@ -406,7 +409,7 @@ impl<T> Iterator for DeadLetterIter<'_, T> {
 /// let mut waiting = dead_letters.try_iter();
 /// assert!(waiting.next().is_none());
 /// bus.fire("nobody.listens", 7);
-/// assert!(waiting.next().is_some_and(|letter| letter.into_payload() == 7));
+/// assert!(waiting.next().is_some_and(|letter| *letter.payload() == 7));
 /// ```
 #[derive(Debug)]
 pub struct DeadLetterTryIter<'a, T> {

@@ -146,7 +146,7 @@ impl<T> DeadLetters<T> {
 /// let dead_letters = bus.dead_letters();
 /// (1..=3).for_each(|n| bus.fire("nobody.listens", n));
 /// drop(bus);
-/// assert_eq!(dead_letters.map(|letter| letter.into_payload()).collect::<Vec<_>>().await, [1, 2, 3]);
+/// assert_eq!(dead_letters.map(|letter| *letter.payload()).collect::<Vec<_>>().await, [1, 2, 3]);
 /// # });
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -105,8 +105,8 @@ impl Delivery {
         self.dropped
     }
 
-    /// Returns `true` if no mailbox took the message: there is no subscription, no filter accepts it, or every mailbox
-    /// dropped it.
+    /// Returns `true` if no mailbox took the message: there is no subscription, no filter accepts it, every mailbox
+    /// dropped it, or the publish ended before any had room, see [`PublishError::delivery`](crate::PublishError::delivery).
     ///
     /// # Examples
     ///

@@ -130,7 +130,7 @@ impl Limits {
     /// There is one for each pattern and choice of options, and each is one more mailbox for the publishers of its
     /// topics. One more gets `too_many_subscriptions`.
     ///
-    /// 0 allows none; subscriptions with a group do not count.
+    /// 0 allows none; subscriptions with a group do not count, only [`subscriptions`](Self::subscriptions) limits them.
     ///
     /// # Examples
     ///
@@ -222,8 +222,8 @@ impl Limits {
 
     /// Sets the most connections from one address, where the address is known. The default is 100.
     ///
-    /// One more gets HTTP status 429. All addresses in one IPv6 network of 64 bits count as one. A connection that has sent
-    /// nothing yet counts. Behind a proxy all clients have the address of the proxy and share this limit: raise it there. A
+    /// One more gets HTTP status 429. All addresses in one IPv6 network of 64 bits count as one. With
+    /// [`Gateway::serve`](super::Gateway::serve) a connection counts from its acceptance, though it has sent nothing yet. Behind a proxy all clients have the address of the proxy and share this limit: raise it there. A
     /// route knows addresses only as [`Gateway::route`](super::Gateway::route) describes.
     ///
     /// The value must be at least 1.
@@ -342,7 +342,8 @@ impl Limits {
 
     /// Sets the longest time that `pub` waits for room in a full mailbox that blocks. The default is 5 seconds.
     ///
-    /// After that it gets `timeout`. The end of the client cancels it earlier.
+    /// After that it gets `timeout`. The end of the client cancels it earlier. The mailboxes that had room have the message: a
+    /// client that publishes it again may duplicate it.
     ///
     /// Zero means that `pub` does not wait.
     ///

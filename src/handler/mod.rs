@@ -255,7 +255,9 @@ impl fmt::Display for StopReport {
 }
 
 impl StopReport {
-    /// Returns the number of messages that were queued and not handled; 0 if the group has other members.
+    /// Returns the number of messages that were queued and not handled; 0 if the group has other members. They are dropped,
+    /// count as [`BusStats::abandoned`](crate::BusStats), and make no dead letters; after a stop from the handler's own closure
+    /// its thread still handles them.
     ///
     /// # Examples
     ///

@@ -30,7 +30,7 @@ pub enum RequestError<T> {
     /// and does not block.
     #[error("no mailbox took the request")]
     NoResponders(T),
-    /// The bus is closed, or was closed while the request waited for room.
+    /// The bus is closed, or was closed while the request waited for room; the mailboxes that had room may have it.
     #[error("cannot request: the bus is closed")]
     Closed(T),
 }

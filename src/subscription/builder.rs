@@ -377,7 +377,8 @@ where
     }
 
     /// Sets the most messages that can wait in the mailbox, from 1 to 16,777,216; the default is that of the bus, 256. The
-    /// memory for all of them is reserved when the first message comes, or when a thread first waits for one.
+    /// memory for all of them is reserved when the first message comes, or when a thread first waits for one: the capacity
+    /// times the size of a message, or of a pointer if the payload has more than 4 KiB.
     ///
     /// # Examples
     ///
@@ -439,9 +440,13 @@ where
         self
     }
 
-    /// Takes only messages whose payload `f` accepts. It runs on the publishing thread, before the payload is cloned;
-    /// what it rejects is not delivered and not lost. A panic in it rejects, and is counted. A second filter takes the
-    /// place of the first.
+    /// Takes only messages whose payload `f` accepts. What it rejects is not delivered and not lost. A panic in it rejects,
+    /// and is counted. A second filter takes the place of the first.
+    ///
+    /// For a message it runs on the publishing thread, before the payload is cloned: all filters are asked before the first
+    /// mailbox has the message. For a value that a subscription [begins with](Self::with_retained) it runs on the thread that
+    /// takes the value. It may use the bus, and what it publishes comes before the message that it sees. It holds the
+    /// publisher up, so it must not wait for another thread.
     ///
     /// # Examples
     ///
@@ -518,6 +523,9 @@ where
     /// [`SubscribeError::Thread`].
     ///
     /// # Large payloads
+    ///
+    /// Send payloads of more than a few KiB in a `Box` or an `Arc`. By value, a publish has many copies of the payload on the
+    /// stack of the publishing thread: on a thread of 2 MiB, 64 KiB overflow it in a debug build, which ends the process.
     ///
     /// A payload of more than 4 KiB waits in a box and is not copied between the queue and the closure. Measured on Linux,
     /// x86-64, for a payload by value such as `[u8; N]`: the default stack is enough for 1.5 MiB, in debug and release

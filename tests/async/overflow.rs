@@ -307,7 +307,7 @@ async fn a01_o11_a_close_says_how_many_mailboxes_have_the_message(runtime: impl 
     assert_eq!((counts(retained.delivery()), retained.into_inner()), ((1, 0), 2));
     let batch = batch.await.unwrap_err();
     assert_eq!((counts(batch.delivery()), counts(batch.first_delivery())), ((1, 0), (1, 0)));
-    assert_eq!(batch.to_string(), "the bus is closed, 3 payloads were not published; 1 mailbox has the first");
+    assert_eq!(batch.to_string(), "the bus is closed, 3 payloads are left; 1 mailbox has the first");
     assert_eq!(batch.into_inner(), [3, 4, 5]);
 }
 
