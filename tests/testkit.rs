@@ -539,8 +539,15 @@ mod idling {
             let bus = Bus::<u32>::builder().name("shop").build();
             let kit = TestKit::new(&bus);
             let (go, gate) = channel::<()>();
-            let _handler = bus.subscription("work").name("worker").handle(move |_| _ = gate.recv()).unwrap();
+            let (begun, has_begun) = channel::<()>();
+            let handler = move |_: &tramline::Message<u32>| {
+                begun.send(()).unwrap();
+                let _ = gate.recv();
+            };
+            let _handler = bus.subscription("work").name("worker").handle(handler).unwrap();
             bus.publish("work", 1).unwrap();
+            // Before that the message is in the queue, and no worker is busy.
+            has_begun.recv().unwrap();
             let (text, file) = failure(|| kit.wait_until_idle(Duration::from_millis(1)));
             let mut lines = text.lines();
             assert_eq!(lines.next(), Some("not idle after 1ms, busy handler threads: 1"));

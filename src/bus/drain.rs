@@ -213,8 +213,13 @@ impl DrainReport {
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
     /// let (go, gate) = std::sync::mpsc::channel::<()>();
-    /// let _handler = bus.on("work", move |_| { let _ = gate.recv(); })?;
+    /// let (begun, has_begun) = std::sync::mpsc::channel();
+    /// let _handler = bus.on("work", move |_| {
+    ///     let _ = begun.send(());
+    ///     let _ = gate.recv();
+    /// })?;
     /// bus.publish("work", 1)?;
+    /// has_begun.recv()?;
     /// assert_eq!(bus.drain(std::time::Duration::from_millis(1)).running(), 1);
     /// # drop(go);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -408,8 +413,13 @@ impl Unfinished {
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
     /// let (go, gate) = std::sync::mpsc::channel::<()>();
-    /// let _handler = bus.on("work", move |_| { let _ = gate.recv(); })?;
+    /// let (begun, has_begun) = std::sync::mpsc::channel();
+    /// let _handler = bus.on("work", move |_| {
+    ///     let _ = begun.send(());
+    ///     let _ = gate.recv();
+    /// })?;
     /// bus.publish("work", 1)?;
+    /// has_begun.recv()?;
     /// assert_eq!(bus.drain(std::time::Duration::from_millis(50)).unfinished()[0].running(), 1);
     /// # drop(go);
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -134,10 +134,15 @@ impl Handler {
     ///
     /// let bus = tramline::Bus::<u32>::new();
     /// let (go, gate) = std::sync::mpsc::channel::<()>();
-    /// let handler = bus.on("work", move |_| { let _ = gate.recv(); })?;
+    /// let (begun, has_begun) = std::sync::mpsc::channel();
+    /// let handler = bus.on("work", move |_| {
+    ///     let _ = begun.send(());
+    ///     let _ = gate.recv();
+    /// })?;
     /// for n in 0..3 {
     ///     bus.publish("work", n)?;
     /// }
+    /// has_begun.recv()?;
     /// let report = handler.stop(Duration::from_millis(50));
     /// assert!(!report.is_complete());
     /// assert_eq!(report.running(), 1);
@@ -284,8 +289,13 @@ impl StopReport {
     ///
     /// let bus = tramline::Bus::<u32>::new();
     /// let (go, gate) = std::sync::mpsc::channel::<()>();
-    /// let handler = bus.on("work", move |_| { let _ = gate.recv(); })?;
+    /// let (begun, has_begun) = std::sync::mpsc::channel();
+    /// let handler = bus.on("work", move |_| {
+    ///     let _ = begun.send(());
+    ///     let _ = gate.recv();
+    /// })?;
     /// bus.publish("work", 1)?;
+    /// has_begun.recv()?;
     /// assert_eq!(handler.stop(Duration::from_millis(1)).running(), 1);
     /// drop(go); // now the thread ends
     /// # Ok::<(), Box<dyn std::error::Error>>(())
