@@ -56,7 +56,8 @@ fn slowest_publish_beside(bus: &Bus<u64>, work: impl FnOnce() + Send) -> (f64, f
         let mut slowest = Duration::ZERO;
         while !done.load(Ordering::Relaxed) {
             let began = Instant::now();
-            bus.publish("else.where", 1).expect("the bus is open");
+            // Not one that waits for room: what comes may match too, and nobody reads it.
+            bus.try_publish("else.where", 1).expect("the bus is open");
             slowest = slowest.max(began.elapsed());
             begun.store(true, Ordering::Relaxed);
         }
