@@ -72,8 +72,8 @@ pub(crate) fn publish_all<T: Clone, R>(
     }
 }
 
-/// Takes what is left of the payloads out of their iterator, for the caller. Not if they are more than anybody would want
-/// back, or have no end: whoever does lends the iterator.
+/// Takes what is left of the payloads out of their iterator, for the caller. Not if they are more than `MOST_HANDED_BACK`,
+/// or have no end: a caller who wants those back lends the iterator.
 fn add_the_rest<T>(rest: &mut Vec<T>, payloads: impl Iterator<Item = T>) {
     if payloads.size_hint().1.is_some_and(|most| most <= MOST_HANDED_BACK && rest.try_reserve(most).is_ok()) {
         // No more than it has promised, either.

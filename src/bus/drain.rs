@@ -9,7 +9,7 @@ use crate::mailbox::{Mailbox, MailboxOptions, SeenWorkers};
 use crate::sync::{Instant, thread};
 use crate::topic::Pattern;
 
-/// What a drain waits for and reports.
+/// The mailboxes for which a drain waits, and which its report names.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DrainScope {
     Everything,
@@ -23,11 +23,11 @@ pub(crate) trait Drain {
     fn refuse(&self);
     /// Counts this thread, until the result is dropped, as one that handles nothing, if it is a handler's.
     fn pause_this_thread(&self) -> Vec<PausedThread>;
-    /// Whether every queue is empty, or cannot get any shorter, and no worker has a message in hand or looks for one. The
+    /// Whether nothing is left to do: each queue is empty or has no reader left, and no worker handles or looks for a message. The
     /// queues are looked at first: a worker is seen to look before it takes a message out. Adds to `seen` what the workers
     /// do, and what changes each time that one of them finds a message.
     fn is_at_rest(&self, scope: DrainScope, seen: &mut SeenWorkers) -> bool;
-    /// Whether a worker may be about to find its queue empty.
+    /// Whether a worker that counts as busy may find its queue empty in a moment.
     fn is_awake(&self) -> bool;
     fn close(&self);
     /// Workers whose threads have not ended, without those that drain.

@@ -83,7 +83,18 @@ impl<T: Clone, R> BusInner<T, R> {
             FirstPass::Rest(rest) => rest,
         };
         let second = self.second_pass(topic, first, &NoReply, letters, |part| span.within(part));
-        let Delivered { delivery, stopped, rest } = second.await;
+        self.published_by_task(topic, second.await, letters, span)
+    }
+
+    /// Turns the delivery of a task into its result.
+    pub(super) fn published_by_task(
+        &self,
+        topic: &Topic,
+        delivered: Delivered<T, R>,
+        letters: LetterPolicy,
+        span: PublishingTask,
+    ) -> Result<Delivery, PublishError<T>> {
+        let Delivered { delivery, stopped, rest } = delivered;
         self.losses.messages.published(delivery.delivered());
         let result = match rest {
             None => Ok(delivery),

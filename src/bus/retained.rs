@@ -8,8 +8,6 @@ use std::task::{Context, Poll};
 
 #[cfg(feature = "async")]
 use super::Unsent;
-#[cfg(feature = "async")]
-use super::inner::outcome;
 use super::{BusInner, PublishError};
 #[cfg(feature = "async")]
 use crate::dead_letter::LetterPolicy;
@@ -99,17 +97,7 @@ impl<T: Clone, R> BusInner<T, R> {
                 poll_fn(|context| span.within(|| waiting.poll(context))).await
             }
         };
-        let Delivered { delivery, stopped, rest } = delivered;
-        self.losses.messages.published(delivery.delivered());
-        let result = match rest {
-            None => Ok(delivery),
-            Some(rest) => {
-                let settle = || self.make_of_the_rest(topic, rest.payload, delivery, stopped);
-                span.within(|| letters.within(&self.lifecycle, settle))
-            }
-        };
-        span.end(delivery.delivered(), delivery.dropped(), outcome(&result));
-        result
+        self.published_by_task(topic, delivered, letters, span)
     }
 
     /// Keeps the payload, and puts it into the mailboxes of its topic that have room. Hands it back if the bus takes no

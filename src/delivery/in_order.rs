@@ -158,11 +158,7 @@ impl<T: Clone, R, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, NoReply, F> {
     /// Looks whether the message is in the mailbox, if there is room now, or never will be. Returns `false` if it waits on.
     pub(super) fn try_settle(&mut self, sender: &MailboxSender<T, R>, message: &InBacklog<T, R>) -> bool {
         message.put(self.topic, sender);
-        self.settle_waiting(&sender.mailbox, message)
-    }
-
-    /// The same for a mailbox that nobody can put anything in any more.
-    pub(super) fn settle_waiting(&mut self, mailbox: &Mailbox<T, R>, message: &InBacklog<T, R>) -> bool {
+        let mailbox = &*sender.mailbox;
         if message.is_waiting() && !mailbox.has_ended() {
             return false;
         }
