@@ -30,6 +30,26 @@
 //! `Ok` means that the message is in mailboxes: the [`Delivery`] says in how many. Publishing without
 //! subscribers is not an error.
 //!
+//! ## Headers and limits
+//!
+//! These calls are short forms of a [`MessageBuilder`], which [`Bus::message`] and [`Publisher::message`] begin. It sets
+//! [headers](Headers), limits the wait, and says when a message expires; then a call such as `publish` or `request` ends it.
+//!
+//! ```
+//! use std::time::Duration;
+//! use tramline::Bus;
+//!
+//! let bus = Bus::<u32>::new();
+//! let orders = bus.subscribe("order.placed")?;
+//! bus.message("order.placed", 7)
+//!     .header("tenant", "acme") // short strings, which every copy has
+//!     .timeout(Duration::from_secs(2)) // the longest wait for room; of a request, for room and reply together
+//!     .expires_after(Duration::from_secs(30)) // not delivered later than that, but a dead letter
+//!     .publish()?;
+//! assert_eq!(orders.recv()?.headers().get("tenant"), Some("acme"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Subscribing
 //!
 //! A subscription is a mailbox: a bounded queue with an [`Overflow`] policy. [`Bus::subscribe`] takes the defaults of
@@ -40,6 +60,9 @@
 //!
 //! In a pattern `*` stands for one token and a last `>` for one or more; see [`Pattern`].
 //!
+//! An [observer](SubscriptionBuilder::observer) watches: an audit trail, a recorder, a live view. It gets each message before
+//! the other subscriptions, so it sees a cause before its effect; it does not count in the [`Delivery`] and cannot answer.
+//!
 //! ## Which policy
 //!
 //! - [`Block`](Overflow::Block), the default: every message counts, and the publisher may be slowed down to the pace of
@@ -49,15 +72,17 @@
 //! - [`Disconnect`](Overflow::Disconnect): a reader that falls behind has to start afresh.
 //!
 //! What is lost is counted: in the [`Delivery`], in [`Bus::stats`], in [`Message::lost_before`] of the next message,
-//! and as a [`DeadLetter`] if the program [listens](Bus::dead_letters). [`DeadLetter::republish`] publishes it again; that
-//! makes no second letter, but a handler that fails on the message again does.
+//! and as a [`DeadLetter`] if the program [listens](Bus::dead_letters). A letter names the handler that gave up on the message.
+//! [`DeadLetter::retry`] delivers it to that handler alone, [`DeadLetter::republish`] publishes it again; that makes no second
+//! letter, but a handler that fails on the message again does.
 //!
 //! # Requests
 //!
 //! [`Bus::request`] publishes a message that wants an answer, and returns a [`PendingReply`]: wait for it, poll it, or
 //! give it a callback. If there is no responder, or every responder drops the request, the caller learns of it immediately.
-//! Every subscription of the topic counts as a responder, also one that only watches: while it keeps the request, the
-//! caller waits. [`Bus::gather`] collects the answers of all responders. A responder answers with [`Message::reply`], from a
+//! Every subscription of the topic counts as a responder, while it keeps the request; one that only watches is better an
+//! [observer](SubscriptionBuilder::observer). A request with a [timeout](MessageBuilder::timeout) always comes back, also from a
+//! responder that hangs and whose mailbox is full: `bus.message("double", 21).timeout(limit).request()?.wait()?`. [`Bus::gather`] collects the answers of all responders. A responder answers with [`Message::reply`], from a
 //! closure given to [`Bus::serve`], or later through a [`Responder`].
 //!
 //! ```
@@ -114,6 +139,7 @@
 //! | --- | --- |
 //! | [`subscriber.recv()`](Subscriber::recv), `recv_many`, iterator | `subscriber.recv_async().await`, `recv_many_async`, `Stream` |
 //! | [`publisher.publish(x)`](Publisher::publish), `publish_retained`, `publish_all` | `publisher.publish_async(x).await`, `publish_retained_async`, `publish_all_async` |
+//! | [`bus.message("t", x)`](Bus::message)`.timeout(limit).publish()?` | `bus.message("t", x).timeout(limit).publish_async().await?` |
 //! | [`bus.request("t", x)?`](Bus::request)[`.wait()?`](PendingReply::wait) | `bus.request_async("t", x).await?.await?` |
 //! | [`bus.gather("t", x)?`](Bus::gather) | `bus.gather_async("t", x).await?`, a `Stream` |
 //! | [`bus.on("t", f)`](Bus::on), [`serve`](Bus::serve) | `bus.on_async("t", spawner, f)`, `serve_async` |
@@ -150,7 +176,7 @@
 //! | --- | --- | --- |
 //! | `tramline_published_total` | `bus` | messages published, requests among them, delivered or not |
 //! | `tramline_delivered_total` | `bus` | messages put into mailboxes, once for each mailbox; without retained values that a new subscription began with |
-//! | `tramline_dropped_total` | `bus`, `reason` | messages lost at mailboxes, once for each mailbox: `full`, `evicted`, `overflowed`, `self_deadlock`, `cancelled`; and fired in vain: `closed`, `invalid_topic` |
+//! | `tramline_dropped_total` | `bus`, `reason` | messages lost at mailboxes, once for each mailbox: `full`, `evicted`, `overflowed`, `self_deadlock`, `cancelled`, `expired`; and fired in vain: `closed`, `invalid_topic`, `invalid_header` |
 //! | `tramline_unheard_total` | `bus` | messages that no mailbox took |
 //! | `tramline_abandoned_total` | `bus` | messages that were queued when the last reader of their mailbox left |
 //! | `tramline_dead_letters_total` | `bus` | dead letters posted; only while a reader listens for them |
@@ -175,8 +201,8 @@
 //! | span | level | fields | open |
 //! | --- | --- | --- | --- |
 //! | `publish` | trace | `topic`, `delivered`, `dropped`, `outcome`: `delivered`, `dropped`, `unheard`, `timeout`, `closed`, `cancelled` | while a message is published |
-//! | `request` | debug | `topic`, `outcome`: `replied`, `failed`, `unanswered`, `closed`, `cancelled`, `no_responders` | until the caller has the outcome, and every copy of the request is gone |
-//! | `gather` | debug | `topic`, `outcome`: `asked`, `no_responders`, `closed` | until every copy of the request is gone |
+//! | `request` | debug | `topic`, `outcome`: `replied`, `failed`, `unanswered`, `closed`, `cancelled`, `no_responders`, `timeout` | until the caller has the outcome, and every copy of the request is gone |
+//! | `gather` | debug | `topic`, `outcome`: `asked`, `no_responders`, `timeout`, `closed` | until every copy of the request is gone |
 //! | `handle` | debug | `topic`, `pattern`, `group`, `name`, `outcome`: `ok`, `failed`, `panicked`, `attempts` | while a handler has a message in hand, with all attempts |
 //!
 //! While a message is published, or a handler's closure runs, the span is entered. The parent of a `handle` is the
@@ -243,6 +269,7 @@ mod hub;
 mod lifecycle;
 mod mailbox;
 mod message;
+mod metadata;
 mod observe;
 mod panic;
 mod request;
@@ -255,9 +282,11 @@ pub mod testkit;
 mod topic;
 
 pub use crate::bus::{
-    Bus, BusBuilder, DrainReport, PublishAllError, PublishError, Publisher, Unfinished, Unsent, WeakBus,
+    Bus, BusBuilder, DrainReport, MessageBuilder, PublishAllError, PublishError, Publisher, Unfinished, Unsent, WeakBus,
 };
-pub use crate::dead_letter::{DeadLetter, DeadLetterIter, DeadLetterReason, DeadLetterTryIter, DeadLetters};
+pub use crate::dead_letter::{
+    DeadLetter, DeadLetterIter, DeadLetterReason, DeadLetterTryIter, DeadLetters, RetryError,
+};
 pub use crate::delivery::Delivery;
 pub use crate::handler::{Handler, Outcome, Retry, StopReport};
 #[cfg(feature = "async")]
@@ -267,6 +296,7 @@ pub use crate::hub::AsyncHandlerFn;
 pub use crate::hub::{Event, HandlerFn, Hub, HubBusStats, Request, WeakHub};
 pub use crate::mailbox::Overflow;
 pub use crate::message::{Message, RecvError, RecvTimeoutError, TryRecvError};
+pub use crate::metadata::{HeaderError, Headers};
 pub use crate::observe::{BusStats, SubscriptionStats};
 pub use crate::request::{GatherError, PendingReply, Replies, ReplyError, RequestError, RespondError, Responder};
 pub use crate::routing::SubscribeError;

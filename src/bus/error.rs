@@ -6,6 +6,7 @@ use std::ops::Deref;
 use thiserror::Error;
 
 use crate::delivery::Delivery;
+use crate::metadata::HeaderError;
 use crate::topic::TopicError;
 
 /// A message was not published, or not to every mailbox. Holds the payload, and how many mailboxes have the message.
@@ -39,6 +40,9 @@ pub enum PublishError<T> {
     /// [`delivery`](Self::delivery).
     #[error("a full mailbox did not take the message in time{}", Holders(.0.delivery))]
     Timeout(Unsent<T>),
+    /// A header of the message is invalid; nothing was delivered.
+    #[error("cannot publish: {0}")]
+    Header(HeaderError, T),
 }
 
 impl<T> PublishError<T> {
@@ -64,7 +68,7 @@ impl<T> PublishError<T> {
     /// ```
     pub fn delivery(&self) -> Delivery {
         match self {
-            Self::Topic(..) => Delivery::NONE,
+            Self::Topic(..) | Self::Header(..) => Delivery::NONE,
             Self::Closed(unsent) | Self::Timeout(unsent) => unsent.delivery,
         }
     }
@@ -82,7 +86,7 @@ impl<T> PublishError<T> {
     /// ```
     pub fn into_inner(self) -> T {
         match self {
-            Self::Topic(_, payload) => payload,
+            Self::Topic(_, payload) | Self::Header(_, payload) => payload,
             Self::Closed(unsent) | Self::Timeout(unsent) => unsent.payload,
         }
     }
@@ -128,6 +132,18 @@ impl<T> PublishError<T> {
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout(_))
     }
+
+    /// Returns `true` if a header was invalid.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// assert!(bus.message("orders.new", 7).header("", "acme").publish().unwrap_err().is_invalid_header());
+    /// ```
+    pub fn is_invalid_header(&self) -> bool {
+        matches!(self, Self::Header(..))
+    }
 }
 
 impl<T> fmt::Debug for PublishError<T> {
@@ -136,6 +152,7 @@ impl<T> fmt::Debug for PublishError<T> {
             Self::Topic(error, _) => f.debug_tuple("Topic").field(error).finish_non_exhaustive(),
             Self::Closed(_) => f.write_str("Closed(..)"),
             Self::Timeout(_) => f.write_str("Timeout(..)"),
+            Self::Header(error, _) => f.debug_tuple("Header").field(error).finish_non_exhaustive(),
         }
     }
 }

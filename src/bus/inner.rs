@@ -6,12 +6,15 @@ use std::sync::{Arc, Weak};
 
 use super::{Drain, DrainScope, PausedThread, PublishError, Unfinished, Unsent};
 use crate::counters::Loss;
-use crate::dead_letter::{DeadLetterReason, LetterPolicy, Losses, PublishScope};
+use crate::dead_letter::{DeadLetter, DeadLetterReason, LetterPolicy, Losses, PublishScope};
 use crate::delivery::{Delivered, Delivery, Stopped, Undelivered, Wait, deliver, deliver_at_once, deliver_rest};
 use crate::lifecycle::{BusId, DrainGroup, Lifecycle, Moment, Phase};
 use crate::mailbox::{Filter, Mailbox, MailboxOptions, NewQueue, Overflow, SeenWorkers};
 use crate::message::Outgoing;
-use crate::request::{EachReply, NoReply, OneReply, PendingReply, Replies, ReplySource, RequestError};
+use crate::metadata::Properties;
+use crate::request::{
+    EachReply, Metadata, MetadataSource, NoMetadata, PendingReply, Replies, RequestError, SharedMetadata,
+};
 use crate::routing::{
     Collected, DeferredDrops, NewMember, Route, RouteGuard, SubscribeError, TopicEntry, TopicMap, Unmade,
 };
@@ -198,10 +201,10 @@ impl<T, R> BusInner<T, R> {
         Ok((new, collected.values))
     }
 
-    /// The number of topics in use, and every mailbox that has a reader.
+    /// The number of topics in use, and every mailbox that has a reader and that statistics show.
     pub(crate) fn in_use(&self) -> (usize, Vec<Arc<Mailbox<T, R>>>) {
         let map = self.map.read();
-        (map.len(), map.mailboxes().cloned().collect())
+        (map.len(), map.mailboxes().filter(|mailbox| mailbox.options.role.is_listed()).cloned().collect())
     }
 
     pub(crate) fn close(&self) {
@@ -304,10 +307,24 @@ impl<T: Clone, R> BusInner<T, R> {
         payload: T,
         span: &Publishing,
     ) -> Result<Delivery, Undelivered<T, R>> {
-        let delivery = deliver_at_once(route, topic, Outgoing { payload, reply: None }, &NoReply)?;
+        let delivery = deliver_at_once(route, topic, Outgoing { payload, metadata: None }, &NoMetadata)?;
         self.losses.messages.published(delivery.delivered());
         span.end(delivery.delivered(), delivery.dropped(), "delivered");
         Ok(delivery)
+    }
+
+    /// Publishes a message that has metadata.
+    pub(super) fn publish_outgoing(
+        &self,
+        topic: &Topic,
+        route: Option<RouteGuard<T, R>>,
+        outgoing: Outgoing<T, R>,
+        wait: Wait,
+    ) -> Result<Delivery, PublishError<T>> {
+        let span = Publishing::enter(topic);
+        let Some(route) = route else { return self.refuse(outgoing.payload, span) };
+        let delivered = deliver(route, topic, outgoing, &SharedMetadata, wait, |mailbox| self.unroute(mailbox));
+        self.published(topic, delivered, span)
     }
 
     /// Publishes what a first look left.
@@ -320,7 +337,7 @@ impl<T: Clone, R> BusInner<T, R> {
         wait: Wait,
         span: Publishing,
     ) -> Result<Delivery, PublishError<T>> {
-        let delivered = deliver_rest(route, topic, undelivered, &NoReply, wait, |mailbox| self.unroute(mailbox));
+        let delivered = deliver_rest(route, topic, undelivered, &NoMetadata, wait, |mailbox| self.unroute(mailbox));
         self.published(topic, delivered, span)
     }
 
@@ -331,11 +348,11 @@ impl<T: Clone, R> BusInner<T, R> {
         delivered: Delivered<T, R>,
         span: Publishing,
     ) -> Result<Delivery, PublishError<T>> {
-        let Delivered { delivery, stopped, rest } = delivered;
+        let Delivered { delivery, stopped, rest, .. } = delivered;
         self.losses.messages.published(delivery.delivered());
         let result = match rest {
             None => Ok(delivery),
-            Some(rest) => self.make_of_the_rest(topic, rest.payload, delivery, stopped),
+            Some(rest) => self.make_of_the_rest(topic, rest, delivery, stopped),
         };
         span.end(delivery.delivered(), delivery.dropped(), outcome(&result));
         result
@@ -345,10 +362,11 @@ impl<T: Clone, R> BusInner<T, R> {
     pub(crate) fn make_of_the_rest(
         &self,
         topic: &Topic,
-        payload: T,
+        rest: Outgoing<T, R>,
         delivery: Delivery,
         stopped: Option<Stopped>,
     ) -> Result<Delivery, PublishError<T>> {
+        let Outgoing { payload, metadata } = rest;
         match stopped {
             Some(Stopped::Closed) => return Err(PublishError::Closed(Unsent::new(payload, delivery))),
             Some(Stopped::Timeout) => return Err(PublishError::Timeout(Unsent::new(payload, delivery))),
@@ -359,30 +377,43 @@ impl<T: Clone, R> BusInner<T, R> {
             if delivery.dropped() == 0 && self.lifecycle.phase() == Phase::Closed {
                 return Err(PublishError::Closed(payload.into()));
             }
-            self.unheard(topic, payload, delivery);
+            self.unheard(topic, payload, metadata, delivery);
         }
         Ok(delivery)
     }
 
-    /// Counts a loss if the outcome of a fire-and-forget is a closed bus or an invalid topic.
+    /// Counts a loss if the outcome of a fire-and-forget is a closed bus, or an invalid topic or header.
     pub(crate) fn fire(&self, outcome: Result<Delivery, PublishError<T>>) {
         if let Err(error) = outcome {
-            self.losses.dropped.add(if error.is_invalid_topic() { Loss::InvalidTopic } else { Loss::Closed });
+            self.losses.dropped.add(match error {
+                PublishError::Topic(..) => Loss::InvalidTopic,
+                PublishError::Header(..) => Loss::InvalidHeader,
+                PublishError::Closed(_) | PublishError::Timeout(_) => Loss::Closed,
+            });
         }
     }
 
-    fn unheard(&self, topic: &Topic, payload: T, delivery: Delivery) {
+    fn unheard(&self, topic: &Topic, payload: T, metadata: Option<Metadata<R>>, delivery: Delivery) {
         self.losses.unheard.add(1);
         // What a full mailbox dropped has its letter already.
         if delivery.dropped() == 0 && self.losses.is_listening() {
-            self.losses.post(topic, payload, DeadLetterReason::Unheard, 0);
+            let properties = metadata.as_ref().and_then(Metadata::properties).cloned();
+            self.losses.post(DeadLetter::new(topic.clone(), payload, DeadLetterReason::Unheard, properties));
         }
     }
 
-    fn request(&self, topic: &Topic, route: RouteGuard<T, R>, payload: T) -> Result<PendingReply<R>, RequestError<T>> {
-        let (responder, pending) = OneReply::pending(&self.lifecycle, Requesting::one(topic));
-        let outgoing = Outgoing { payload, reply: Some(responder) };
-        let asked = pending.requesting().within(|| self.ask(topic, route, outgoing, &OneReply));
+    fn request(
+        &self,
+        topic: &Topic,
+        route: RouteGuard<T, R>,
+        payload: T,
+        properties: Option<Arc<Properties>>,
+        wait: Wait,
+    ) -> Result<PendingReply<R>, RequestError<T>> {
+        let requesting = Requesting::one(topic);
+        let (metadata, pending) = PendingReply::new(&self.lifecycle, properties, wait.deadline(), requesting);
+        let outgoing = Outgoing { payload, metadata: Some(metadata) };
+        let asked = pending.requesting().within(|| self.ask(topic, route, outgoing, &SharedMetadata, wait));
         if let Err(error) = asked {
             pending.requesting().end(refusal(&error));
             return Err(error);
@@ -398,8 +429,8 @@ impl<T: Clone, R> BusInner<T, R> {
         payload: T,
     ) -> Result<PendingReply<R>, RequestError<T>> {
         match self.route_at_once(entry) {
-            Some(route) => self.request(&entry.topic, route, payload),
-            None => self.request_after_a_look(&entry.topic, payload, || self.route_of(entry)),
+            Some(route) => self.request(&entry.topic, route, payload, None, Wait::Forever),
+            None => self.request_after_a_look(&entry.topic, payload, None, Wait::Forever, || self.route_of(entry)),
         }
     }
 
@@ -409,11 +440,13 @@ impl<T: Clone, R> BusInner<T, R> {
         &self,
         topic: &Topic,
         payload: T,
+        properties: Option<Arc<Properties>>,
+        wait: Wait,
         route: impl FnOnce() -> Option<RouteGuard<T, R>>,
     ) -> Result<PendingReply<R>, RequestError<T>> {
         let _letters = self.begin_publish();
         match route() {
-            Some(route) => self.request(topic, route, payload),
+            Some(route) => self.request(topic, route, payload, properties, wait),
             None => {
                 Requesting::one(topic).end("closed");
                 Err(RequestError::Closed(payload))
@@ -426,41 +459,52 @@ impl<T: Clone, R> BusInner<T, R> {
         topic: &Topic,
         route: Option<RouteGuard<T, R>>,
         payload: T,
+        properties: Option<Arc<Properties>>,
+        wait: Wait,
     ) -> Result<Replies<R>, RequestError<T>> {
         let most = route.as_ref().map_or(0, |route| route.len());
-        let (each, replies) = EachReply::new(&self.lifecycle, most, Requesting::many(topic));
-        let outgoing = Outgoing { payload, reply: Some(each.responder()) };
+        let (each, replies) = EachReply::new(&self.lifecycle, most, properties, Requesting::many(topic));
+        let outgoing = Outgoing { payload, metadata: Some(each.metadata()) };
         let asked = match route {
-            Some(route) => each.requesting.within(|| self.ask(topic, route, outgoing, &each)),
+            Some(route) => each.requesting.within(|| self.ask(topic, route, outgoing, &each, wait)),
             None => Err(may_not_ask(outgoing, &each)),
         };
         each.requesting.end(asked.as_ref().map_or_else(refusal, |()| "asked"));
         asked.map(|()| replies)
     }
 
-    fn ask<S: ReplySource<R>>(
+    fn ask<S: MetadataSource<R>>(
         &self,
         topic: &Topic,
         route: RouteGuard<T, R>,
         outgoing: Outgoing<T, R>,
-        replies: &S,
+        source: &S,
+        wait: Wait,
     ) -> Result<(), RequestError<T>> {
-        let delivered = deliver(route, topic, outgoing, replies, Wait::Forever, |mailbox| self.unroute(mailbox));
-        self.asked(delivered, replies)
+        let delivered = deliver(route, topic, outgoing, source, wait, |mailbox| self.unroute(mailbox));
+        self.asked(topic, delivered, source)
     }
 
     /// Turns the delivery of a request into its result.
-    pub(crate) fn asked<S: ReplySource<R>>(
+    pub(crate) fn asked<S: MetadataSource<R>>(
         &self,
-        delivered: Delivered<T, R>,
-        replies: &S,
+        topic: &Topic,
+        mut delivered: Delivered<T, R>,
+        source: &S,
     ) -> Result<(), RequestError<T>> {
-        let Delivered { delivery, stopped, rest } = delivered;
-        self.losses.messages.published(delivery.delivered());
-        let Some(Outgoing { payload, reply }) = rest else { return Ok(()) };
-        replies.unused(reply);
-        if stopped.is_some() {
-            return Err(RequestError::Closed(payload));
+        self.losses.messages.published(delivered.delivery.delivered());
+        if delivered.rest.is_none() {
+            return Ok(());
+        }
+        // Those that have the request may answer it, or have.
+        delivered.settle_for_some(topic);
+        let Delivered { delivery, stopped, rest, .. } = delivered;
+        let Some(Outgoing { payload, metadata }) = rest else { return Ok(()) };
+        source.unused(metadata);
+        match stopped {
+            Some(Stopped::Closed) => return Err(RequestError::Closed(payload)),
+            Some(Stopped::Timeout) => return Err(RequestError::Timeout(payload)),
+            None => {}
         }
         if delivery.is_unheard() {
             if delivery.dropped() == 0 && self.lifecycle.phase() == Phase::Closed {
@@ -479,8 +523,8 @@ impl<T: Clone, R> BusInner<T, R> {
 }
 
 /// The bus takes no request of this thread.
-pub(crate) fn may_not_ask<T, R>(outgoing: Outgoing<T, R>, replies: &impl ReplySource<R>) -> RequestError<T> {
-    replies.unused(outgoing.reply);
+pub(crate) fn may_not_ask<T, R>(outgoing: Outgoing<T, R>, source: &impl MetadataSource<R>) -> RequestError<T> {
+    source.unused(outgoing.metadata);
     RequestError::Closed(outgoing.payload)
 }
 
@@ -497,7 +541,11 @@ pub(crate) fn outcome<T>(result: &Result<Delivery, PublishError<T>>) -> &'static
 
 /// Names why a request was not sent, for its span.
 pub(crate) fn refusal<T>(error: &RequestError<T>) -> &'static str {
-    if error.is_no_responders() { "no_responders" } else { "closed" }
+    match error {
+        RequestError::NoResponders(_) => "no_responders",
+        RequestError::Timeout(_) => "timeout",
+        _ => "closed",
+    }
 }
 
 impl<T: Send + 'static, R: Send + 'static> Drain for BusInner<T, R> {

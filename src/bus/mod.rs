@@ -15,6 +15,7 @@ mod builder;
 mod drain;
 mod error;
 mod inner;
+mod message_builder;
 #[cfg(feature = "async")]
 mod publish_async;
 mod publisher;
@@ -34,6 +35,7 @@ pub use error::{PublishError, Unsent};
 #[cfg(feature = "gateway")]
 pub(crate) use inner::Renewed;
 pub(crate) use inner::{BusInner, leave, reader_left};
+pub use message_builder::MessageBuilder;
 pub use publisher::Publisher;
 use publisher::wait_for;
 pub use weak::WeakBus;
@@ -126,6 +128,8 @@ where
     ///
     /// It also parses the topic, and finds it in the map under a read lock: a [`Publisher`] does neither.
     ///
+    /// Long form, with headers and limits: [`message(topic, payload)`](Self::message)`.publish()`.
+    ///
     /// # Errors
     ///
     /// With the payload: [`PublishError::Topic`] if the topic is invalid, [`PublishError::Closed`] if the bus is
@@ -149,6 +153,8 @@ where
     }
 
     /// Publishes and waits for room up to the timeout, as [`Publisher::publish_timeout`] does.
+    ///
+    /// Long form, with headers and limits: [`message(topic, payload)`](Self::message)`.timeout(timeout).publish()`.
     ///
     /// # Errors
     ///
@@ -208,6 +214,8 @@ where
     /// Unlike `try_send` of a channel it returns `Ok` and drops the message where a mailbox is full: check
     /// [`Delivery::dropped`]. To keep the payload use [`publish_timeout`](Self::publish_timeout) with `Duration::ZERO`.
     ///
+    /// Long form, with headers and limits: [`message(topic, payload)`](Self::message)`.no_wait().publish()`.
+    ///
     /// # Errors
     ///
     /// As [`publish`](Self::publish).
@@ -232,6 +240,8 @@ where
 
     /// Fire and forget, as [`Publisher::fire`]: never waits, never fails. An invalid topic is one more counted loss.
     ///
+    /// Long form, with headers and limits: [`message(topic, payload)`](Self::message)`.fire()`.
+    ///
     /// # Examples
     ///
     /// ```
@@ -245,6 +255,8 @@ where
     }
 
     /// Publishes and keeps the payload as the topic's last value, as [`Publisher::publish_retained`] does.
+    ///
+    /// Long form, with headers and limits: [`message(topic, payload)`](Self::message)`.publish_retained()`.
     ///
     /// # Errors
     ///
@@ -307,13 +319,16 @@ where
     pub fn clear_retained(&self, topic: impl TryInto<Topic, Error: Into<TopicError>>) -> Option<T> {
         let topic = topic.try_into().ok()?;
         let value = self.inner.change(|map, deferred| map.clear_retained(&topic, deferred));
-        value.map(|value| value.take())
+        value.filter(|value| !value.is_expired()).map(|value| value.take())
     }
 
     /// Sends a request, as [`Publisher::request`] does: every subscription of the topic gets it, the first reply wins.
     ///
-    /// Every subscription counts as a responder, also one that only watches: with such a subscription the request does not
+    /// Every subscription counts as a responder, also one that only watches, unless it is an
+    /// [observer](crate::SubscriptionBuilder::observer): with such a subscription the request does not
     /// fail with [`RequestError::NoResponders`], and the caller waits until the subscription drops the request.
+    ///
+    /// Long form, with headers and limits: [`message(topic, payload)`](Self::message)`.request()`.
     ///
     /// # Errors
     ///
@@ -335,12 +350,16 @@ where
         payload: T,
     ) -> Result<PendingReply<R>, RequestError<T>> {
         match topic.try_into() {
-            Ok(topic) => self.inner.request_after_a_look(&topic, payload, || self.inner.route(&topic)),
+            Ok(topic) => {
+                self.inner.request_after_a_look(&topic, payload, None, Wait::Forever, || self.inner.route(&topic))
+            }
             Err(error) => Err(RequestError::Topic(error.into(), payload)),
         }
     }
 
     /// Sends a request to every subscription of the topic and collects all their replies.
+    ///
+    /// Long form, with headers and limits: [`message(topic, payload)`](Self::message)`.gather()`.
     ///
     /// # Errors
     ///
@@ -367,7 +386,7 @@ where
         match topic.try_into() {
             Ok(topic) => {
                 let _letters = self.inner.begin_publish();
-                self.inner.gather(&topic, self.inner.route(&topic), payload)
+                self.inner.gather(&topic, self.inner.route(&topic), payload, None, Wait::Forever)
             }
             Err(error) => Err(RequestError::Topic(error.into(), payload)),
         }

@@ -4,17 +4,24 @@
 //! payload out of a dead letter, was done on the thread of the call, and the first poll may be on another one.
 
 use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+
+use futures_timer::Delay;
 
 use super::batch::{no_topic, publish_all_async};
 use super::inner::{may_not_ask, outcome, refusal};
 use super::{Bus, BusInner, PublishAllError, PublishError, Publisher};
 use crate::dead_letter::LetterPolicy;
-use crate::delivery::{Delivered, Delivery, PendingDelivery, deliver_at_once, deliver_pending};
+use crate::delivery::{Delivered, Delivery, PendingDelivery, Wait, deliver_at_once, deliver_pending};
+use crate::mailbox::Mailbox;
 use crate::message::Outgoing;
-use crate::request::{EachReply, NoReply, OneReply, PendingReply, Replies, ReplySource, RequestError};
+use crate::metadata::Properties;
+use crate::request::{EachReply, MetadataSource, NoMetadata, PendingReply, Replies, RequestError, SharedMetadata};
 use crate::routing::RouteGuard;
 use crate::spans::{PublishingTask, Requesting};
+use crate::sync::Instant;
 use crate::topic::{Topic, TopicError};
 
 /// A part of a delivery, to be run within its span.
@@ -34,27 +41,52 @@ enum FirstAsk<T, R> {
 }
 
 /// Waits for room in the mailboxes that were full.
-struct WaitForRoom<'a, T: Clone, R, S: ReplySource<R>> {
+struct WaitForRoom<'a, T: Clone, R, S: MetadataSource<R>> {
     inner: &'a BusInner<T, R>,
     topic: &'a Topic,
-    replies: &'a S,
+    source: &'a S,
     letters: LetterPolicy,
     pending: PendingDelivery<T, R>,
+    timer: Timer,
 }
 
-impl<T: Clone, R, S: ReplySource<R>> WaitForRoom<'_, T, R, S> {
+impl<T: Clone, R, S: MetadataSource<R>> WaitForRoom<'_, T, R, S> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Delivered<T, R>> {
-        let Self { inner, topic, replies, letters, pending } = self;
-        letters.within(&inner.lifecycle, || pending.poll(context, topic, *replies, |mailbox| inner.unroute(mailbox)))
+        let Self { inner, topic, source, letters, pending, timer } = self;
+        letters.within(&inner.lifecycle, || {
+            match pending.poll(context, topic, *source, |mailbox| inner.unroute(mailbox)) {
+                Poll::Pending => timer.poll(context).map(|()| pending.time_out(*source)),
+                delivered => delivered,
+            }
+        })
     }
 }
 
-impl<T: Clone, R, S: ReplySource<R>> Drop for WaitForRoom<'_, T, R, S> {
+impl<T: Clone, R, S: MetadataSource<R>> Drop for WaitForRoom<'_, T, R, S> {
     fn drop(&mut self) {
-        let Self { inner, topic, replies, letters, pending } = self;
-        if let Some(delivery) = letters.within(&inner.lifecycle, || pending.cancel(topic, *replies)) {
+        let Self { inner, topic, source, letters, pending, .. } = self;
+        if let Some(delivery) = letters.within(&inner.lifecycle, || pending.cancel(topic, *source)) {
             inner.losses.messages.published(delivery.delivered());
         }
+    }
+}
+
+/// Wakes a task when its time to wait is over.
+pub(super) struct Timer {
+    deadline: Option<Instant>,
+    /// Made when the task first waits.
+    delay: Option<Delay>,
+}
+
+impl Timer {
+    pub(super) fn until(wait: Wait) -> Self {
+        Self { deadline: wait.deadline(), delay: None }
+    }
+
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.deadline else { return Poll::Pending };
+        let left = || deadline.saturating_duration_since(Instant::now());
+        Pin::new(self.delay.get_or_insert_with(|| Delay::new(left()))).poll(context)
     }
 }
 
@@ -66,13 +98,36 @@ impl<T: Clone, R> BusInner<T, R> {
         payload: T,
         letters: LetterPolicy,
     ) -> Result<Delivery, PublishError<T>> {
+        let outgoing = Outgoing { payload, metadata: None };
+        self.publish_from(topic, route, outgoing, &NoMetadata, Wait::Forever, letters).await
+    }
+
+    pub(super) async fn publish_outgoing_async(
+        &self,
+        topic: &Topic,
+        route: impl FnOnce() -> Option<RouteGuard<T, R>>,
+        outgoing: Outgoing<T, R>,
+        wait: Wait,
+        letters: LetterPolicy,
+    ) -> Result<Delivery, PublishError<T>> {
+        self.publish_from(topic, route, outgoing, &SharedMetadata, wait, letters).await
+    }
+
+    async fn publish_from<S: MetadataSource<R>>(
+        &self,
+        topic: &Topic,
+        route: impl FnOnce() -> Option<RouteGuard<T, R>>,
+        outgoing: Outgoing<T, R>,
+        source: &S,
+        wait: Wait,
+        letters: LetterPolicy,
+    ) -> Result<Delivery, PublishError<T>> {
         let span = PublishingTask::new(topic);
         let Some(route) = route() else {
             span.end(0, 0, "closed");
-            return Err(PublishError::Closed(payload.into()));
+            return Err(PublishError::Closed(outgoing.payload.into()));
         };
-        let outgoing = Outgoing { payload, reply: None };
-        let first_pass = || self.first_pass(topic, route, outgoing, &NoReply);
+        let first_pass = || self.first_pass(topic, route, outgoing, source, wait);
         let first = span.within(|| letters.within(&self.lifecycle, first_pass));
         let first = match first {
             FirstPass::AtOnce(delivery) => {
@@ -82,7 +137,7 @@ impl<T: Clone, R> BusInner<T, R> {
             }
             FirstPass::Rest(rest) => rest,
         };
-        let second = self.second_pass(topic, first, &NoReply, letters, |part| span.within(part));
+        let second = self.second_pass(topic, first, source, wait, letters, |part| span.within(part));
         self.published_by_task(topic, second.await, letters, span)
     }
 
@@ -94,12 +149,12 @@ impl<T: Clone, R> BusInner<T, R> {
         letters: LetterPolicy,
         span: PublishingTask,
     ) -> Result<Delivery, PublishError<T>> {
-        let Delivered { delivery, stopped, rest } = delivered;
+        let Delivered { delivery, stopped, rest, .. } = delivered;
         self.losses.messages.published(delivery.delivered());
         let result = match rest {
             None => Ok(delivery),
             Some(rest) => {
-                let settle = || self.make_of_the_rest(topic, rest.payload, delivery, stopped);
+                let settle = || self.make_of_the_rest(topic, rest, delivery, stopped);
                 span.within(|| letters.within(&self.lifecycle, settle))
             }
         };
@@ -107,19 +162,25 @@ impl<T: Clone, R> BusInner<T, R> {
         result
     }
 
-    async fn request_async(
+    pub(super) async fn request_async(
         &self,
         topic: &Topic,
         route: impl FnOnce() -> Option<RouteGuard<T, R>>,
         payload: T,
+        properties: Option<Arc<Properties>>,
+        wait: Wait,
         letters: LetterPolicy,
     ) -> Result<PendingReply<R>, RequestError<T>> {
-        let (responder, pending) = OneReply::pending(&self.lifecycle, Requesting::one(topic));
-        let outgoing = Outgoing { payload, reply: Some(responder) };
+        let requesting = Requesting::one(topic);
+        let (metadata, pending) = PendingReply::new(&self.lifecycle, properties, wait.deadline(), requesting);
+        let outgoing = Outgoing { payload, metadata: Some(metadata) };
         // Not through another `async fn`, which would move all of this once more.
-        let asked = match self.first_ask(topic, route(), outgoing, &OneReply, letters, pending.requesting()) {
+        let asked = match self.first_ask(topic, route(), outgoing, &SharedMetadata, wait, letters, pending.requesting())
+        {
             FirstAsk::Done(asked) => asked,
-            FirstAsk::Waiting(delivery) => self.ask_on(topic, delivery, &OneReply, letters, pending.requesting()).await,
+            FirstAsk::Waiting(delivery) => {
+                self.ask_on(topic, delivery, &SharedMetadata, wait, letters, pending.requesting()).await
+            }
         };
         match asked {
             Ok(()) => Ok(pending),
@@ -130,24 +191,26 @@ impl<T: Clone, R> BusInner<T, R> {
         }
     }
 
-    async fn gather_async(
+    pub(super) async fn gather_async(
         &self,
         topic: &Topic,
         route: impl FnOnce() -> Option<RouteGuard<T, R>>,
         payload: T,
+        properties: Option<Arc<Properties>>,
+        wait: Wait,
         letters: LetterPolicy,
     ) -> Result<Replies<R>, RequestError<T>> {
         let (each, replies, first) = {
             let route = route();
             let most = route.as_ref().map_or(0, |route| route.len());
-            let (each, replies) = EachReply::new(&self.lifecycle, most, Requesting::many(topic));
-            let outgoing = Outgoing { payload, reply: Some(each.responder()) };
-            let first = self.first_ask(topic, route, outgoing, &each, letters, &each.requesting);
+            let (each, replies) = EachReply::new(&self.lifecycle, most, properties, Requesting::many(topic));
+            let outgoing = Outgoing { payload, metadata: Some(each.metadata()) };
+            let first = self.first_ask(topic, route, outgoing, &each, wait, letters, &each.requesting);
             (each, replies, first)
         };
         let asked = match first {
             FirstAsk::Done(asked) => asked,
-            FirstAsk::Waiting(delivery) => self.ask_on(topic, delivery, &each, letters, &each.requesting).await,
+            FirstAsk::Waiting(delivery) => self.ask_on(topic, delivery, &each, wait, letters, &each.requesting).await,
         };
         each.requesting.end(asked.as_ref().map_or_else(refusal, |()| "asked"));
         asked.map(|()| replies)
@@ -155,70 +218,77 @@ impl<T: Clone, R> BusInner<T, R> {
 
     /// Asks, up to the first wait.
     #[inline]
-    fn first_ask<S: ReplySource<R>>(
+    #[expect(clippy::too_many_arguments, reason = "what a request has, once for each kind")]
+    fn first_ask<S: MetadataSource<R>>(
         &self,
         topic: &Topic,
         route: Option<RouteGuard<T, R>>,
         outgoing: Outgoing<T, R>,
-        replies: &S,
+        source: &S,
+        wait: Wait,
         letters: LetterPolicy,
         span: &Requesting,
     ) -> FirstAsk<T, R> {
-        let Some(route) = route else { return FirstAsk::Done(Err(may_not_ask(outgoing, replies))) };
-        let first_pass = || self.first_pass(topic, route, outgoing, replies);
+        let Some(route) = route else { return FirstAsk::Done(Err(may_not_ask(outgoing, source))) };
+        let first_pass = || self.first_pass(topic, route, outgoing, source, wait);
         let first = span.within(|| letters.within(&self.lifecycle, first_pass));
         match first {
             FirstPass::AtOnce(delivery) => {
                 self.losses.messages.published(delivery.delivered());
                 FirstAsk::Done(Ok(()))
             }
-            FirstPass::Rest(Ok(delivered)) => FirstAsk::Done(self.asked(delivered, replies)),
+            FirstPass::Rest(Ok(delivered)) => FirstAsk::Done(self.asked(topic, delivered, source)),
             FirstPass::Rest(Err(pending)) => FirstAsk::Waiting(pending),
         }
     }
 
     /// Goes on with a request that waits for room.
-    async fn ask_on<S: ReplySource<R>>(
+    async fn ask_on<S: MetadataSource<R>>(
         &self,
         topic: &Topic,
         pending: PendingDelivery<T, R>,
-        replies: &S,
+        source: &S,
+        wait: Wait,
         letters: LetterPolicy,
         span: &Requesting,
     ) -> Result<(), RequestError<T>> {
-        let delivered = self.second_pass(topic, Err(pending), replies, letters, |part| span.within(part)).await;
-        self.asked(delivered, replies)
+        let delivered = self.second_pass(topic, Err(pending), source, wait, letters, |part| span.within(part)).await;
+        span.within(|| letters.within(&self.lifecycle, || self.asked(topic, delivered, source)))
     }
 
     /// Lets go of the route before anything can wait, see `deliver`.
     #[inline]
-    fn first_pass<S: ReplySource<R>>(
+    fn first_pass<S: MetadataSource<R>>(
         &self,
         topic: &Topic,
         route: RouteGuard<T, R>,
         outgoing: Outgoing<T, R>,
-        replies: &S,
+        source: &S,
+        wait: Wait,
     ) -> FirstPass<T, R> {
-        match deliver_at_once(&route, topic, outgoing, replies) {
+        match deliver_at_once(&route, topic, outgoing, source) {
             Ok(delivery) => FirstPass::AtOnce(delivery),
             Err(undelivered) => {
-                FirstPass::Rest(deliver_pending(route, topic, undelivered, replies, |mailbox| self.unroute(mailbox)))
+                let overflowed = |mailbox: &Mailbox<T, R>| self.unroute(mailbox);
+                FirstPass::Rest(deliver_pending(route, topic, undelivered, source, wait.may_wait(), overflowed))
             }
         }
     }
 
-    async fn second_pass<S: ReplySource<R>>(
+    async fn second_pass<S: MetadataSource<R>>(
         &self,
         topic: &Topic,
         first: Result<Delivered<T, R>, PendingDelivery<T, R>>,
-        replies: &S,
+        source: &S,
+        wait: Wait,
         letters: LetterPolicy,
         within: impl Fn(Part<'_, T, R>) -> Poll<Delivered<T, R>>,
     ) -> Delivered<T, R> {
         match first {
             Ok(delivered) => delivered,
             Err(pending) => {
-                let mut waiting = WaitForRoom { inner: self, topic, replies, letters, pending };
+                let mut waiting =
+                    WaitForRoom { inner: self, topic, source, letters, pending, timer: Timer::until(wait) };
                 poll_fn(|context| within(&mut || waiting.poll(context))).await
             }
         }
@@ -233,6 +303,8 @@ where
 {
     /// Publishes the payload as [`publish`](Self::publish) does, but waits for room without holding up the thread. Never
     /// waits when no mailbox that blocks is full.
+    ///
+    /// Long form, with headers and limits: [`message(payload)`](Self::message)`.publish_async()`.
     ///
     /// # Errors
     ///
@@ -328,6 +400,8 @@ where
     /// Publishes the payload and keeps it as the topic's last value, as [`publish_retained`](Self::publish_retained) does, but waits for
     /// room without holding up the thread.
     ///
+    /// Long form, with headers and limits: [`message(payload)`](Self::message)`.publish_retained_async()`.
+    ///
     /// # Errors
     ///
     /// As [`publish_async`](Self::publish_async).
@@ -350,11 +424,14 @@ where
     /// ```
     pub fn publish_retained_async(&self, payload: T) -> impl Future<Output = Result<Delivery, PublishError<T>>> {
         let letters = LetterPolicy::of_next_publish(&self.inner().lifecycle);
-        self.inner().publish_retained_async(self.entry(), payload, letters)
+        let outgoing = Outgoing { payload, metadata: None };
+        self.inner().publish_retained_async(self.entry(), outgoing, Wait::Forever, letters)
     }
 
     /// Asks as [`request`](Self::request) does, but waits for room without holding up the thread. The reply comes from
     /// awaiting what this returns.
+    ///
+    /// Long form, with headers and limits: [`message(payload)`](Self::message)`.request_async()`.
     ///
     /// # Errors
     ///
@@ -379,11 +456,13 @@ where
     /// ```
     pub fn request_async(&self, payload: T) -> impl Future<Output = Result<PendingReply<R>, RequestError<T>>> {
         let letters = LetterPolicy::of_next_publish(&self.inner().lifecycle);
-        self.inner().request_async(self.topic(), || self.route(), payload, letters)
+        self.inner().request_async(self.topic(), || self.route(), payload, None, Wait::Forever, letters)
     }
 
     /// Asks all as [`gather`](Self::gather) does, but waits for room without holding up the thread. What it returns is a
     /// `Stream` of the answers.
+    ///
+    /// Long form, with headers and limits: [`message(payload)`](Self::message)`.gather_async()`.
     ///
     /// # Errors
     ///
@@ -410,7 +489,7 @@ where
     /// ```
     pub fn gather_async(&self, payload: T) -> impl Future<Output = Result<Replies<R>, RequestError<T>>> {
         let letters = LetterPolicy::of_next_publish(&self.inner().lifecycle);
-        self.inner().gather_async(self.topic(), || self.route(), payload, letters)
+        self.inner().gather_async(self.topic(), || self.route(), payload, None, Wait::Forever, letters)
     }
 }
 
@@ -421,6 +500,8 @@ where
     R: Send + 'static,
 {
     /// Publishes the payload as [`publish`](Self::publish) does, but waits for room without holding up the thread.
+    ///
+    /// Long form, with headers and limits: [`message(topic, payload)`](Self::message)`.publish_async()`.
     ///
     /// # Errors
     ///
@@ -496,6 +577,8 @@ where
     /// Asks as [`request`](Self::request) does, but waits for room without holding up the thread. The reply comes from
     /// awaiting what this returns.
     ///
+    /// Long form, with headers and limits: [`message(topic, payload)`](Self::message)`.request_async()`.
+    ///
     /// # Errors
     ///
     /// As [`request`](Self::request).
@@ -524,7 +607,10 @@ where
         let letters = LetterPolicy::of_next_publish(&self.inner().lifecycle);
         async move {
             match topic.try_into() {
-                Ok(topic) => self.inner().request_async(&topic, || self.inner().route(&topic), payload, letters).await,
+                Ok(topic) => {
+                    let route = || self.inner().route(&topic);
+                    self.inner().request_async(&topic, route, payload, None, Wait::Forever, letters).await
+                }
                 Err(error) => Err(RequestError::Topic(error.into(), payload)),
             }
         }
@@ -532,6 +618,8 @@ where
 
     /// Asks all as [`gather`](Self::gather) does, but waits for room without holding up the thread. What it returns is a
     /// `Stream` of the answers.
+    ///
+    /// Long form, with headers and limits: [`message(topic, payload)`](Self::message)`.gather_async()`.
     ///
     /// # Errors
     ///
@@ -563,7 +651,10 @@ where
         let letters = LetterPolicy::of_next_publish(&self.inner().lifecycle);
         async move {
             match topic.try_into() {
-                Ok(topic) => self.inner().gather_async(&topic, || self.inner().route(&topic), payload, letters).await,
+                Ok(topic) => {
+                    let route = || self.inner().route(&topic);
+                    self.inner().gather_async(&topic, route, payload, None, Wait::Forever, letters).await
+                }
                 Err(error) => Err(RequestError::Topic(error.into(), payload)),
             }
         }

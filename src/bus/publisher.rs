@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::batch::publish_all;
 use super::{BusInner, PublishAllError, PublishError};
 use crate::delivery::{Delivery, Wait};
+use crate::message::Outgoing;
 use crate::request::{PendingReply, Replies, RequestError};
 use crate::routing::{RouteGuard, TopicEntry};
 use crate::sync::Instant;
@@ -60,6 +61,8 @@ where
     /// there is room, when the subscriber goes, or when the bus closes. Publishing without subscribers is not an error:
     /// see [`Delivery::is_unheard`].
     ///
+    /// Long form, with headers and limits: [`message(payload)`](Self::message)`.publish()`.
+    ///
     /// # Errors
     ///
     /// [`PublishError::Closed`], with the payload, if the bus is closed, or was closed during the wait; in that case
@@ -84,6 +87,8 @@ where
     }
 
     /// Publishes, and waits for room up to the timeout.
+    ///
+    /// Long form, with headers and limits: [`message(payload)`](Self::message)`.timeout(timeout).publish()`.
     ///
     /// # Errors
     ///
@@ -161,6 +166,8 @@ where
     /// Unlike `try_send` of a channel it returns `Ok` and drops the message where a mailbox is full: check
     /// [`Delivery::dropped`]. To keep the payload use [`publish_timeout`](Self::publish_timeout) with `Duration::ZERO`.
     ///
+    /// Long form, with headers and limits: [`message(payload)`](Self::message)`.no_wait().publish()`.
+    ///
     /// # Errors
     ///
     /// [`PublishError::Closed`], with the payload, if the bus is closed.
@@ -184,6 +191,8 @@ where
     ///
     /// What a full mailbox or a closed bus does not take is counted in [`BusStats::dropped`](crate::BusStats::dropped),
     /// and what a full mailbox does not take also becomes a dead letter.
+    ///
+    /// Long form, with headers and limits: [`message(payload)`](Self::message)`.fire()`.
     ///
     /// # Examples
     ///
@@ -211,7 +220,9 @@ where
     /// Nothing is promised about the order of `publish_retained` and `publish` of different threads. A publish that waits for
     /// a full mailbox keeps the next ones from that mailbox alone.
     ///
-    /// Filters are asked and clones are made before the value is kept. There is no form that does not wait yet.
+    /// Filters are asked and clones are made before the value is kept.
+    ///
+    /// Long form, with headers and limits: [`message(payload)`](Self::message)`.publish_retained()`.
     ///
     /// # Errors
     ///
@@ -232,14 +243,16 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn publish_retained(&self, payload: T) -> Result<Delivery, PublishError<T>> {
-        self.inner.publish_retained(&self.entry, payload, Wait::Forever)
+        self.inner.publish_retained(&self.entry, Outgoing { payload, metadata: None }, Wait::Forever)
     }
 
     /// Sends a request and returns its pending reply. Waits for room as [`publish`](Self::publish) does.
     ///
     /// Every subscription of the topic gets it, one per group; the first reply wins. So a subscription that only
-    /// watches counts as a responder too: there is no `NoResponders` while it exists, and no `Unanswered` while it
-    /// keeps the message. Dropping the [`PendingReply`] cancels.
+    /// watches counts as a responder too, unless it is an [observer](crate::SubscriptionBuilder::observer): there is no
+    /// `NoResponders` while it exists, and no `Unanswered` while it keeps the message. Dropping the [`PendingReply`] cancels.
+    ///
+    /// Long form, with headers and limits: [`message(payload)`](Self::message)`.request()`.
     ///
     /// # Errors
     ///
@@ -263,6 +276,8 @@ where
 
     /// Sends a request to every subscription of the topic and collects all their replies.
     ///
+    /// Long form, with headers and limits: [`message(payload)`](Self::message)`.gather()`.
+    ///
     /// # Errors
     ///
     /// As [`request`](Self::request).
@@ -283,7 +298,7 @@ where
     /// ```
     pub fn gather(&self, payload: T) -> Result<Replies<R>, RequestError<T>> {
         let _letters = self.inner.begin_publish();
-        self.inner.gather(&self.entry.topic, self.route(), payload)
+        self.inner.gather(&self.entry.topic, self.route(), payload, None, Wait::Forever)
     }
 
     #[inline(always)]
@@ -292,9 +307,8 @@ where
     }
 }
 
-#[cfg(feature = "async")]
 impl<T, R> Publisher<T, R> {
-    pub(crate) fn inner(&self) -> &BusInner<T, R> {
+    pub(crate) fn inner(&self) -> &Arc<BusInner<T, R>> {
         &self.inner
     }
 

@@ -1,19 +1,49 @@
 //! Publishing a dead letter again.
 
 use super::{BusInner, PublishError};
-use crate::dead_letter::{DeadLetter, Republish};
-use crate::delivery::{Delivery, Wait};
+use crate::dead_letter::{Again, DeadLetter, NotRetried, Republish};
+use crate::delivery::{Delivery, NotTaken, Wait, deliver_to_one};
+use crate::message::Outgoing;
+use crate::request::Metadata;
 use crate::topic::Topic;
 
 impl<T: Clone + Send + 'static, R: Send + 'static> Republish<T> for BusInner<T, R> {
-    fn republish(&self, topic: &Topic, payload: T) -> Result<(usize, usize), T> {
+    fn republish(&self, topic: &Topic, again: Again<T>) -> Result<(usize, usize), T> {
         let _letters = self.begin_publish();
-        match self.publish(topic, self.route(topic), payload, Wait::Forever) {
+        match self.publish_outgoing(topic, self.route(topic), outgoing(again), Wait::Forever) {
             Ok(delivery) => Ok((delivery.delivered(), delivery.dropped())),
             // Without a time limit, and with a topic that was valid before, there is no other error.
             Err(error) => Err(error.into_inner()),
         }
     }
+
+    fn retry(&self, mailbox: u64, topic: &Topic, again: Again<T>) -> Result<(), NotRetried<T>> {
+        let _letters = self.begin_publish();
+        if !self.lifecycle.accepts() {
+            return Err(NotRetried::Closed(again.payload));
+        }
+        let source = self.map.read().source(mailbox);
+        let sender = source.as_ref().and_then(|source| {
+            source.make();
+            source.made().cloned()
+        });
+        // Invariant 3: a publisher that sleeps keeps the sender alone.
+        drop(source);
+        let Some(sender) = sender else { return Err(NotRetried::Gone(again.payload)) };
+        let delivered = deliver_to_one(&sender, topic, outgoing(again));
+        if sender.mailbox.is_overflowed() {
+            self.unroute(&sender.mailbox);
+        }
+        delivered.map_err(|error| match error {
+            NotTaken::Full(outgoing) => NotRetried::Full(outgoing.payload),
+            NotTaken::Gone(outgoing) => NotRetried::Gone(outgoing.payload),
+            NotTaken::Closed(outgoing) => NotRetried::Closed(outgoing.payload),
+        })
+    }
+}
+
+fn outgoing<T, R>(again: Again<T>) -> Outgoing<T, R> {
+    Outgoing { payload: again.payload, metadata: again.properties.map(Metadata::Message) }
 }
 
 impl<T> DeadLetter<T> {
@@ -23,8 +53,11 @@ impl<T> DeadLetter<T> {
     /// This publish makes no dead letters, whatever becomes of the message: losses are counted in
     /// [`BusStats`](crate::BusStats) and in the `Delivery` alone. Under [`DropOldest`](crate::Overflow::DropOldest) it can evict
     /// a newer message of a full mailbox, which makes no letter either: do not republish letters whose reason is `Evicted`. A
-    /// handler that fails on the message makes a letter, as it does for every message. All subscriptions of the topic get the message, also those that had it before. What was a
-    /// request is a message without a caller.
+    /// handler that fails on the message makes a letter, as it does for every message.
+    ///
+    /// All subscriptions of the topic get the message, also those that had it before; [`retry`](Self::retry) delivers it to
+    /// the handler of the letter alone. It keeps its headers, and has no time at which it expires. What was a request is a
+    /// message without a caller.
     ///
     /// The wait delays this thread, and no publisher; letters that come meanwhile are kept up to the capacity of the
     /// [reader](crate::DeadLetters). A task, or a thread that must not wait, publishes

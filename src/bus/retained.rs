@@ -8,12 +8,15 @@ use std::task::{Context, Poll};
 
 #[cfg(feature = "async")]
 use super::Unsent;
+#[cfg(feature = "async")]
+use super::publish_async::Timer;
 use super::{BusInner, PublishError};
 #[cfg(feature = "async")]
 use crate::dead_letter::LetterPolicy;
 #[cfg(feature = "async")]
 use crate::delivery::{Delivered, PendingInOrder};
 use crate::delivery::{Delivery, InOrder, PutInOrder, Wait};
+use crate::message::Outgoing;
 use crate::routing::TopicEntry;
 use crate::spans::Publishing;
 #[cfg(feature = "async")]
@@ -32,20 +35,24 @@ struct WaitInOrder<'a, T: Clone, R> {
     topic: &'a Topic,
     letters: LetterPolicy,
     pending: PendingInOrder<T, R>,
+    timer: Timer,
 }
 
 #[cfg(feature = "async")]
 impl<T: Clone, R> WaitInOrder<'_, T, R> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Delivered<T, R>> {
-        let Self { inner, topic, letters, pending } = self;
-        letters.within(&inner.lifecycle, || pending.poll(context, topic, |mailbox| inner.unroute(mailbox)))
+        let Self { inner, topic, letters, pending, timer } = self;
+        letters.within(&inner.lifecycle, || match pending.poll(context, topic, |mailbox| inner.unroute(mailbox)) {
+            Poll::Pending => timer.poll(context).map(|()| pending.time_out(topic)),
+            delivered => delivered,
+        })
     }
 }
 
 #[cfg(feature = "async")]
 impl<T: Clone, R> Drop for WaitInOrder<'_, T, R> {
     fn drop(&mut self) {
-        let Self { inner, topic, letters, pending } = self;
+        let Self { inner, topic, letters, pending, .. } = self;
         if let Some(delivery) = letters.within(&inner.lifecycle, || pending.cancel(topic)) {
             inner.losses.messages.published(delivery.delivered());
         }
@@ -56,13 +63,13 @@ impl<T: Clone, R> BusInner<T, R> {
     pub(super) fn publish_retained(
         &self,
         entry: &Arc<TopicEntry<T, R>>,
-        payload: T,
+        outgoing: Outgoing<T, R>,
         wait: Wait,
     ) -> Result<Delivery, PublishError<T>> {
         let _letters = self.begin_publish();
         let topic = &entry.topic;
         let span = Publishing::enter(topic);
-        match self.keep(entry, payload, !matches!(wait, Wait::Never)) {
+        match self.keep(entry, outgoing, wait.may_wait()) {
             Ok(message) => {
                 let delivered = message.deliver(topic, wait, |mailbox| self.unroute(mailbox));
                 self.published(topic, delivered, span)
@@ -75,14 +82,15 @@ impl<T: Clone, R> BusInner<T, R> {
     pub(super) async fn publish_retained_async(
         &self,
         entry: &Arc<TopicEntry<T, R>>,
-        payload: T,
+        outgoing: Outgoing<T, R>,
+        wait: Wait,
         letters: LetterPolicy,
     ) -> Result<Delivery, PublishError<T>> {
         let topic = &entry.topic;
         let span = PublishingTask::new(topic);
         let first = span.within(|| {
             letters.within(&self.lifecycle, || {
-                let message = self.keep(entry, payload, true)?;
+                let message = self.keep(entry, outgoing, wait.may_wait())?;
                 Ok(message.deliver_pending(topic, |mailbox| self.unroute(mailbox)))
             })
         });
@@ -93,7 +101,7 @@ impl<T: Clone, R> BusInner<T, R> {
             }
             Ok(Ok(delivered)) => delivered,
             Ok(Err(pending)) => {
-                let mut waiting = WaitInOrder { inner: self, topic, letters, pending };
+                let mut waiting = WaitInOrder { inner: self, topic, letters, pending, timer: Timer::until(wait) };
                 poll_fn(|context| span.within(|| waiting.poll(context))).await
             }
         };
@@ -109,14 +117,14 @@ impl<T: Clone, R> BusInner<T, R> {
     pub(super) fn keep(
         &self,
         entry: &Arc<TopicEntry<T, R>>,
-        payload: T,
+        outgoing: Outgoing<T, R>,
         may_wait: bool,
     ) -> Result<PutInOrder<T, R>, T> {
         if !self.lifecycle.accepts() {
-            return Err(payload);
+            return Err(outgoing.payload);
         }
-        let kept = payload.clone();
-        let mut message = InOrder::new(payload);
+        let (kept, properties) = (outgoing.payload.clone(), outgoing.properties().cloned());
+        let mut message = InOrder::new(outgoing);
         let mut looks = 0;
         loop {
             let Some(route) = self.route_of(entry) else { return Err(message.into_payload()) };
@@ -131,7 +139,7 @@ impl<T: Clone, R> BusInner<T, R> {
             if map.is_closed() || (!is_the_same && looks < MOST_LOOKS) {
                 continue;
             }
-            let replaced = map.keep(entry, kept);
+            let replaced = map.keep(entry, kept, properties);
             drop(map);
             let message = message.put(route, &entry.topic, &mut backlogs, replaced, may_wait);
             drop(backlogs);

@@ -11,22 +11,27 @@ pub(crate) enum Loss {
     Overflowed,
     SelfDeadlock,
     Cancelled,
+    Expired,
     /// Fired at a closed bus.
     Closed,
     /// Fired at an invalid topic.
     InvalidTopic,
+    /// Fired with an invalid header.
+    InvalidHeader,
 }
 
 impl Loss {
     /// In the order of their numbers.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Full,
         Self::Evicted,
         Self::Overflowed,
         Self::SelfDeadlock,
         Self::Cancelled,
+        Self::Expired,
         Self::Closed,
         Self::InvalidTopic,
+        Self::InvalidHeader,
     ];
 
     /// What metrics call it.
@@ -38,8 +43,10 @@ impl Loss {
             Self::Overflowed => "overflowed",
             Self::SelfDeadlock => "self_deadlock",
             Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
             Self::Closed => "closed",
             Self::InvalidTopic => "invalid_topic",
+            Self::InvalidHeader => "invalid_header",
         }
     }
 }

@@ -39,6 +39,11 @@ mod counted {
         }
 
         /// A handler's closure has succeeded.
+        /// An observer has it.
+        pub(crate) fn observed(&self) {
+            self.shard().delivered.add(1);
+        }
+
         #[inline]
         pub(crate) fn handled(&self) {
             self.shard().handled.add(1);
@@ -90,6 +95,9 @@ mod uncounted {
     impl MessageCounters {
         #[inline(always)]
         pub(crate) fn published(&self, _: usize) {}
+
+        #[inline(always)]
+        pub(crate) fn observed(&self) {}
 
         #[inline(always)]
         pub(crate) fn handled(&self) {}

@@ -1,15 +1,14 @@
 //! Where the losses of a bus are counted and turned into dead letters, and who listens for those.
 
+use super::DeadLetter;
 use super::quiet::is_quiet;
 use super::reader::ReaderQueue;
 #[cfg(feature = "testkit")]
 use super::watch::Watch;
-use super::{DeadLetter, DeadLetterReason};
 use crate::counters::{LossCounters, MessageCounters, OwnerBiasedCounter};
 use crate::lifecycle::BusId;
 use crate::sync::Mutex;
 use crate::sync::counters::{AtomicU64, AtomicUsize, Ordering};
-use crate::topic::Topic;
 
 pub(super) enum Listener<T> {
     Reader(ReaderQueue<T>),
@@ -110,12 +109,11 @@ impl<T> Losses<T> {
 
 impl<T: Clone> Losses<T> {
     /// Gives the letter to every listener. Callers make sure first that somebody [listens](Self::is_listening).
-    pub(crate) fn post(&self, topic: &Topic, payload: T, reason: DeadLetterReason, attempts: u32) {
+    pub(crate) fn post(&self, letter: DeadLetter<T>) {
         // A copy of the list, because payloads are cloned and dropped below.
         let Some(mut listeners) = self.listeners.lock().clone() else { return };
         let Some(last) = listeners.pop() else { return };
         self.dead_letters.fetch_add(1, Ordering::Relaxed);
-        let letter = DeadLetter { topic: topic.clone(), payload, reason, attempts, origin: None };
         for listener in listeners {
             listener.deliver(letter.clone());
         }

@@ -5,8 +5,10 @@ use std::sync::{Arc, Weak};
 
 use crate::counters::Loss;
 use crate::lifecycle::{BusId, Lifecycle};
-use crate::topic::Topic;
+use crate::metadata::{Headers, Properties};
+use crate::topic::{Pattern, Topic};
 
+mod error;
 mod losses;
 mod quiet;
 mod reader;
@@ -15,6 +17,7 @@ mod tasks;
 #[cfg(feature = "testkit")]
 mod watch;
 
+pub use error::RetryError;
 pub(crate) use losses::Losses;
 pub(crate) use quiet::{LetterPolicy, PublishScope};
 pub use reader::{DeadLetterIter, DeadLetterTryIter, DeadLetters};
@@ -54,6 +57,9 @@ pub enum DeadLetterReason {
     SelfDeadlock,
     /// The future that published it was dropped before the mailbox had room.
     Cancelled,
+    /// Its time was over before a subscriber or handler took it out of the mailbox, see
+    /// [`expires_after`](crate::MessageBuilder::expires_after).
+    Expired,
     /// A handler returned this error, and its retries were used up.
     Failed(String),
     /// A handler panicked with this message.
@@ -71,6 +77,7 @@ impl DeadLetterReason {
             Self::Overflowed => Some(Loss::Overflowed),
             Self::SelfDeadlock => Some(Loss::SelfDeadlock),
             Self::Cancelled => Some(Loss::Cancelled),
+            Self::Expired => Some(Loss::Expired),
             Self::Unheard | Self::Failed(_) | Self::Panicked(_) => None,
         }
     }
@@ -90,6 +97,7 @@ impl fmt::Display for DeadLetterReason {
             Self::Overflowed => f.write_str("a mailbox ran over and was disconnected"),
             Self::SelfDeadlock => f.write_str("a handler published it into its own full mailbox"),
             Self::Cancelled => f.write_str("its publish was cancelled before there was room"),
+            Self::Expired => f.write_str("it expired before it was taken out of a mailbox"),
             Self::Failed(error) => write!(f, "its handler failed: {error}"),
             Self::Panicked(panic) => write!(f, "its handler panicked: {panic}"),
         }
@@ -120,8 +128,22 @@ pub struct DeadLetter<T> {
     payload: T,
     reason: DeadLetterReason,
     attempts: u32,
+    properties: Option<Arc<Properties>>,
+    /// `None` if nobody wanted it.
+    recipient: Option<Recipient>,
     /// `None` in the queue of a reader.
     origin: Option<Origin<T>>,
+}
+
+/// The handler or subscriber that a message was for.
+#[derive(Clone)]
+pub(crate) struct Recipient {
+    /// The number of its mailbox.
+    pub(crate) mailbox: u64,
+    /// Its name, if it is a handler.
+    pub(crate) handler: Option<String>,
+    /// Its pattern that matches the topic.
+    pub(crate) pattern: Option<Pattern>,
 }
 
 /// The bus of a letter. Keeps it neither open nor alive.
@@ -135,7 +157,23 @@ pub(crate) struct Origin<T> {
 pub(crate) trait Republish<T>: Send + Sync {
     /// Publishes as `Bus::publish` does. Returns how many mailboxes took the message and how many messages were lost; or
     /// the payload, if the bus is closed.
-    fn republish(&self, topic: &Topic, payload: T) -> Result<(usize, usize), T>;
+    fn republish(&self, topic: &Topic, outgoing: Again<T>) -> Result<(usize, usize), T>;
+
+    /// Puts the message into this mailbox, and waits for room if that blocks.
+    fn retry(&self, mailbox: u64, topic: &Topic, outgoing: Again<T>) -> Result<(), NotRetried<T>>;
+}
+
+/// A message that is published again.
+pub(crate) struct Again<T> {
+    pub(crate) payload: T,
+    pub(crate) properties: Option<Arc<Properties>>,
+}
+
+/// Why a mailbox has not got a letter again, with the payload.
+pub(crate) enum NotRetried<T> {
+    Gone(T),
+    Full(T),
+    Closed(T),
 }
 
 impl<T> Origin<T> {
@@ -151,6 +189,21 @@ impl<T> Clone for Origin<T> {
 }
 
 impl<T> DeadLetter<T> {
+    pub(crate) fn new(topic: Topic, payload: T, reason: DeadLetterReason, properties: Option<Arc<Properties>>) -> Self {
+        let attempts = properties.as_ref().map_or(0, |properties| properties.attempts);
+        Self { topic, payload, reason, attempts, properties, recipient: None, origin: None }
+    }
+
+    /// It was for this one.
+    pub(crate) fn to(self, recipient: Recipient) -> Self {
+        Self { recipient: Some(recipient), ..self }
+    }
+
+    /// A handler has tried this often, since the message was last put into its mailbox.
+    pub(crate) fn after(self, attempts: u32) -> Self {
+        Self { attempts: self.attempts.saturating_add(attempts), ..self }
+    }
+
     /// The topic on which the message was published.
     ///
     /// # Examples
@@ -223,10 +276,135 @@ impl<T> DeadLetter<T> {
         match self.origin.as_ref().and_then(|origin| origin.republish.upgrade()) {
             Some(bus) => {
                 self.mark_next_publish();
-                bus.republish(&self.topic, self.payload)
+                let properties = self.properties.and_then(|properties| properties.to_publish_again());
+                bus.republish(&self.topic, Again { payload: self.payload, properties })
             }
             None => Err(self.payload),
         }
+    }
+
+    /// Delivers the message once more, to the handler or subscriber whose letter this is and to no other, as if it came from
+    /// its mailbox.
+    ///
+    /// It is put at the end of that mailbox. If the mailbox is full, the call waits for room where a publish would: under
+    /// [`Overflow::Block`](crate::Overflow::Block). In a group any member may take it. A filter is not asked again. Neither
+    /// this call nor its failure makes a dead letter; a handler that fails on the message makes one, as it does for every
+    /// message, and [`attempts`](Self::attempts) of that goes on counting. So a loop that retries can end:
+    ///
+    /// ```
+    /// use tramline::Bus;
+    ///
+    /// let bus = Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// let _printer = bus.subscription("print").name("printer").handle(|_| Err::<(), _>("no paper"))?;
+    /// bus.publish("print", 7)?;
+    /// let given_up = loop {
+    ///     let letter = dead_letters.recv()?;
+    ///     if letter.attempts() == 3 {
+    ///         break letter;
+    ///     }
+    ///     letter.retry()?;
+    /// };
+    /// assert_eq!((given_up.handler(), given_up.into_payload()), (Some("printer"), 7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// The message keeps its headers, and has no time at which it expires. What was a request is a message without a caller.
+    /// The wait delays this thread alone. A letter does not keep its bus open.
+    ///
+    /// # Errors
+    ///
+    /// With the letter: [`RetryError::Gone`] if there is no such mailbox: the handler was stopped, the subscriber dropped, or
+    /// nobody wanted the message ([`Unheard`](DeadLetterReason::Unheard)); also when that happens during the wait.
+    /// [`RetryError::Full`] if the mailbox is full and its policy is not to wait, or its handler is the one that calls this, so
+    /// that it would wait for itself. [`RetryError::Closed`] if the bus is being drained, closed or gone; what a handler retries
+    /// during a drain is accepted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::Bus;
+    ///
+    /// let bus = Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// let mut paper = false;
+    /// let _printer = bus.on("print", move |_| if std::mem::replace(&mut paper, true) { Ok(()) } else { Err("no paper") })?;
+    /// let log = bus.subscribe("print")?;
+    /// bus.publish("print", 7)?;
+    ///
+    /// dead_letters.recv()?.retry()?; // to the printer alone
+    /// bus.publish("print", 8)?;
+    /// assert_eq!(log.iter().take(2).map(|page| *page).collect::<Vec<_>>(), [7, 8]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn retry(self) -> Result<(), RetryError<T>> {
+        let Some(recipient) = &self.recipient else { return Err(RetryError::Gone(self)) };
+        let Some(bus) = self.origin.as_ref().and_then(|origin| origin.republish.upgrade()) else {
+            return Err(RetryError::Closed(self));
+        };
+        self.mark_next_publish();
+        let headers = Properties::headers(self.properties.as_ref()).clone();
+        let properties = Some(Arc::new(Properties { headers, attempts: self.attempts, ..Properties::default() }));
+        let mailbox = recipient.mailbox;
+        let Self { topic, payload, reason, attempts, properties: before, recipient, origin } = self;
+        let letter =
+            |payload| Self { topic: topic.clone(), payload, reason, attempts, properties: before, recipient, origin };
+        bus.retry(mailbox, &topic, Again { payload, properties }).map_err(|error| match error {
+            NotRetried::Gone(payload) => RetryError::Gone(letter(payload)),
+            NotRetried::Full(payload) => RetryError::Full(letter(payload)),
+            NotRetried::Closed(payload) => RetryError::Closed(letter(payload)),
+        })
+    }
+
+    /// Returns the headers of the message; a bare message has none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// bus.message("orders.nwe", 7).header("tenant", "acme").publish()?;
+    /// assert_eq!(dead_letters.recv()?.headers().get("tenant"), Some("acme"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn headers(&self) -> &Headers {
+        Properties::headers(self.properties.as_ref())
+    }
+
+    /// Returns the [name](crate::SubscriptionBuilder::name) of the handler that gave up on the message, or at whose mailbox it
+    /// was lost. A handler without a name is called by its first pattern. `None` if it was no handler: a subscriber, or nobody.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// let _printer = bus.subscription("print").name("printer").handle(|_| Err::<(), _>("no paper"))?;
+    /// bus.publish("print", 7)?;
+    /// bus.publish("copy", 7)?;
+    /// let mut handlers: Vec<_> = dead_letters.iter().take(2).map(|letter| letter.handler().map(str::to_owned)).collect();
+    /// handlers.sort();
+    /// assert_eq!(handlers, [None, Some("printer".to_owned())]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn handler(&self) -> Option<&str> {
+        self.recipient.as_ref()?.handler.as_deref()
+    }
+
+    /// Returns the pattern of the subscription that the message was for, which matches its topic; `None` if nobody wanted it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// let _printer = bus.on("print.*", |_| Err::<(), _>("no paper"))?;
+    /// bus.publish("print.page", 7)?;
+    /// assert_eq!(dead_letters.recv()?.pattern().map(|pattern| pattern.as_str()), Some("print.*"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pattern(&self) -> Option<&Pattern> {
+        self.recipient.as_ref()?.pattern.as_ref()
     }
 
     /// Why the message ended here.
@@ -248,7 +426,8 @@ impl<T> DeadLetter<T> {
         &self.reason
     }
 
-    /// How often a handler tried; 0 if none ever saw the message.
+    /// How often a handler tried, [retries](Self::retry) of earlier letters of the message among them; 0 if none ever saw the
+    /// message.
     ///
     /// # Examples
     ///
@@ -275,6 +454,7 @@ impl<T> fmt::Debug for DeadLetter<T> {
             .field("topic", &self.topic)
             .field("reason", &self.reason)
             .field("attempts", &self.attempts)
+            .field("handler", &self.handler())
             .finish_non_exhaustive()
     }
 }

@@ -3,7 +3,7 @@
 use super::Delivery;
 use crate::mailbox::AtOnce;
 use crate::message::Outgoing;
-use crate::request::ReplySource;
+use crate::request::MetadataSource;
 use crate::routing::Route;
 use crate::topic::Topic;
 
@@ -25,18 +25,18 @@ pub(crate) struct Undelivered<T, R> {
 /// for the passes too.
 // Always inline, and all by value: memory that is written before an atomic operation of the channel has to arrive first.
 #[inline(always)]
-pub(crate) fn deliver_at_once<T: Clone, R, S: ReplySource<R>>(
+pub(crate) fn deliver_at_once<T: Clone, R, S: MetadataSource<R>>(
     route: &Route<T, R>,
     topic: &Topic,
     original: Outgoing<T, R>,
-    replies: &S,
+    source: &S,
 ) -> Result<Delivery, Undelivered<T, R>> {
     let mut delivery = Delivery::NONE;
-    let Some([others @ .., last]) = route.unfiltered() else {
+    let Some([others @ .., last]) = route.simple() else {
         return Err(Undelivered { next: 0, delivery, original, spare: None });
     };
     for (next, sender) in others.iter().enumerate() {
-        match sender.put_copy(topic, &original, replies) {
+        match sender.put_copy(topic, &original, source) {
             AtOnce::Enqueued => delivery.delivered += 1,
             AtOnce::Evicting(evicted) => delivery.enqueued(evicted),
             AtOnce::TaskWaits(evicted) => {

@@ -1,7 +1,7 @@
 //! The copies of one message on their way: N mailboxes cost N-1 clones.
 
 use crate::message::Outgoing;
-use crate::request::ReplySource;
+use crate::request::MetadataSource;
 
 /// The original of a message, and a copy if one is left over.
 pub(super) struct Copies<'a, T, R, S> {
@@ -9,17 +9,17 @@ pub(super) struct Copies<'a, T, R, S> {
     pub(super) original: Option<Outgoing<T, R>>,
     /// A copy that a mailbox did not take, for the next one.
     pub(super) spare: Option<Outgoing<T, R>>,
-    pub(super) replies: &'a S,
+    pub(super) source: &'a S,
 }
 
-impl<T: Clone, R, S: ReplySource<R>> Copies<'_, T, R, S> {
+impl<T: Clone, R, S: MetadataSource<R>> Copies<'_, T, R, S> {
     /// A copy for a mailbox that is not the last.
     #[inline]
     pub(super) fn copy(&mut self) -> Option<Outgoing<T, R>> {
         if self.spare.is_some() {
             return self.spare.take();
         }
-        Some(self.original.as_ref()?.copy(self.replies))
+        Some(self.original.as_ref()?.copy(self.source))
     }
 
     /// Returns the original for the last mailbox, a copy for the others.
@@ -28,11 +28,16 @@ impl<T: Clone, R, S: ReplySource<R>> Copies<'_, T, R, S> {
         if last { self.original.take() } else { self.copy() }
     }
 
+    /// A copy for an observer, which leaves the original for those that count.
+    pub(super) fn observed(&self) -> Option<Outgoing<T, R>> {
+        Some(self.original.as_ref()?.observed())
+    }
+
     /// Keeps a copy that a mailbox did not take.
     pub(super) fn put_back(&mut self, outgoing: Outgoing<T, R>) {
         let place = if self.original.is_none() { &mut self.original } else { &mut self.spare };
         if let Some(extra) = place.replace(outgoing) {
-            self.replies.unused(extra.reply);
+            self.source.unused(extra.metadata);
         }
     }
 }

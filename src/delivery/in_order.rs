@@ -9,11 +9,11 @@ use std::sync::Arc;
 use super::copies::Copies;
 use super::passes::Pass;
 use super::wake_tasks::WakeTasks;
-use super::{Delivered, Delivery, Stopped, Wait, look_again};
+use super::{Delivered, Delivery, Stopped, Wait, look_again, permit_to_wait};
 use crate::dead_letter::DeadLetterReason;
-use crate::mailbox::{Mailbox, MailboxSender, Offer, Permit, Put};
+use crate::mailbox::{Mailbox, MailboxSender, Offer, Put};
 use crate::message::{Outgoing, Retained};
-use crate::request::NoReply;
+use crate::request::SharedMetadata;
 use crate::routing::{Backlogs, InBacklog, Route, RouteGuard};
 use crate::sync::channel::Select;
 use crate::topic::Topic;
@@ -31,7 +31,7 @@ pub(crate) struct InOrder<T, R> {
 pub(crate) struct PutInOrder<T, R> {
     route: RouteGuard<T, R>,
     puts: Vec<(usize, Placed<T, R>)>,
-    /// The message, if no mailbox wants it.
+    /// The message, if no mailbox that counts wants it.
     original: Option<Outgoing<T, R>>,
     /// What is dropped when the locks are released, and last of all: its `Drop` is user code, and may panic.
     leftovers: Leftovers<T, R>,
@@ -52,16 +52,16 @@ pub(super) struct WaitFor<T, R> {
 }
 
 /// A delivery, and the mailboxes that are left to wait for.
-pub(super) type Settled<'a, T, R, F> = (Pass<'a, T, R, NoReply, F>, Vec<WaitFor<T, R>>, Leftovers<T, R>);
+pub(super) type Settled<'a, T, R, F> = (Pass<'a, T, R, SharedMetadata, F>, Vec<WaitFor<T, R>>, Leftovers<T, R>);
 
 impl<T: Clone, R> InOrder<T, R> {
-    pub(crate) fn new(payload: T) -> Self {
-        Self { asked: Vec::new(), original: Outgoing { payload, reply: None }, copies: Vec::new() }
+    pub(crate) fn new(original: Outgoing<T, R>) -> Self {
+        Self { asked: Vec::new(), original, copies: Vec::new() }
     }
 
     /// Asks the filters that were not asked before, and makes as many copies as it takes.
     pub(crate) fn prepare(&mut self, route: &Route<T, R>, topic: &Topic) {
-        let mut wanting = 0;
+        let (mut observers, mut others) = (0, 0_usize);
         for sender in route.mailboxes() {
             let mailbox = &sender.mailbox;
             let wants = match self.asked.binary_search_by_key(&mailbox.id, |(asked, _)| *asked) {
@@ -73,10 +73,14 @@ impl<T: Clone, R> InOrder<T, R> {
                     wants
                 }
             };
-            wanting += usize::from(wants);
+            match mailbox.is_observer() {
+                true => observers += usize::from(wants),
+                false => others += usize::from(wants),
+            }
         }
-        while self.copies.len() + 1 < wanting {
-            self.copies.push(self.original.copy(&NoReply));
+        // The original is for one that counts.
+        while self.copies.len() < observers + others.saturating_sub(1) {
+            self.copies.push(self.original.copy(&SharedMetadata));
         }
     }
 
@@ -97,7 +101,7 @@ impl<T: Clone, R> InOrder<T, R> {
             if asked != Ok(true) {
                 continue;
             }
-            // There is one for each, see `prepare`.
+            // There is one for each, see `prepare`; the original is the last.
             let Some(copy) = copies.pop().or_else(|| original.take()) else { break };
             let put =
                 if backlogs.is_empty_at(mailbox.id) { sender.put_silently(topic, copy) } else { Put::NotTaken(copy) };
@@ -109,7 +113,8 @@ impl<T: Clone, R> InOrder<T, R> {
             };
             puts.push((index, placed));
         }
-        let (original, unneeded) = if puts.is_empty() { (original, None) } else { (None, original) };
+        let is_heard = puts.iter().any(|(index, _)| !route.mailboxes()[*index].mailbox.is_observer());
+        let (original, unneeded) = if is_heard { (None, original) } else { (original, None) };
         PutInOrder { route, puts, original, leftovers: (copies, unneeded, replaced) }
     }
 
@@ -121,7 +126,7 @@ impl<T: Clone, R> InOrder<T, R> {
 impl<T: Clone, R> PutInOrder<T, R> {
     /// Goes on when the lock is released. Returns the mailboxes that are left to wait for.
     pub(super) fn settle<'a, F: Fn(&Mailbox<T, R>)>(self, topic: &'a Topic, overflowed: F) -> Settled<'a, T, R, F> {
-        let copies = Copies { original: self.original, spare: None, replies: &NoReply };
+        let copies = Copies { original: self.original, spare: None, source: &SharedMetadata };
         let mut pass = Pass::new(topic, copies, Delivery::NONE, overflowed);
         let mut waits = Vec::new();
         let _wakes = WakeTasks(self.route.mailboxes());
@@ -145,16 +150,16 @@ impl<T: Clone, R> PutInOrder<T, R> {
             }
         }
         // Those that were given up take their messages along.
-        let rest = waits.iter().find_map(|wait| wait.message.take());
-        rest.into_iter().for_each(|rest| pass.copies.put_back(rest));
-        drop(waits);
+        for WaitFor { sender, message } in waits.drain(..) {
+            pass.take_back(&sender.mailbox, &message);
+        }
         let delivered = pass.finish();
         drop(leftovers);
         delivered
     }
 }
 
-impl<T: Clone, R, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, NoReply, F> {
+impl<T: Clone, R, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, SharedMetadata, F> {
     /// Looks whether the message is in the mailbox, if there is room now, or never will be. Returns `false` if it waits on.
     pub(super) fn try_settle(&mut self, sender: &MailboxSender<T, R>, message: &InBacklog<T, R>) -> bool {
         message.put(self.topic, sender);
@@ -167,25 +172,27 @@ impl<T: Clone, R, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, NoReply, F> {
         true
     }
 
+    /// Gives up a mailbox, unless another publisher has put the message in.
+    pub(super) fn take_back(&mut self, mailbox: &Mailbox<T, R>, message: &InBacklog<T, R>) {
+        match message.take() {
+            Some(outgoing) if mailbox.is_observer() => drop(outgoing),
+            Some(outgoing) => self.copies.put_back(outgoing),
+            None => self.settle(mailbox, Offer::Enqueued { evicted: 0 }),
+        }
+    }
+
     /// Sleeps until it is worth another try; gives up a mailbox for whose room it must not wait, or all of them when the
     /// time is over.
     fn wait_in_order(&mut self, waits: &mut Vec<WaitFor<T, R>>, wait: Wait) {
-        let mut paused = None;
-        let refused = waits.iter().position(|wait| match wait.sender.mailbox.permit_to_wait() {
-            Permit::Granted(None) => false,
-            Permit::Granted(reader) => {
-                paused = reader;
-                false
+        let paused = match permit_to_wait(waits.iter().map(|wait| &*wait.sender.mailbox)) {
+            Ok(paused) => paused,
+            Err(index) => {
+                let WaitFor { sender, message } = waits.remove(index);
+                let refused = |outgoing| Offer::Lost(outgoing, DeadLetterReason::SelfDeadlock);
+                self.settle(&sender.mailbox, message.take().map_or(Offer::Enqueued { evicted: 0 }, refused));
+                return;
             }
-            Permit::SelfDeadlock => true,
-        });
-        if let Some(index) = refused {
-            drop(paused);
-            let WaitFor { sender, message } = waits.remove(index);
-            let refused = |outgoing| Offer::Lost(outgoing, DeadLetterReason::SelfDeadlock);
-            self.settle(&sender.mailbox, message.take().map_or(Offer::Enqueued { evicted: 0 }, refused));
-            return;
-        }
+        };
         // What fills these mailboxes may have been put in by a publish that was interrupted before it woke their tasks.
         waits.iter().for_each(|wait| wait.sender.mailbox.wake_for_message());
         let mut select = Select::new();

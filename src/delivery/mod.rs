@@ -1,8 +1,12 @@
 //! How a message gets into the mailboxes of its route.
 
-use crate::mailbox::Mailbox;
+use std::sync::Arc;
+
+use crate::dead_letter::DeadLetterReason;
+use crate::lifecycle::CountGuard;
+use crate::mailbox::{Mailbox, Permit};
 use crate::message::Outgoing;
-use crate::request::ReplySource;
+use crate::request::MetadataSource;
 use crate::routing::RouteGuard;
 use crate::sync::Instant;
 use crate::topic::Topic;
@@ -17,6 +21,7 @@ mod pending;
 #[cfg(feature = "async")]
 mod pending_in_order;
 mod sleeping;
+mod to_one;
 mod wake_tasks;
 
 pub(crate) use at_once::{Undelivered, deliver_at_once};
@@ -27,10 +32,12 @@ pub(crate) use pending::{PendingDelivery, deliver_pending};
 pub(crate) use pending_in_order::PendingInOrder;
 pub(crate) use sleeping::deliver_rest;
 use sleeping::look_again;
+pub(crate) use to_one::{NotTaken, deliver_to_one};
 
 /// The outcome of one publish.
 ///
 /// `Ok(delivery)` means that the message is in `delivered` mailboxes, not that a subscriber has read it.
+/// [Observers](crate::SubscriptionBuilder::observer) do not count.
 ///
 /// # Examples
 ///
@@ -132,7 +139,13 @@ pub(crate) enum Wait {
 }
 
 impl Wait {
-    fn deadline(self) -> Option<Instant> {
+    pub(crate) fn may_wait(self) -> bool {
+        !matches!(self, Self::Never)
+    }
+
+    /// The end of the time, if there is one.
+    #[inline]
+    pub(crate) fn deadline(self) -> Option<Instant> {
         match self {
             Self::Until(deadline) => Some(deadline),
             Self::Forever | Self::Never => None,
@@ -144,6 +157,22 @@ impl Wait {
     }
 }
 
+/// Asks whether this publisher may wait for room in all of these mailboxes. If it serves one of them, it counts as a reader
+/// that takes nothing out while the guard is kept. Otherwise returns the index of the one in which it would wait for itself.
+fn permit_to_wait<'a, T: 'a, R: 'a>(
+    mailboxes: impl Iterator<Item = &'a Arc<Mailbox<T, R>>>,
+) -> Result<Option<CountGuard<Mailbox<T, R>>>, usize> {
+    let mut paused = None;
+    for (index, mailbox) in mailboxes.enumerate() {
+        match mailbox.permit_to_wait() {
+            Permit::Granted(None) => {}
+            Permit::Granted(reader) => paused = reader,
+            Permit::SelfDeadlock => return Err(index),
+        }
+    }
+    Ok(paused)
+}
+
 /// Why a delivery stopped before its end.
 pub(crate) enum Stopped {
     Closed,
@@ -153,13 +182,29 @@ pub(crate) enum Stopped {
 pub(crate) struct Delivered<T, R> {
     pub(crate) delivery: Delivery,
     pub(crate) stopped: Option<Stopped>,
+    /// The mailboxes that had no room in time.
+    pub(crate) late: Vec<Arc<Mailbox<T, R>>>,
     /// The message, if no mailbox has taken the original.
     pub(crate) rest: Option<Outgoing<T, R>>,
 }
 
 impl<T, R> Delivered<T, R> {
+    /// Settles for those mailboxes that have the message, if any has: the others have lost it.
+    pub(crate) fn settle_for_some(&mut self, topic: &Topic)
+    where
+        T: Clone,
+    {
+        if let (Some(Stopped::Timeout), Some(rest), true) = (&self.stopped, &self.rest, self.delivery.delivered > 0) {
+            for mailbox in self.late.drain(..) {
+                self.delivery.dropped += usize::from(!mailbox.is_observer());
+                mailbox.lost(topic, &rest.payload, rest.properties(), DeadLetterReason::Full);
+            }
+            self.stopped = None;
+        }
+    }
+
     pub(crate) fn complete(delivery: Delivery) -> Self {
-        Self { delivery, stopped: None, rest: None }
+        Self { delivery, stopped: None, late: Vec::new(), rest: None }
     }
 }
 
@@ -168,16 +213,16 @@ impl<T, R> Delivered<T, R> {
 /// N mailboxes cost N-1 clones: the last to be served gets the original. `overflowed` takes a mailbox off all routes that
 /// has just run over, at once: its subscriber sees the end when no route holds a sender any more.
 #[inline]
-pub(crate) fn deliver<T: Clone, R, S: ReplySource<R>>(
+pub(crate) fn deliver<T: Clone, R, S: MetadataSource<R>>(
     route: RouteGuard<T, R>,
     topic: &Topic,
     message: Outgoing<T, R>,
-    replies: &S,
+    source: &S,
     wait: Wait,
     overflowed: impl Fn(&Mailbox<T, R>),
 ) -> Delivered<T, R> {
-    match deliver_at_once(&route, topic, message, replies) {
+    match deliver_at_once(&route, topic, message, source) {
         Ok(delivery) => Delivered::complete(delivery),
-        Err(undelivered) => deliver_rest(route, topic, undelivered, replies, wait, overflowed),
+        Err(undelivered) => deliver_rest(route, topic, undelivered, source, wait, overflowed),
     }
 }

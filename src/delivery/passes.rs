@@ -3,13 +3,15 @@
 //! The first pass offers the message to every mailbox without waiting. What is full and blocks then is waited for, for
 //! all of them at once: by a thread in `sleeping`, by a task in `pending`.
 
+use std::sync::Arc;
+
 use super::copies::Copies;
 use super::indices::Indices;
 use super::wake_tasks::WakeTasks;
 use super::{Delivered, Delivery, Stopped, Undelivered};
 use crate::dead_letter::DeadLetterReason;
 use crate::mailbox::{Mailbox, MailboxSender, Offer};
-use crate::request::ReplySource;
+use crate::request::MetadataSource;
 use crate::routing::Route;
 use crate::topic::Topic;
 
@@ -19,13 +21,15 @@ pub(super) struct Pass<'a, T, R, S, F> {
     pub(super) copies: Copies<'a, T, R, S>,
     pub(super) delivery: Delivery,
     pub(super) stopped: Option<Stopped>,
+    /// The mailboxes that had no room in time.
+    pub(super) late: Vec<Arc<Mailbox<T, R>>>,
     /// Takes a mailbox that has just run over off all routes.
     overflowed: F,
 }
 
-impl<'a, T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S, F> {
+impl<'a, T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S, F> {
     pub(super) fn new(topic: &'a Topic, copies: Copies<'a, T, R, S>, delivery: Delivery, overflowed: F) -> Self {
-        Self { topic, copies, delivery, stopped: None, overflowed }
+        Self { topic, copies, delivery, stopped: None, late: Vec::new(), overflowed }
     }
 
     /// Runs the first pass, for the mailboxes that do not have the message yet. Returns those that block and were full.
@@ -33,12 +37,12 @@ impl<'a, T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S
         route: &Route<T, R>,
         topic: &'a Topic,
         undelivered: Undelivered<T, R>,
-        replies: &'a S,
+        source: &'a S,
         may_wait: bool,
         overflowed: F,
     ) -> (Self, Indices) {
         let Undelivered { next, delivery, original, spare } = undelivered;
-        let copies = Copies { original: Some(original), spare, replies };
+        let copies = Copies { original: Some(original), spare, source };
         let mut pass = Self::new(topic, copies, delivery, overflowed);
         let _wakes = WakeTasks(route.mailboxes());
         let full = pass.offer_to_all(route, next, may_wait);
@@ -61,12 +65,12 @@ impl<'a, T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S
     /// The mailboxes that want the message, from this one on. All filters are asked before any mailbox has it: what they
     /// publish comes before it everywhere.
     fn that_want_it(&self, route: &Route<T, R>, next: usize) -> Indices {
-        if route.unfiltered().is_some() {
+        if route.is_unfiltered() {
             return Indices::from(next..route.len());
         }
         let mut that_want_it = Indices::default();
         let Some(original) = &self.copies.original else { return that_want_it };
-        let is_request = original.reply.is_some();
+        let is_request = original.is_request();
         for (index, sender) in route.mailboxes().iter().enumerate().skip(next) {
             // A batch may come with a route that still has mailboxes which have ended: their filters are not asked any more.
             if sender.mailbox.has_ended() || sender.mailbox.accepts(self.topic, &original.payload, is_request) {
@@ -78,10 +82,14 @@ impl<'a, T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S
 
     /// Offers the message to one mailbox. Returns `true` if that is full and worth waiting for.
     pub(super) fn offer(&mut self, sender: &MailboxSender<T, R>, last: bool, may_wait: bool) -> bool {
-        let Some(outgoing) = self.copies.take(last) else { return false };
+        let is_observer = sender.mailbox.is_observer();
+        let outgoing = if is_observer { self.copies.observed() } else { self.copies.take(last) };
+        let Some(outgoing) = outgoing else { return false };
         match sender.offer(self.topic, outgoing, may_wait) {
             Offer::Full(outgoing) => {
-                self.copies.put_back(outgoing);
+                if !is_observer {
+                    self.copies.put_back(outgoing);
+                }
                 true
             }
             offer => {
@@ -93,14 +101,20 @@ impl<'a, T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S
 
     /// Notes what a mailbox did with the message.
     pub(super) fn settle(&mut self, mailbox: &Mailbox<T, R>, offer: Offer<T, R>) {
+        let is_observer = mailbox.is_observer();
         let outgoing = match offer {
+            Offer::Enqueued { .. } if is_observer => {
+                // It does not count in the delivery.
+                mailbox.count_observed();
+                return;
+            }
             Offer::Enqueued { evicted } => return self.delivery.enqueued(evicted),
             Offer::Lost(outgoing, reason) => {
-                self.delivery.dropped += 1;
+                self.delivery.dropped += usize::from(!is_observer);
                 if reason == DeadLetterReason::Overflowed {
                     (self.overflowed)(mailbox);
                 }
-                mailbox.lost(self.topic, &outgoing.payload, reason);
+                mailbox.lost(self.topic, &outgoing.payload, outgoing.properties(), reason);
                 outgoing
             }
             Offer::Closed(outgoing) => {
@@ -109,12 +123,15 @@ impl<'a, T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S
             }
             Offer::Full(outgoing) | Offer::Gone(outgoing) => outgoing,
         };
-        self.copies.put_back(outgoing);
+        // An observer's copy has no right to answer.
+        if !is_observer {
+            self.copies.put_back(outgoing);
+        }
     }
 
     pub(super) fn finish(self) -> Delivered<T, R> {
-        let Copies { original, spare, replies } = self.copies;
-        replies.unused(spare.and_then(|spare| spare.reply));
-        Delivered { delivery: self.delivery, stopped: self.stopped, rest: original }
+        let Copies { original, spare, source } = self.copies;
+        source.unused(spare.and_then(|spare| spare.metadata));
+        Delivered { delivery: self.delivery, stopped: self.stopped, late: self.late, rest: original }
     }
 }

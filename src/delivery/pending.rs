@@ -5,12 +5,12 @@ use std::task::{Context, Poll};
 
 use super::copies::Copies;
 use super::passes::Pass;
-use super::{Delivered, Delivery, Undelivered};
+use super::{Delivered, Delivery, Stopped, Undelivered};
 use crate::dead_letter::DeadLetterReason;
 use crate::lifecycle::CountGuard;
 use crate::mailbox::{Mailbox, MailboxSender, Offer, Permit};
 use crate::message::Outgoing;
-use crate::request::ReplySource;
+use crate::request::MetadataSource;
 use crate::routing::RouteGuard;
 use crate::sync::wait_list::WaitEntry;
 use crate::topic::Topic;
@@ -58,14 +58,15 @@ impl<T, R> Drop for Round<'_, T, R> {
 }
 
 /// Runs the first pass. What it leaves is to be polled.
-pub(crate) fn deliver_pending<T: Clone, R, S: ReplySource<R>>(
+pub(crate) fn deliver_pending<T: Clone, R, S: MetadataSource<R>>(
     route: RouteGuard<T, R>,
     topic: &Topic,
     undelivered: Undelivered<T, R>,
-    replies: &S,
+    source: &S,
+    may_wait: bool,
     overflowed: impl Fn(&Mailbox<T, R>),
 ) -> Result<Delivered<T, R>, PendingDelivery<T, R>> {
-    let (pass, mut full) = Pass::first(&route, topic, undelivered, replies, true, overflowed);
+    let (pass, mut full) = Pass::first(&route, topic, undelivered, source, may_wait, overflowed);
     if full.is_empty() || pass.stopped.is_some() {
         return Ok(pass.finish());
     }
@@ -76,14 +77,14 @@ pub(crate) fn deliver_pending<T: Clone, R, S: ReplySource<R>>(
 
 impl<T: Clone, R> PendingDelivery<T, R> {
     /// Offers the message to the mailboxes that do not have it yet; the task is woken when that is worth another try.
-    pub(crate) fn poll<S: ReplySource<R>>(
+    pub(crate) fn poll<S: MetadataSource<R>>(
         &mut self,
         context: &mut Context<'_>,
         topic: &Topic,
-        replies: &S,
+        source: &S,
         overflowed: impl Fn(&Mailbox<T, R>),
     ) -> Poll<Delivered<T, R>> {
-        let copies = Copies { original: self.original.take(), spare: self.spare.take(), replies };
+        let copies = Copies { original: self.original.take(), spare: self.spare.take(), source };
         let mut pass = Pass::new(topic, copies, self.delivery, overflowed);
         // User code runs below, which may come to wait itself.
         self.full.iter_mut().for_each(|full| full.paused = None);
@@ -93,8 +94,11 @@ impl<T: Clone, R> PendingDelivery<T, R> {
             if pass.stopped.is_some() {
                 break;
             }
-            let Some(outgoing) = pass.copies.take(unsettled == 1) else { break };
+            let is_observer = full.mailbox.is_observer();
+            let outgoing = if is_observer { pass.copies.observed() } else { pass.copies.take(unsettled == 1) };
+            let Some(outgoing) = outgoing else { break };
             match full.offer(topic, outgoing, context) {
+                Offer::Full(_) if is_observer => {}
                 Offer::Full(outgoing) => pass.copies.put_back(outgoing),
                 offer => {
                     full.settled = true;
@@ -109,7 +113,9 @@ impl<T: Clone, R> PendingDelivery<T, R> {
         drop(round);
         if let Some(index) = self.full.iter_mut().position(Full::must_not_wait) {
             let full = self.full.remove(index);
-            if let Some(outgoing) = pass.copies.take(self.full.is_empty()) {
+            let is_observer = full.mailbox.is_observer();
+            let outgoing = if is_observer { pass.copies.observed() } else { pass.copies.take(self.full.is_empty()) };
+            if let Some(outgoing) = outgoing {
                 pass.settle(&full.mailbox, Offer::Lost(outgoing, DeadLetterReason::SelfDeadlock));
             }
         }
@@ -122,16 +128,23 @@ impl<T: Clone, R> PendingDelivery<T, R> {
         Poll::Pending
     }
 
+    /// The time is over.
+    pub(crate) fn time_out(&mut self, source: &impl MetadataSource<R>) -> Delivered<T, R> {
+        source.unused(self.spare.take().and_then(|spare| spare.metadata));
+        let late = self.full.drain(..).filter(Full::is_open).map(|full| Arc::clone(&full.mailbox)).collect();
+        Delivered { delivery: self.delivery, stopped: Some(Stopped::Timeout), late, rest: self.original.take() }
+    }
+
     /// Gives up, unless the delivery is complete: the mailboxes that do not have the message yet lose it. Returns the
     /// outcome until then.
-    pub(crate) fn cancel(&mut self, topic: &Topic, replies: &impl ReplySource<R>) -> Option<Delivery> {
+    pub(crate) fn cancel(&mut self, topic: &Topic, source: &impl MetadataSource<R>) -> Option<Delivery> {
         let cancelled = self.original.is_some().then_some(self.delivery);
         if let Some(original) = &self.original {
             for full in self.full.drain(..).filter(Full::is_open) {
-                full.mailbox.lost(topic, &original.payload, DeadLetterReason::Cancelled);
+                full.mailbox.lost(topic, &original.payload, original.properties(), DeadLetterReason::Cancelled);
             }
         }
-        replies.unused(self.spare.take().and_then(|spare| spare.reply));
+        source.unused(self.spare.take().and_then(|spare| spare.metadata));
         cancelled
     }
 }

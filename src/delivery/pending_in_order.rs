@@ -6,12 +6,12 @@ use std::task::{Context, Poll};
 use super::copies::Copies;
 use super::in_order::{Leftovers, PutInOrder, WaitFor};
 use super::passes::Pass;
-use super::{Delivered, Delivery};
+use super::{Delivered, Delivery, Stopped};
 use crate::dead_letter::DeadLetterReason;
 use crate::lifecycle::CountGuard;
 use crate::mailbox::{Mailbox, MailboxSender, Offer, Permit};
 use crate::message::Outgoing;
-use crate::request::NoReply;
+use crate::request::SharedMetadata;
 use crate::routing::InBacklog;
 use crate::sync::wait_list::WaitEntry;
 use crate::topic::Topic;
@@ -72,7 +72,7 @@ impl<T: Clone, R> PendingInOrder<T, R> {
         topic: &Topic,
         overflowed: impl Fn(&Mailbox<T, R>),
     ) -> Poll<Delivered<T, R>> {
-        let copies = Copies { original: self.rest.take(), spare: None, replies: &NoReply };
+        let copies = Copies { original: self.rest.take(), spare: None, source: &SharedMetadata };
         let mut pass = Pass::new(topic, copies, self.delivery, overflowed);
         // User code runs below, which may come to wait itself.
         self.waits.iter_mut().for_each(|wait| wait.paused = None);
@@ -83,9 +83,9 @@ impl<T: Clone, R> PendingInOrder<T, R> {
             pass.settle(&wait.mailbox, wait.message.take().map_or(Offer::Enqueued { evicted: 0 }, refused));
         }
         if self.waits.is_empty() || pass.stopped.is_some() {
-            let rest = self.waits.iter().find_map(|wait| wait.message.take());
-            rest.into_iter().for_each(|rest| pass.copies.put_back(rest));
-            self.waits.clear();
+            for wait in self.waits.drain(..) {
+                pass.take_back(&wait.mailbox, &wait.message);
+            }
             let delivered = pass.finish();
             drop(self.leftovers.take());
             return Poll::Ready(delivered);
@@ -93,6 +93,19 @@ impl<T: Clone, R> PendingInOrder<T, R> {
         let Pass { copies: Copies { original, .. }, delivery, .. } = pass;
         (self.rest, self.delivery) = (original, delivery);
         Poll::Pending
+    }
+
+    /// The time is over.
+    pub(crate) fn time_out(&mut self, topic: &Topic) -> Delivered<T, R> {
+        let copies = Copies { original: self.rest.take(), spare: None, source: &SharedMetadata };
+        let mut pass = Pass::new(topic, copies, self.delivery, |_| {});
+        pass.stopped = Some(Stopped::Timeout);
+        for wait in self.waits.drain(..) {
+            pass.take_back(&wait.mailbox, &wait.message);
+        }
+        let delivered = pass.finish();
+        drop(self.leftovers.take());
+        delivered
     }
 
     /// Gives up, unless the delivery is complete: the mailboxes that do not have the message yet lose it. Returns the
@@ -104,9 +117,12 @@ impl<T: Clone, R> PendingInOrder<T, R> {
         for wait in self.waits.drain(..) {
             let is_open = wait.sender.strong_count() > 0 && !wait.mailbox.has_ended();
             match wait.message.take() {
-                Some(outgoing) if is_open => wait.mailbox.lost(topic, &outgoing.payload, DeadLetterReason::Cancelled),
+                Some(outgoing) if is_open => {
+                    wait.mailbox.lost(topic, &outgoing.payload, outgoing.properties(), DeadLetterReason::Cancelled);
+                }
                 Some(_) => {}
                 // Another one has put it in.
+                None if wait.mailbox.is_observer() => wait.mailbox.count_observed(),
                 None => self.delivery.enqueued(0),
             }
         }
@@ -122,7 +138,7 @@ impl<T: Clone, R> WaitForRoom<T, R> {
 
     fn try_settle<F: Fn(&Mailbox<T, R>)>(
         &mut self,
-        pass: &mut Pass<'_, T, R, NoReply, F>,
+        pass: &mut Pass<'_, T, R, SharedMetadata, F>,
         context: &mut Context<'_>,
     ) -> bool {
         let Some(sender) = self.sender.upgrade() else {

@@ -6,11 +6,10 @@ use std::time::Duration;
 use super::indices::Indices;
 use super::passes::Pass;
 use super::wake_tasks::WakeTasks;
-use super::{Delivered, Delivery, Stopped, Undelivered, Wait};
+use super::{Delivered, Delivery, Stopped, Undelivered, Wait, permit_to_wait};
 use crate::dead_letter::DeadLetterReason;
-use crate::mailbox::{Mailbox, MailboxSender, Offer, Permit, wait_for_any};
-use crate::message::Outgoing;
-use crate::request::ReplySource;
+use crate::mailbox::{CopiesForAny, Mailbox, MailboxSender, Offer, wait_for_any};
+use crate::request::MetadataSource;
 use crate::routing::RouteGuard;
 use crate::sync::{Backoff, Instant};
 use crate::topic::Topic;
@@ -27,26 +26,25 @@ pub(super) fn look_again(wait: Wait, serves_one: bool) -> Option<Instant> {
 
 /// Runs the passes for the mailboxes that do not have the message yet.
 #[inline(never)]
-pub(crate) fn deliver_rest<T: Clone, R, S: ReplySource<R>>(
+pub(crate) fn deliver_rest<T: Clone, R, S: MetadataSource<R>>(
     route: RouteGuard<T, R>,
     topic: &Topic,
     undelivered: Undelivered<T, R>,
-    replies: &S,
+    source: &S,
     wait: Wait,
     overflowed: impl Fn(&Mailbox<T, R>),
 ) -> Delivered<T, R> {
     if route.is_empty() {
-        return Delivered { delivery: Delivery::NONE, stopped: None, rest: Some(undelivered.original) };
+        return Delivered { rest: Some(undelivered.original), ..Delivered::complete(Delivery::NONE) };
     }
-    let may_wait = !matches!(wait, Wait::Never);
-    let (mut pass, full) = Pass::first(&route, topic, undelivered, replies, may_wait, overflowed);
+    let (mut pass, full) = Pass::first(&route, topic, undelivered, source, wait.may_wait(), overflowed);
     if !full.is_empty() {
         pass.second(route, full, wait);
     }
     pass.finish()
 }
 
-impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F> {
+impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F> {
     /// Waits for the mailboxes that were full, for all at once: whichever has room gets the message.
     ///
     /// A publisher that has to sleep lets go of the route first, and keeps only the mailboxes that it waits for. Otherwise
@@ -77,48 +75,49 @@ impl<T: Clone, R, S: ReplySource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F>
 
     /// Sleeps until all of these mailboxes have the message or have ended, the wait is over, or the bus closes.
     fn sleep(&mut self, mut full: Vec<Arc<MailboxSender<T, R>>>, wait: Wait) {
+        let mut copies = CopiesForAny { counted: None, observed: None };
         while !full.is_empty() && self.stopped.is_none() {
-            // The copy is made before the choice: user code must not run between the choice and the sending. Nor may it
+            // The copies are made before the choice: user code must not run between the choice and the sending. Nor may it
             // run while this thread counts as one that waits: it may come to wait itself.
-            let Some(outgoing) = self.copies.take(full.len() == 1) else { return };
-            let mut paused = None;
-            let refused = full.iter().position(|sender| match sender.mailbox.permit_to_wait() {
-                Permit::Granted(None) => false,
-                Permit::Granted(reader) => {
-                    paused = reader;
-                    false
-                }
-                Permit::SelfDeadlock => true,
-            });
-            if let Some(index) = refused {
-                let sender = full.remove(index);
-                self.settle(&sender.mailbox, Offer::Lost(outgoing, DeadLetterReason::SelfDeadlock));
-                continue;
+            if copies.observed.is_none() && full.iter().any(|sender| sender.mailbox.is_observer()) {
+                copies.observed = self.copies.observed();
             }
-            let chosen = self.wait_for_any(&full, outgoing, wait, paused.is_some());
+            if full.iter().any(|sender| !sender.mailbox.is_observer()) {
+                copies.counted = self.copies.take(full.len() == 1);
+                if copies.counted.is_none() {
+                    return;
+                }
+            }
+            let paused = match permit_to_wait(full.iter().map(|sender| &*sender.mailbox)) {
+                Ok(paused) => paused,
+                Err(index) => {
+                    let sender = full.remove(index);
+                    if let Some(copy) = copies.take_for(&sender.mailbox) {
+                        self.settle(&sender.mailbox, Offer::Lost(copy, DeadLetterReason::SelfDeadlock));
+                    }
+                    self.keep(&mut copies);
+                    continue;
+                }
+            };
+            let chosen = wait_for_any(&full, self.topic, &mut copies, look_again(wait, paused.is_some()));
             drop(paused);
             match chosen {
-                Ok((index, offer)) => {
+                Some((index, offer)) => {
                     let sender = full.remove(index);
                     self.settle(&sender.mailbox, offer);
                 }
-                Err(outgoing) => {
-                    self.copies.put_back(outgoing);
-                    if wait.is_over() {
-                        self.stopped = Some(Stopped::Timeout);
-                    }
-                }
+                None if wait.is_over() => self.stopped = Some(Stopped::Timeout),
+                None => {}
             }
+            self.keep(&mut copies);
+        }
+        if matches!(self.stopped, Some(Stopped::Timeout)) {
+            self.late.extend(full.iter().map(|sender| Arc::clone(&sender.mailbox)));
         }
     }
 
-    fn wait_for_any(
-        &self,
-        full: &[Arc<MailboxSender<T, R>>],
-        outgoing: Outgoing<T, R>,
-        wait: Wait,
-        serves_one: bool,
-    ) -> Result<(usize, Offer<T, R>), Outgoing<T, R>> {
-        wait_for_any(full, self.topic, outgoing, look_again(wait, serves_one))
+    /// Keeps the copy that was not needed.
+    fn keep(&mut self, copies: &mut CopiesForAny<T, R>) {
+        copies.counted.take().into_iter().for_each(|copy| self.copies.put_back(copy));
     }
 }

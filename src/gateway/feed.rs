@@ -198,7 +198,7 @@ where
     }
 
     fn open(self: &Arc<Self>, number: u64, wanted: &Wanted) -> Result<Arc<Feed<T, R>>, SubscribeError> {
-        let builder = self.bus.subscription(wanted.pattern.clone()).name("gateway");
+        let builder = self.bus.subscription(wanted.pattern.clone()).feed().name("gateway");
         let subscriber = Arc::new(builder.capacity(wanted.capacity).overflow(wanted.overflow).open()?);
         let source = Source { subscriber: Arc::clone(&subscriber), generation: 0, gate: None };
         let state = State {

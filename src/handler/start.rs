@@ -55,6 +55,7 @@ where
             control: Arc::clone(&control),
             retry,
             stopwatch: Stopwatch::new(&inner.name, &name),
+            name: name.as_str().into(),
             serves,
         };
         let handler = Handler { subscription, name, control, workers: 0, threads: Vec::new(), ended, stopped: false };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::control::Control;
 use super::{Attached, Retry, Stopwatch};
 use crate::bus::{BusInner, reader_left};
-use crate::dead_letter::{DeadLetterReason, Losses};
+use crate::dead_letter::{DeadLetter, DeadLetterReason, Losses, Recipient};
 use crate::lifecycle::{Lifecycle, Serving, WorkerActivity};
 use crate::mailbox::Mailbox;
 use crate::message::InHand;
@@ -33,6 +33,8 @@ pub(crate) struct Worker<T, R> {
     pub(super) control: Arc<Control>,
     pub(super) retry: Retry,
     pub(super) stopwatch: Stopwatch,
+    /// What dead letters call the handler.
+    pub(super) name: Arc<str>,
     /// Whether it was made to answer requests: then its failure is the answer.
     pub(super) serves: bool,
 }
@@ -48,6 +50,7 @@ impl<T, R> Clone for Worker<T, R> {
             control: Arc::clone(&self.control),
             retry: self.retry,
             stopwatch: self.stopwatch.clone(),
+            name: Arc::clone(&self.name),
             serves: self.serves,
         }
     }
@@ -121,8 +124,10 @@ impl<T: Clone, R> Worker<T, R> {
             }
         }
         if self.losses.is_listening() {
-            let topic = message.topic().clone();
-            self.losses.post(&topic, in_hand.into_payload(), reason, attempts);
+            let (topic, properties) = (message.topic().clone(), message.properties().cloned());
+            let recipient = Recipient { handler: Some(self.name.to_string()), ..self.mailbox.recipient(&topic) };
+            let letter = DeadLetter::new(topic, in_hand.into_payload(), reason, properties);
+            self.losses.post(letter.after(attempts).to(recipient));
         }
     }
 }

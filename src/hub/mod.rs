@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bus::{
-    Bus, BusInner, Drain, DrainReport, DrainScope, PausedThread, PublishError, Unfinished, default_name, drain,
+    Bus, BusInner, Drain, DrainReport, DrainScope, MessageBuilder, PausedThread, PublishError, Unfinished,
+    default_name, drain,
 };
 use crate::delivery::Delivery;
 use crate::lifecycle::{DrainGroup, Moment, Phase};
@@ -255,7 +256,8 @@ impl Hub {
         bus
     }
 
-    /// Publishes an event on its own topic: `self.bus::<E>().publish(E::TOPIC, event)`.
+    /// Publishes an event on its own topic: `self.bus::<E>().publish(E::TOPIC, event)`. Long form, with headers and limits:
+    /// [`message(event)`](Self::message)`.publish()`.
     ///
     /// # Errors
     ///
@@ -283,10 +285,53 @@ impl Hub {
         self.bus::<E>().publish(E::TOPIC, event)
     }
 
+    /// Begins a message for the topic of this event, with headers and limits; see [`MessageBuilder`]. It is
+    /// `self.bus::<E>().message(E::TOPIC, event)`.
+    ///
+    /// A [`Request`] has no call of its own: `hub.bus_with_reply::<Q, Q::Reply>().message(Q::TOPIC, request)` begins a message
+    /// for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::{Event, Hub, Request};
+    ///
+    /// #[derive(Clone)]
+    /// struct OrderPlaced { order: u32 }
+    ///
+    /// impl Event for OrderPlaced {
+    ///     const TOPIC: &'static str = "orders.placed";
+    /// }
+    ///
+    /// #[derive(Clone)]
+    /// struct GetPrice { order: u32 }
+    ///
+    /// impl Request for GetPrice {
+    ///     type Reply = f64;
+    ///     const TOPIC: &'static str = "prices";
+    /// }
+    ///
+    /// let hub = Hub::new();
+    /// let orders = hub.subscribe::<OrderPlaced>()?;
+    /// hub.message(OrderPlaced { order: 7 }).header("tenant", "acme").publish()?;
+    /// assert_eq!(orders.recv()?.headers().get("tenant"), Some("acme"));
+    ///
+    /// let _server = hub.serve::<GetPrice>(|request| f64::from(request.order) / 2.0)?;
+    /// let prices = hub.bus_with_reply::<GetPrice, f64>();
+    /// let price = prices.message(GetPrice::TOPIC, GetPrice { order: 7 }).timeout(Duration::from_secs(2)).request()?;
+    /// assert_eq!(price.wait()?, 3.5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn message<E: Event>(&self, event: E) -> MessageBuilder<'static, E> {
+        self.bus::<E>().into_message(E::TOPIC, event)
+    }
+
     /// Sends a request on its own topic: `self.bus_with_reply::<Q, Q::Reply>().request(Q::TOPIC, request)`.
     ///
-    /// Every subscription of that bus and topic counts as a responder, also one that only watches; see
-    /// [`Publisher::request`](crate::Publisher::request). A subscription of `self.bus::<Q>()` never sees the request unless
+    /// Every subscription of that bus and topic counts as a responder, unless it is an
+    /// [observer](crate::SubscriptionBuilder::observer); see [`Publisher::request`](crate::Publisher::request). Long form, with
+    /// headers and limits: [`message`](Self::message). A subscription of `self.bus::<Q>()` never sees the request unless
     /// `Q::Reply` is `Q`.
     ///
     /// # Errors

@@ -3,8 +3,9 @@
 use super::queue::Addressed;
 use super::{Mailbox, MailboxSender};
 use crate::counters::Loss;
-use crate::dead_letter::DeadLetterReason;
+use crate::dead_letter::{DeadLetter, DeadLetterReason};
 use crate::message::{Envelope, Outgoing};
+use crate::request::Metadata;
 use crate::sync::MutexGuard;
 use crate::sync::atomic::{Ordering, fence};
 use crate::topic::Topic;
@@ -119,10 +120,10 @@ impl<T: Clone, R> MailboxSender<T, R> {
         let mailbox = &*self.mailbox;
         let losses = &*mailbox.losses;
         let retained = envelope.is_retained();
-        if envelope.as_retained().is_some_and(|value| mailbox.skips(value)) {
+        if envelope.as_retained().is_some_and(|value| mailbox.skips(value) || value.is_expired()) {
             return 0;
         }
-        let payload = envelope.into_outgoing().payload;
+        let Outgoing { payload, metadata } = envelope.into_outgoing();
         if retained {
             // One that the filter would have rejected is nobody's loss.
             if !mailbox.accepts(&topic, &payload, false) {
@@ -131,7 +132,9 @@ impl<T: Clone, R> MailboxSender<T, R> {
             self.count_eviction();
         }
         if losses.is_listening() {
-            losses.post(&topic, payload, DeadLetterReason::Evicted, 0);
+            let properties = metadata.as_ref().and_then(Metadata::properties).cloned();
+            let recipient = mailbox.recipient(&topic);
+            losses.post(DeadLetter::new(topic, payload, DeadLetterReason::Evicted, properties).to(recipient));
         }
         1
     }

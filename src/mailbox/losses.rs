@@ -1,6 +1,7 @@
 //! What a mailbox has lost, and which message reports it.
 
-use super::{Mailbox, Overflow, send_flag};
+use super::{Mailbox, Overflow, recv_flag, send_flag};
+use crate::counters::Loss;
 use crate::sync::atomic::Ordering;
 use crate::sync::counters;
 
@@ -40,9 +41,30 @@ impl<T, R> Mailbox<T, R> {
     pub(super) fn take_unreported_evictions(&self) -> u64 {
         take_unreported(self.evicted.get(), &self.reader.evicted_reported)
     }
+
+    /// Returns the losses not yet reported. Of several threads at the same time, each gets what the others have not.
+    /// Counts a message that an observer has, and no delivery counts.
+    pub(crate) fn count_observed(&self) {
+        self.losses.messages.observed();
+    }
+
+    /// Counts a message whose time is over.
+    pub(super) fn count_expiry(&self) {
+        self.expired.add(1);
+        self.losses.dropped.add(Loss::Expired);
+        // The next message is to be looked at.
+        self.reader.flags.store(self.recv_flags() | recv_flag::WAS_EMPTY, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_unreported_expiries(&self) -> bool {
+        self.expired.get() != self.reader.expired_reported.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn take_unreported_expiries(&self) -> u64 {
+        take_unreported(self.expired.get(), &self.reader.expired_reported)
+    }
 }
 
-/// Returns the losses not yet reported. Of several threads at the same time, each gets what the others have not.
 fn take_unreported(lost: u64, reported: &counters::AtomicU64) -> u64 {
     lost.saturating_sub(reported.fetch_max(lost, Ordering::Relaxed))
 }

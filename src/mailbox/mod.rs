@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 use crossbeam_utils::CachePadded;
 
 use crate::counters::OwnerBiasedCounter;
-use crate::dead_letter::Losses;
+use crate::dead_letter::{Losses, Recipient};
 use crate::lifecycle::{EndSignal, EndTrigger, HandlerWorkers};
 use crate::message::Retained;
 use crate::panic::catch;
@@ -30,6 +30,7 @@ mod no_tasks;
 mod overflow;
 mod queue;
 mod receive;
+mod role;
 mod sender;
 #[cfg(feature = "async")]
 mod waiting_tasks;
@@ -41,7 +42,8 @@ pub(crate) use new_queue::NewQueue;
 pub use overflow::Overflow;
 pub(crate) use overflow::{AtOnce, Offer, Permit};
 use queue::QueueReceiver;
-pub(crate) use sender::{MailboxSender, MailboxSource, wait_for_any};
+pub(crate) use role::Role;
+pub(crate) use sender::{CopiesForAny, MailboxSender, MailboxSource, wait_for_any};
 #[cfg(feature = "async")]
 use waiting_tasks::{RoomWanted, WaitingTasks};
 pub(crate) use workers::SeenWorkers;
@@ -61,6 +63,7 @@ pub(crate) struct MailboxOptions {
     pub(crate) capacity: usize,
     pub(crate) overflow: Overflow,
     pub(crate) retained: bool,
+    pub(crate) role: Role,
 }
 
 /// A subscriber's choice among the payloads.
@@ -111,6 +114,8 @@ struct ReaderState {
     paused: counters::AtomicBool,
     /// How much of `Mailbox::evicted` was reported by messages.
     evicted_reported: counters::AtomicU64,
+    /// How much of `Mailbox::expired` was reported by messages.
+    expired_reported: counters::AtomicU64,
     #[cfg(feature = "async")]
     room_wanted: RoomWanted,
 }
@@ -144,6 +149,8 @@ pub(crate) struct Mailbox<T, R> {
     refused_reported: counters::AtomicU64,
     /// Messages that were evicted. The next one to be taken out reports them.
     evicted: OwnerBiasedCounter,
+    /// Messages that were not delivered because their time was over. The next one to be taken out reports them.
+    expired: OwnerBiasedCounter,
     high_water: counters::AtomicUsize,
     /// Room beyond the capacity, for the retained values that the queue began with. Each message that leaves takes some
     /// with it, until none is left.
@@ -191,6 +198,7 @@ impl<T, R> Mailbox<T, R> {
             refused: OwnerBiasedCounter::default(),
             refused_reported: counters::AtomicU64::new(0),
             evicted: OwnerBiasedCounter::default(),
+            expired: OwnerBiasedCounter::default(),
             high_water: counters::AtomicUsize::new(0),
             extra_room: AtomicUsize::new(kept),
             began_with_retained: kept > 0,
@@ -235,6 +243,12 @@ impl<T, R> Mailbox<T, R> {
 
     pub(crate) fn members(&self) -> usize {
         self.members.load(Ordering::Relaxed)
+    }
+
+    /// Whether its messages do not count in a delivery, and cannot be answered.
+    #[inline]
+    pub(crate) fn is_observer(&self) -> bool {
+        self.options.role.is_observer()
     }
 
     /// Whether the filter lets the message through. A filter that panics does not.
@@ -285,12 +299,21 @@ impl<T, R> Mailbox<T, R> {
         self.reader.received.get()
     }
 
-    pub(crate) fn evicted(&self) -> u64 {
-        self.evicted.get()
+    /// Messages that were taken out and given to nobody.
+    pub(crate) fn removed(&self) -> u64 {
+        self.evicted.get() + self.expired.get()
     }
 
     pub(crate) fn dropped(&self) -> u64 {
-        self.refused.get() + self.evicted.get()
+        self.refused.get() + self.removed()
+    }
+
+    /// The handler or subscriber of the mailbox, for a dead letter.
+    pub(crate) fn recipient(&self, topic: &Topic) -> Recipient {
+        let MailboxOptions { patterns, name, .. } = &self.options;
+        let pattern = patterns.iter().find(|pattern| pattern.matches(topic)).or(patterns.first()).cloned();
+        let name = || name.clone().or_else(|| patterns.first().map(ToString::to_string));
+        Recipient { mailbox: self.id, handler: if self.is_handled() { name() } else { None }, pattern }
     }
 
     /// The most messages that were seen waiting.

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::{Mailbox, MailboxSender, MailboxState, send_flag};
-use crate::dead_letter::DeadLetterReason;
+use crate::dead_letter::{DeadLetter, DeadLetterReason};
 use crate::lifecycle::{CountGuard, this_thread_serves};
 use crate::message::Outgoing;
-use crate::request::ReplySource;
+use crate::metadata::Properties;
+use crate::request::MetadataSource;
 use crate::sync::atomic::Ordering;
 use crate::topic::Topic;
 
@@ -91,26 +92,27 @@ pub(crate) enum Permit<T, R> {
 impl<T: Clone, R> MailboxSender<T, R> {
     /// Enqueues a copy of the message, or drops it by the mailbox's policy, if one look says which.
     #[inline(always)]
-    pub(crate) fn put_copy<S: ReplySource<R>>(
+    pub(crate) fn put_copy<S: MetadataSource<R>>(
         &self,
         topic: &Topic,
         original: &Outgoing<T, R>,
-        replies: &S,
+        source: &S,
     ) -> AtOnce<T, R> {
         // The look comes before the copy, so that a refusal costs none. A `Clone` that ends the mailbox comes too late:
         // its copy is abandoned, as if another thread had done it.
         match self.admission() {
-            Admission::Open => match self.put(topic, original.copy(replies)) {
+            Admission::Open => match self.put(topic, original.copy(source)) {
                 Ok(()) if self.after_enqueue() => AtOnce::TaskWaits(0),
                 Ok(()) => AtOnce::Enqueued,
                 Err(copy) => AtOnce::Undecided(Some(copy)),
             },
-            Admission::Evicting => match self.push_evicting(topic, original.copy(replies)) {
+            Admission::Evicting => match self.push_evicting(topic, original.copy(source)) {
                 (evicted, false) => AtOnce::Evicting(evicted),
                 (evicted, true) => AtOnce::TaskWaits(evicted),
             },
             Admission::Refused => {
-                self.mailbox.lost(topic, &original.payload, DeadLetterReason::Full);
+                let properties = source.properties(original.metadata.as_ref());
+                self.mailbox.lost(topic, &original.payload, properties, DeadLetterReason::Full);
                 AtOnce::Dropped
             }
             Admission::Undecided => AtOnce::Undecided(None),
@@ -236,13 +238,20 @@ impl<T, R> Mailbox<T, R> {
 
 impl<T: Clone, R> Mailbox<T, R> {
     /// Counts a message that this mailbox will never get, and posts a dead letter if anybody listens.
-    pub(crate) fn lost(&self, topic: &Topic, payload: &T, reason: DeadLetterReason) {
+    pub(crate) fn lost(
+        &self,
+        topic: &Topic,
+        payload: &T,
+        properties: Option<&Arc<Properties>>,
+        reason: DeadLetterReason,
+    ) {
         self.count_refusal();
         if let Some(loss) = reason.loss() {
             self.losses.dropped.add(loss);
         }
         if self.losses.is_listening() {
-            self.losses.post(topic, payload.clone(), reason, 0);
+            let letter = DeadLetter::new(topic.clone(), payload.clone(), reason, properties.cloned());
+            self.losses.post(letter.to(self.recipient(topic)));
         }
     }
 }

@@ -5,7 +5,8 @@
 
 use super::queue::Addressed;
 use super::{Mailbox, recv_flag};
-use crate::message::{BoxedMessage, Message, RecvError, RecvTimeoutError, TryRecvError, is_large};
+use crate::dead_letter::{DeadLetter, DeadLetterReason};
+use crate::message::{BoxedMessage, InHand, Message, RecvError, RecvTimeoutError, TryRecvError, is_large};
 use crate::sync::Instant;
 use crate::sync::atomic::Ordering;
 use crate::sync::channel::{self, Select, SelectedOperation};
@@ -29,7 +30,7 @@ impl<T, R> Mailbox<T, R> {
         self.wake_publishers();
     }
 
-    fn recv_flags(&self) -> u8 {
+    pub(super) fn recv_flags(&self) -> u8 {
         self.reader.flags.load(Ordering::Relaxed)
     }
 
@@ -76,7 +77,7 @@ impl<T: Clone, R> Mailbox<T, R> {
     #[inline(never)]
     fn is_plain(&self) -> bool {
         self.sample_after_empty();
-        !self.began_with_retained && !self.has_unreported_evictions()
+        !self.began_with_retained && !self.has_unreported_evictions() && !self.has_unreported_expiries()
     }
 
     #[inline]
@@ -185,9 +186,16 @@ impl<T: Clone, R> Mailbox<T, R> {
     fn open_boxed(&self, item: BoxedMessage<T, R>) -> Option<Box<Message<T, R>>> {
         self.message_dequeued();
         let mut message = match item {
+            BoxedMessage::Live(message) if message.is_expired() => {
+                self.expire(message);
+                return None;
+            }
             BoxedMessage::Live(message) => message,
             BoxedMessage::Retained(topic, value) => {
                 if self.skips(&value) {
+                    return None;
+                }
+                if value.is_expired() {
                     return None;
                 }
                 let message = value.into_boxed_message(topic);
@@ -201,6 +209,9 @@ impl<T: Clone, R> Mailbox<T, R> {
         self.count();
         if self.has_unreported_evictions() {
             message.add_lost(self.take_unreported_evictions());
+        }
+        if self.has_unreported_expiries() {
+            message.add_lost(self.take_unreported_expiries());
         }
         Some(message)
     }
@@ -247,6 +258,12 @@ impl<T: Clone, R> Mailbox<T, R> {
         if replaced {
             return None;
         }
+        if envelope.is_expired() {
+            if !retained {
+                self.expire(envelope.into_message(topic));
+            }
+            return None;
+        }
         let mut message = envelope.into_message(topic);
         if retained && !self.accepts(message.topic(), message.payload(), false) {
             return None;
@@ -256,6 +273,21 @@ impl<T: Clone, R> Mailbox<T, R> {
         if self.has_unreported_evictions() {
             message.add_lost(self.take_unreported_evictions());
         }
+        if self.has_unreported_expiries() {
+            message.add_lost(self.take_unreported_expiries());
+        }
         Some(message)
+    }
+
+    /// The time of this message is over: it is a loss.
+    #[cold]
+    fn expire(&self, message: impl InHand<T, R>) {
+        self.count_expiry();
+        if self.losses.is_listening() {
+            let (topic, properties) = (message.message().topic().clone(), message.message().properties().cloned());
+            let recipient = self.recipient(&topic);
+            let letter = DeadLetter::new(topic, message.into_payload(), DeadLetterReason::Expired, properties);
+            self.losses.post(letter.to(recipient));
+        }
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{BoxedMessage, Message, Retained};
-use crate::request::{ReplySource, Responder};
+use crate::metadata::Properties;
+use crate::request::{Metadata, MetadataSource};
 use crate::topic::Topic;
 
 /// A message in a queue. Kept small: what few messages have sits behind one pointer.
@@ -16,7 +17,7 @@ pub(crate) enum Envelope<T, R> {
 pub(crate) struct Extras<T, R> {
     payload: QueuedPayload<T>,
     pub(super) lost_before: u64,
-    pub(super) reply: Option<Responder<R>>,
+    pub(super) metadata: Option<Metadata<R>>,
 }
 
 enum QueuedPayload<T> {
@@ -30,20 +31,47 @@ enum QueuedPayload<T> {
 /// A message on its way to a mailbox.
 pub(crate) struct Outgoing<T, R> {
     pub(crate) payload: T,
-    pub(crate) reply: Option<Responder<R>>,
+    pub(crate) metadata: Option<Metadata<R>>,
 }
 
 impl<T, R> Extras<T, R> {
     /// Creates extras for a message whose payload is in the message.
     pub(super) fn of_taken_payload() -> Self {
-        Self { payload: QueuedPayload::Taken, lost_before: 0, reply: None }
+        Self { payload: QueuedPayload::Taken, lost_before: 0, metadata: None }
+    }
+
+    /// The same for one that has metadata.
+    pub(super) fn of_taken(metadata: Metadata<R>) -> Self {
+        Self { metadata: Some(metadata), ..Self::of_taken_payload() }
+    }
+
+    pub(super) fn properties(&self) -> Option<&Arc<Properties>> {
+        self.metadata.as_ref()?.properties()
+    }
+
+    fn is_expired(&self) -> bool {
+        self.properties().is_some_and(|properties| properties.is_expired())
     }
 }
 
 impl<T: Clone, R> Outgoing<T, R> {
     #[inline]
-    pub(crate) fn copy(&self, replies: &impl ReplySource<R>) -> Self {
-        Self { payload: self.payload.clone(), reply: replies.another(self.reply.as_ref()) }
+    pub(crate) fn copy(&self, source: &impl MetadataSource<R>) -> Self {
+        Self { payload: self.payload.clone(), metadata: source.another(self.metadata.as_ref()) }
+    }
+
+    pub(crate) fn is_request(&self) -> bool {
+        matches!(self.metadata, Some(Metadata::Request(_)))
+    }
+
+    pub(crate) fn properties(&self) -> Option<&Arc<Properties>> {
+        self.metadata.as_ref()?.properties()
+    }
+
+    /// A copy for an observer.
+    pub(crate) fn observed(&self) -> Self {
+        let metadata = self.metadata.as_ref().and_then(Metadata::for_observer);
+        Self { payload: self.payload.clone(), metadata }
     }
 }
 
@@ -52,8 +80,8 @@ impl<T, R> Envelope<T, R> {
     // unit a call for it.
     #[inline(always)]
     pub(crate) fn new(outgoing: Outgoing<T, R>, lost_before: u64) -> Self {
-        let Outgoing { payload, reply } = outgoing;
-        match reply {
+        let Outgoing { payload, metadata } = outgoing;
+        match metadata {
             None => {
                 if lost_before == 0 {
                     Self::Plain(payload)
@@ -61,16 +89,17 @@ impl<T, R> Envelope<T, R> {
                     Self::live(payload, lost_before, None)
                 }
             }
-            Some(reply) => Self::live(payload, lost_before, Some(reply)),
+            Some(metadata) => Self::live(payload, lost_before, Some(metadata)),
         }
     }
 
-    fn live(payload: T, lost_before: u64, reply: Option<Responder<R>>) -> Self {
-        Self::WithExtras(Box::new(Extras { payload: QueuedPayload::Live(payload), lost_before, reply }))
+    fn live(payload: T, lost_before: u64, metadata: Option<Metadata<R>>) -> Self {
+        Self::WithExtras(Box::new(Extras { payload: QueuedPayload::Live(payload), lost_before, metadata }))
     }
 
     pub(crate) fn retained(value: Arc<Retained<T>>) -> Self {
-        Self::WithExtras(Box::new(Extras { payload: QueuedPayload::Retained(value), lost_before: 0, reply: None }))
+        let metadata = value.properties().cloned().map(Metadata::Message);
+        Self::WithExtras(Box::new(Extras { payload: QueuedPayload::Retained(value), lost_before: 0, metadata }))
     }
 
     /// Puts a payload and what was beside it in a message together again.
@@ -119,6 +148,14 @@ impl<T, R> Envelope<T, R> {
         }
     }
 
+    /// Whether it is not to be delivered any more.
+    pub(crate) fn is_expired(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::WithExtras(extras) => extras.is_expired(),
+        }
+    }
+
     #[inline]
     pub(crate) fn lost_before(&self) -> u64 {
         match self {
@@ -142,8 +179,8 @@ impl<T: Clone, R> Envelope<T, R> {
     #[inline]
     pub(crate) fn into_outgoing(self) -> Outgoing<T, R> {
         match self {
-            Self::Plain(payload) => Outgoing { payload, reply: None },
-            Self::WithExtras(mut extras) => Outgoing { payload: extras.payload.take(), reply: extras.reply },
+            Self::Plain(payload) => Outgoing { payload, metadata: None },
+            Self::WithExtras(mut extras) => Outgoing { payload: extras.payload.take(), metadata: extras.metadata },
         }
     }
 

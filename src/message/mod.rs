@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
 
 mod boxed;
 mod envelope;
@@ -13,6 +14,7 @@ pub(crate) use envelope::{Envelope, Extras, Outgoing};
 pub use error::{RecvError, RecvTimeoutError, TryRecvError};
 pub(crate) use retained::Retained;
 
+use crate::metadata::{Headers, Properties};
 use crate::request::{RespondError, Responder};
 use crate::spans::Requesting;
 use crate::topic::Topic;
@@ -73,7 +75,7 @@ impl<T, R> Message<T, R> {
 
     #[inline]
     fn request(&self) -> Option<&Responder<R>> {
-        self.extras.as_ref()?.reply.as_ref()
+        self.extras.as_ref()?.metadata.as_ref()?.responder()
     }
 
     /// Returns a reference to the payload.
@@ -152,6 +154,32 @@ impl<T, R> Message<T, R> {
     /// ```
     pub fn lost_before(&self) -> u64 {
         self.extras.as_ref().map_or(0, |extras| extras.lost_before)
+    }
+
+    /// What it has beside its payload and the right to answer it.
+    pub(crate) fn properties(&self) -> Option<&Arc<Properties>> {
+        self.extras.as_ref()?.properties()
+    }
+
+    pub(crate) fn is_expired(&self) -> bool {
+        self.properties().is_some_and(|properties| properties.is_expired())
+    }
+
+    /// Returns the headers of the message, which a [`MessageBuilder`](crate::MessageBuilder) has set; a bare message has none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let orders = bus.subscribe("orders.new")?;
+    /// bus.message("orders.new", 7).header("tenant", "acme").publish()?;
+    /// bus.publish("orders.new", 8)?;
+    /// assert_eq!(orders.recv()?.headers().get("tenant"), Some("acme"));
+    /// assert!(orders.recv()?.headers().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn headers(&self) -> &Headers {
+        Properties::headers(self.properties())
     }
 
     /// Returns `true` if the message is a request.

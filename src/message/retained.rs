@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Message;
+use super::{Extras, Message};
+use crate::metadata::Properties;
+use crate::request::Metadata;
 use crate::sync::ReentrantMutex;
 use crate::sync::counters::{AtomicU64, Ordering};
 use crate::topic::Topic;
@@ -13,6 +15,7 @@ use crate::topic::Topic;
 /// of the bus; it is reentrant, so that a `Clone` that asks the bus for the same value does not wait for itself.
 pub(crate) struct Retained<T> {
     value: ReentrantMutex<T>,
+    properties: Option<Arc<Properties>>,
     /// Counts up over the bus: values are handed out in the order in which they were kept.
     pub(crate) sequence: u64,
     /// The number of what came in its place; the greatest one until then.
@@ -22,8 +25,18 @@ pub(crate) struct Retained<T> {
 }
 
 impl<T> Retained<T> {
-    pub(crate) fn new(value: T, sequence: u64) -> Arc<Self> {
-        Arc::new(Self { value: ReentrantMutex::new(value), sequence, replaced: AtomicU64::new(u64::MAX) })
+    pub(crate) fn new(value: T, properties: Option<Arc<Properties>>, sequence: u64) -> Arc<Self> {
+        let (value, replaced) = (ReentrantMutex::new(value), AtomicU64::new(u64::MAX));
+        Arc::new(Self { value, properties, sequence, replaced })
+    }
+
+    pub(crate) fn properties(&self) -> Option<&Arc<Properties>> {
+        self.properties.as_ref()
+    }
+
+    /// Whether its time is over: then it is as if it was not kept.
+    pub(crate) fn is_expired(&self) -> bool {
+        self.properties().is_some_and(|properties| properties.is_expired())
     }
 
     /// Another one came in its place.
@@ -49,10 +62,14 @@ impl<T: Clone> Retained<T> {
             Err(shared) => shared.get(),
         }
     }
+
     /// Makes a message of the value, in a box.
     // Never inline: the copies on its stack are gone before anything else is called.
     #[inline(never)]
     pub(crate) fn into_boxed_message<R>(self: Arc<Self>, topic: Topic) -> Box<Message<T, R>> {
-        Box::new(Message::plain(topic, self.take()))
+        let properties = self.properties.clone();
+        let mut message = Box::new(Message::plain(topic, self.take()));
+        message.extras = properties.map(|properties| Box::new(Extras::of_taken(Metadata::Message(properties))));
+        message
     }
 }

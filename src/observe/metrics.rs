@@ -118,7 +118,7 @@ fn record_queues<T, R>(inner: &BusInner<T, R>) {
 fn sample<T, R>(mailbox: &Mailbox<T, R>) -> Sample {
     // What was taken out comes first: a message that leaves in between is in neither number, which makes the oldest
     // message younger. In both, it would make it older.
-    let taken_out = mailbox.received() + mailbox.evicted();
+    let taken_out = mailbox.received() + mailbox.removed();
     let depth = mailbox.len() as u64;
     let subscription = match (&mailbox.options.name, &mailbox.options.group) {
         (Some(name), _) | (None, Some(name)) => name.clone(),

@@ -96,8 +96,10 @@ pub struct SubscriptionStats {
     pub overflow: Overflow,
     /// Messages put into the mailbox. Retained values that its filter is going to reject count until they are looked at.
     pub delivered: u64,
-    /// Messages lost at the mailbox: never put in, or evicted.
+    /// Messages lost at the mailbox: never put in, evicted, or expired.
     pub dropped: u64,
+    /// `true` if it is an [observer](crate::SubscriptionBuilder::observer), which does not count as one that a message is for.
+    pub observer: bool,
     /// `true` if it overflowed under [`Overflow::Disconnect`], so that it gets no more messages.
     pub overflowed: bool,
 }
@@ -114,8 +116,9 @@ impl SubscriptionStats {
             capacity: mailbox.options.capacity,
             high_water: mailbox.high_water(),
             overflow: mailbox.options.overflow,
-            delivered: mailbox.received() + mailbox.evicted() + depth as u64,
+            delivered: mailbox.received() + mailbox.removed() + depth as u64,
             dropped: mailbox.dropped(),
+            observer: mailbox.is_observer(),
             overflowed: mailbox.is_overflowed(),
         }
     }

@@ -55,7 +55,7 @@ fn by_fullness(one: &SubscriptionStats, other: &SubscriptionStats) -> Ordering {
 /// A table for people: a line of totals, then a line for each subscription, with the [slowest](Self::slowest) marked.
 ///
 /// Failures and panics have a place in the first line when there are any. `name` is the name of the subscription and of
-/// its group, with the number of members. `queue` shows how much of the capacity is taken, `peak` the high-water mark.
+/// its group, with the number of members; an observer says so. `queue` shows how much of the capacity is taken, `peak` the high-water mark.
 /// Of a long list of patterns, the last column says how many more there are. A control character in a name is shown as
 /// an escape. The layout is not for programs: it may change with any version.
 ///
@@ -164,11 +164,9 @@ fn name(subscription: &SubscriptionStats) -> String {
     let name = subscription.name.as_deref().map(printable);
     let group = subscription.group.as_deref();
     let group = group.map(|group| format!("{} ({})", printable(group), subscription.members));
-    match (name, group) {
-        (Some(name), Some(group)) => format!("{name}, {group}"),
-        (Some(one), None) | (None, Some(one)) => one,
-        (None, None) => "-".to_owned(),
-    }
+    let observer = subscription.observer.then(|| "observer".to_owned());
+    let labels: Vec<_> = [name, group, observer].into_iter().flatten().collect();
+    if labels.is_empty() { "-".to_owned() } else { labels.join(", ") }
 }
 
 fn when_full(subscription: &SubscriptionStats) -> &'static str {

@@ -5,6 +5,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::PendingReply;
+use crate::metadata::HeaderError;
 use crate::topic::TopicError;
 
 /// A request was not sent. Holds the payload.
@@ -33,6 +34,13 @@ pub enum RequestError<T> {
     /// The bus is closed, or was closed while the request waited for room; the mailboxes that had room may have it.
     #[error("cannot request: the bus is closed")]
     Closed(T),
+    /// A header of the message is invalid; nothing was sent.
+    #[error("cannot request: {0}")]
+    Header(HeaderError, T),
+    /// The request has a [timeout](crate::MessageBuilder::timeout), and in that time no mailbox had room for it. A request that
+    /// any mailbox took in time is a pending reply instead.
+    #[error("no mailbox had room for the request in time")]
+    Timeout(T),
 }
 
 impl<T> RequestError<T> {
@@ -48,7 +56,11 @@ impl<T> RequestError<T> {
     /// ```
     pub fn into_inner(self) -> T {
         match self {
-            Self::Topic(_, payload) | Self::NoResponders(payload) | Self::Closed(payload) => payload,
+            Self::Topic(_, payload)
+            | Self::NoResponders(payload)
+            | Self::Closed(payload)
+            | Self::Header(_, payload)
+            | Self::Timeout(payload) => payload,
         }
     }
 
@@ -93,6 +105,38 @@ impl<T> RequestError<T> {
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed(_))
     }
+
+    /// Returns `true` if a header was invalid.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let error = bus.message("double", 21).header("", "acme").request().unwrap_err();
+    /// assert!(error.is_invalid_header());
+    /// assert_eq!(error.into_inner(), 21);
+    /// ```
+    pub fn is_invalid_header(&self) -> bool {
+        matches!(self, Self::Header(..))
+    }
+
+    /// Returns `true` if no mailbox had room in time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _stuck = bus.subscription("double").capacity(1).open()?;
+    /// let _first = bus.request("double", 21)?;
+    /// let error = bus.message("double", 21).timeout(Duration::from_millis(1)).request().unwrap_err();
+    /// assert!(error.is_timeout());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout(_))
+    }
 }
 
 impl<T> fmt::Debug for RequestError<T> {
@@ -101,6 +145,8 @@ impl<T> fmt::Debug for RequestError<T> {
             Self::Topic(error, _) => f.debug_tuple("Topic").field(error).finish_non_exhaustive(),
             Self::NoResponders(_) => f.write_str("NoResponders(..)"),
             Self::Closed(_) => f.write_str("Closed(..)"),
+            Self::Header(error, _) => f.debug_tuple("Header").field(error).finish_non_exhaustive(),
+            Self::Timeout(_) => f.write_str("Timeout(..)"),
         }
     }
 }

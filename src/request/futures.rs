@@ -42,7 +42,7 @@ impl<R: Send + 'static> Future for PendingReply<R> {
     type Output = Result<R, ReplyError<R>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.poll_answer(context.waker())
+        self.poll_answer(context)
     }
 }
 

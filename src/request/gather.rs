@@ -6,10 +6,11 @@ use std::sync::{Arc, Weak};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use super::{Answer, Collector, GatherError, ReplySlot, ReplySource, Responder};
+use super::{Answer, Collector, GatherError, Metadata, MetadataSource, ReplySlot};
 #[cfg(feature = "async")]
 use crate::lifecycle::{CloseListener, Registration};
 use crate::lifecycle::{Lifecycle, Phase};
+use crate::metadata::Properties;
 use crate::spans::Requesting;
 use crate::sync::channel::{Receiver, Sender, TryRecvError, bounded};
 use crate::sync::{Backoff, Instant, Mutex, recv_before};
@@ -19,15 +20,27 @@ pub(crate) struct EachReply<R> {
     sender: Sender<Answer<R>>,
     collector: Weak<Collector>,
     lifecycle: Arc<Lifecycle>,
+    properties: Option<Arc<Properties>>,
     pub(crate) requesting: Requesting,
 }
 
 impl<R> EachReply<R> {
     /// `responders` is the most copies that can be made.
-    pub(crate) fn new(lifecycle: &Arc<Lifecycle>, responders: usize, requesting: Requesting) -> (Self, Replies<R>) {
+    pub(crate) fn new(
+        lifecycle: &Arc<Lifecycle>,
+        responders: usize,
+        properties: Option<Arc<Properties>>,
+        requesting: Requesting,
+    ) -> (Self, Replies<R>) {
         let (sender, answers) = bounded(responders.max(1));
         let collector = Arc::<Collector>::default();
-        let each = Self { sender, collector: Arc::downgrade(&collector), lifecycle: Arc::clone(lifecycle), requesting };
+        let each = Self {
+            sender,
+            collector: Arc::downgrade(&collector),
+            lifecycle: Arc::clone(lifecycle),
+            properties,
+            requesting,
+        };
         let replies = Replies {
             answers,
             lifecycle: Arc::clone(lifecycle),
@@ -40,18 +53,21 @@ impl<R> EachReply<R> {
 }
 
 impl<R> EachReply<R> {
-    pub(crate) fn responder(&self) -> Responder<R> {
-        ReplySlot::for_channel(self.sender.clone(), self.collector.clone(), &self.lifecycle, self.requesting.part())
+    /// The metadata of one copy.
+    pub(crate) fn metadata(&self) -> Metadata<R> {
+        let (sender, collector) = (self.sender.clone(), self.collector.clone());
+        let (properties, requesting) = (self.properties.clone(), self.requesting.part());
+        Metadata::Request(ReplySlot::for_channel(sender, collector, &self.lifecycle, properties, requesting))
     }
 }
 
-impl<R> ReplySource<R> for EachReply<R> {
-    fn another(&self, _: Option<&Responder<R>>) -> Option<Responder<R>> {
-        Some(self.responder())
+impl<R> MetadataSource<R> for EachReply<R> {
+    fn another(&self, _: Option<&Metadata<R>>) -> Option<Metadata<R>> {
+        Some(self.metadata())
     }
 
-    fn unused(&self, responder: Option<Responder<R>>) {
-        if let Some(responder) = responder {
+    fn unused(&self, metadata: Option<Metadata<R>>) {
+        if let Some(Metadata::Request(responder)) = metadata {
             responder.disarm();
         }
     }

@@ -4,6 +4,7 @@ mod error;
 #[cfg(feature = "async")]
 mod futures;
 mod gather;
+mod metadata;
 mod pending_reply;
 mod responder;
 mod slot;
@@ -11,8 +12,7 @@ mod slot;
 pub use error::{GatherError, ReplyError, RequestError, RespondError};
 pub(crate) use gather::EachReply;
 pub use gather::Replies;
-pub(crate) use pending_reply::OneReply;
+pub(crate) use metadata::{Metadata, MetadataSource, NoMetadata, SharedMetadata};
 pub use pending_reply::PendingReply;
 pub use responder::Responder;
-pub(crate) use responder::{NoReply, ReplySource};
 use slot::{Answer, Callback, Collector, ReplySlot, Sleeper, call};

@@ -1,45 +1,29 @@
 //! Requests: the reply that is on its way to the caller.
 
 use std::fmt;
+#[cfg(feature = "async")]
+use std::future::Future;
+#[cfg(feature = "async")]
+use std::pin::Pin;
 use std::sync::Arc;
 #[cfg(feature = "async")]
 use std::sync::Weak;
 #[cfg(feature = "async")]
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::{Answer, Callback, ReplyError, ReplySlot, ReplySource, Responder, Sleeper, call};
+#[cfg(feature = "async")]
+use futures_timer::Delay;
+
+use super::{Answer, Callback, Metadata, ReplyError, ReplySlot, Sleeper, call};
 #[cfg(feature = "async")]
 use crate::lifecycle::CloseListener;
 use crate::lifecycle::{Lifecycle, Phase};
+use crate::metadata::Properties;
 use crate::spans::Requesting;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::channel::bounded;
 use crate::sync::{Backoff, Instant, recv_before};
-
-/// A request: all copies share one slot.
-pub(crate) struct OneReply;
-
-impl OneReply {
-    pub(crate) fn pending<R>(lifecycle: &Arc<Lifecycle>, requesting: Requesting) -> (Responder<R>, PendingReply<R>) {
-        let (slot, responder) = ReplySlot::new(lifecycle, requesting);
-        let pending = PendingReply {
-            slot,
-            done: AtomicBool::new(false),
-            #[cfg(feature = "async")]
-            remembered: None,
-        };
-        (responder, pending)
-    }
-}
-
-impl<R> ReplySource<R> for OneReply {
-    fn another(&self, original: Option<&Responder<R>>) -> Option<Responder<R>> {
-        original.map(Responder::another)
-    }
-
-    fn unused(&self, _: Option<Responder<R>>) {}
-}
 
 /// The answer to a request, on its way.
 ///
@@ -70,14 +54,43 @@ pub struct PendingReply<R> {
     /// Its place among those who are told of the end of the bus, if a task has waited.
     #[cfg(feature = "async")]
     remembered: Option<usize>,
+    /// The end of the time that the request was given.
+    deadline: Option<Instant>,
+    /// Wakes a task at the deadline.
+    #[cfg(feature = "async")]
+    timer: Option<Delay>,
 }
 
 impl<R> PendingReply<R> {
+    /// Creates the metadata of a request, and the reply to it.
+    pub(crate) fn new(
+        lifecycle: &Arc<Lifecycle>,
+        properties: Option<Arc<Properties>>,
+        deadline: Option<Instant>,
+        requesting: Requesting,
+    ) -> (Metadata<R>, Self) {
+        let (slot, responder) = ReplySlot::new(lifecycle, properties, requesting);
+        (Metadata::Request(responder), Self::of(slot, deadline))
+    }
+
+    fn of(slot: Arc<ReplySlot<R>>, deadline: Option<Instant>) -> Self {
+        Self {
+            slot,
+            done: AtomicBool::new(false),
+            #[cfg(feature = "async")]
+            remembered: None,
+            deadline,
+            #[cfg(feature = "async")]
+            timer: None,
+        }
+    }
+
     pub(crate) fn requesting(&self) -> &Requesting {
         &self.slot.requesting
     }
 
-    /// Waits for the answer, however long it takes.
+    /// Waits for the answer: as long as is left of the request's [`timeout`](crate::MessageBuilder::timeout), and without
+    /// one however long it takes.
     ///
     /// A handler that waits here for an answer that only its own thread could give waits forever; use
     /// [`wait_timeout`](Self::wait_timeout) where that may happen.
@@ -85,7 +98,7 @@ impl<R> PendingReply<R> {
     /// # Errors
     ///
     /// [`Failed`](ReplyError::Failed), [`Unanswered`](ReplyError::Unanswered) or
-    /// [`Closed`](ReplyError::Closed); never `Timeout`.
+    /// [`Closed`](ReplyError::Closed). [`Timeout`](ReplyError::Timeout) only if the request has a timeout.
     ///
     /// # Examples
     ///
@@ -98,10 +111,12 @@ impl<R> PendingReply<R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn wait(self) -> Result<R, ReplyError<R>> {
-        self.wait_until(None)
+        let deadline = self.deadline;
+        self.wait_until(deadline)
     }
 
-    /// Waits for the answer, at most this long.
+    /// Waits for the answer, at most this long. What is left of the request's own
+    /// [`timeout`](crate::MessageBuilder::timeout) does not matter here.
     ///
     /// # Errors
     ///
@@ -194,7 +209,7 @@ impl<R> PendingReply<R> {
     ///
     /// The callback also hears of failure, of no answer, and of the end of the bus. It runs under no lock; a panic in
     /// it is caught and counted in [`BusStats::callback_panics`](crate::BusStats::callback_panics). After this the
-    /// request can no longer be cancelled.
+    /// request can no longer be cancelled, and its [`timeout`](crate::MessageBuilder::timeout) no longer limits it.
     ///
     /// A callback is no place to wait for another thread: the one that it runs on may be a publisher in the middle of a
     /// message, and then the other subscribers of that topic do not see their end before it returns.
@@ -268,7 +283,7 @@ impl<R> PendingReply<R> {
 #[cfg(feature = "async")]
 impl<R: Send + 'static> PendingReply<R> {
     /// The result; otherwise the task is woken when there is one.
-    pub(crate) fn poll_answer(&mut self, waker: &Waker) -> Poll<Result<R, ReplyError<R>>> {
+    pub(crate) fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Result<R, ReplyError<R>>> {
         let mut answer = self.look();
         if answer.is_none() {
             if self.remembered.is_none() {
@@ -276,11 +291,26 @@ impl<R: Send + 'static> PendingReply<R> {
                 // None if the bus is closed, which is seen below.
                 self.remembered = self.slot.lifecycle().add_close_listener(entry);
             }
-            answer = self.slot.take_or_sleep(Some(Sleeper::Task(waker.clone())));
+            answer = self.slot.take_or_sleep(Some(Sleeper::Task(context.waker().clone())));
         }
-        let Some(answer) = answer else { return Poll::Pending };
+        let Some(answer) = answer else { return self.poll_deadline(context).map(|()| Err(self.timed_out())) };
         self.done.store(true, Ordering::Relaxed);
         Poll::Ready(into_result(answer))
+    }
+
+    fn poll_deadline(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.deadline else { return Poll::Pending };
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let timer = self.timer.get_or_insert_with(|| Delay::new(left()));
+        Pin::new(timer).poll(context)
+    }
+
+    /// Goes on as another, which can be waited on again.
+    fn timed_out(&mut self) -> ReplyError<R> {
+        self.done.store(true, Ordering::Relaxed);
+        let mut pending = Self::of(Arc::clone(&self.slot), self.deadline);
+        pending.remembered = self.remembered.take();
+        ReplyError::Timeout(pending)
     }
 }
 

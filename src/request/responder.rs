@@ -1,30 +1,12 @@
-//! The right to answer a request, and where the copies of a message get it from.
+//! The right to answer a request.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::{ReplySlot, RespondError};
+use crate::metadata::Properties;
 use crate::spans::Requesting;
 use crate::sync::atomic::Ordering;
-
-/// Where the copies of one message get their responders from.
-pub(crate) trait ReplySource<R> {
-    /// The responder of one more copy, when the original has this one.
-    fn another(&self, original: Option<&Responder<R>>) -> Option<Responder<R>>;
-    /// A copy was made and not needed; it must not count as one that went without answering.
-    fn unused(&self, responder: Option<Responder<R>>);
-}
-
-/// A plain message wants no reply.
-pub(crate) struct NoReply;
-
-impl<R> ReplySource<R> for NoReply {
-    fn another(&self, _: Option<&Responder<R>>) -> Option<Responder<R>> {
-        None
-    }
-
-    fn unused(&self, _: Option<Responder<R>>) {}
-}
 
 /// The right to answer one request, apart from its message: answer later, from any thread.
 ///
@@ -58,6 +40,11 @@ impl<R> Responder<R> {
 
     pub(crate) fn requesting(&self) -> &Requesting {
         &self.slot.requesting
+    }
+
+    /// What the request has beside its payload.
+    pub(super) fn properties(&self) -> Option<&Arc<Properties>> {
+        self.slot.properties.as_ref()
     }
 
     /// One more for the same request.

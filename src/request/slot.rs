@@ -11,6 +11,7 @@ use std::task::Waker;
 
 use super::{RespondError, Responder};
 use crate::lifecycle::{CloseListener, Lifecycle, Phase, Registration};
+use crate::metadata::Properties;
 use crate::panic::catch;
 use crate::spans::Requesting;
 use crate::sync::Mutex;
@@ -133,13 +134,19 @@ pub(crate) struct ReplySlot<R> {
     /// Why a handler that did not promise an answer failed; reported if nobody answers.
     pub(super) failure: Mutex<Option<String>>,
     lifecycle: Arc<Lifecycle>,
+    /// What the request has beside its payload.
+    pub(super) properties: Option<Arc<Properties>>,
     pub(crate) requesting: Requesting,
 }
 
 impl<R> ReplySlot<R> {
     /// A slot in which the answer waits.
-    pub(crate) fn new(lifecycle: &Arc<Lifecycle>, requesting: Requesting) -> (Arc<Self>, Responder<R>) {
-        let slot = Self::with(SlotState::Waiting(None), lifecycle, requesting);
+    pub(crate) fn new(
+        lifecycle: &Arc<Lifecycle>,
+        properties: Option<Arc<Properties>>,
+        requesting: Requesting,
+    ) -> (Arc<Self>, Responder<R>) {
+        let slot = Self::with(SlotState::Waiting(None), lifecycle, properties, requesting);
         (Arc::clone(&slot), Responder::new(slot))
     }
 
@@ -148,18 +155,25 @@ impl<R> ReplySlot<R> {
         answers: Sender<Answer<R>>,
         collector: Weak<Collector>,
         lifecycle: &Arc<Lifecycle>,
+        properties: Option<Arc<Properties>>,
         requesting: Requesting,
     ) -> Responder<R> {
-        Responder::new(Self::with(SlotState::Channel(answers, collector), lifecycle, requesting))
+        Responder::new(Self::with(SlotState::Channel(answers, collector), lifecycle, properties, requesting))
     }
 
-    fn with(state: SlotState<R>, lifecycle: &Arc<Lifecycle>, requesting: Requesting) -> Arc<Self> {
+    fn with(
+        state: SlotState<R>,
+        lifecycle: &Arc<Lifecycle>,
+        properties: Option<Arc<Properties>>,
+        requesting: Requesting,
+    ) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(state),
             ended: AtomicBool::new(false),
             responders: AtomicUsize::new(1),
             failure: Mutex::new(None),
             lifecycle: Arc::clone(lifecycle),
+            properties,
             requesting,
         })
     }

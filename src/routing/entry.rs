@@ -31,12 +31,16 @@ impl<T, R> TopicEntry<T, R> {
         })
     }
 
+    /// The retained value, unless its time is over.
     pub(super) fn retained(&self) -> Option<Arc<Retained<T>>> {
-        self.retained.lock().clone()
+        // Looked at in its place: a clone that is dropped here may be the last by then.
+        let retained = self.retained.lock();
+        retained.as_ref().filter(|value| !value.is_expired()).cloned()
     }
 
-    /// The retained value, if it is still the one of this number.
+    /// The same, if it is still the one of this number.
     pub(super) fn kept_as(&self, number: u64) -> Option<Arc<Retained<T>>> {
-        self.retained().filter(|value| value.sequence == number)
+        let retained = self.retained.lock();
+        retained.as_ref().filter(|value| value.sequence == number && !value.is_expired()).cloned()
     }
 }

@@ -60,6 +60,9 @@ pub enum SubscribeError {
     /// A thread for the handler cannot be spawned.
     #[error("cannot spawn a thread for the handler")]
     Thread(#[source] std::io::Error),
+    /// An [observer](crate::SubscriptionBuilder::observer) was to serve requests, which it cannot answer.
+    #[error("an observer cannot serve requests")]
+    Observer,
 }
 
 impl From<TopicError> for SubscribeError {
@@ -144,5 +147,17 @@ impl SubscribeError {
     /// ```
     pub fn is_thread_failure(&self) -> bool {
         matches!(self, Self::Thread(_))
+    }
+
+    /// Returns `true` if an observer was to serve requests.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// assert!(bus.subscription("double").observer().serve(|n| 2 * **n).unwrap_err().is_observer());
+    /// ```
+    pub fn is_observer(&self) -> bool {
+        matches!(self, Self::Observer)
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::TopicEntry;
 use super::trie::{Node, Value};
 use crate::message::Retained;
+use crate::metadata::Properties;
 use crate::topic::{Pattern, Token, Topic};
 
 /// The most nodes or values that are looked at while others may have to wait.
@@ -60,10 +61,15 @@ impl<T, R> KeptTopics<T, R> {
     }
 
     /// Keeps a value, and returns the one before.
-    pub(super) fn keep(&mut self, entry: &Arc<TopicEntry<T, R>>, value: T) -> Option<Arc<Retained<T>>> {
+    pub(super) fn keep(
+        &mut self,
+        entry: &Arc<TopicEntry<T, R>>,
+        value: T,
+        properties: Option<Arc<Properties>>,
+    ) -> Option<Arc<Retained<T>>> {
         let number = self.next;
         self.next += 1;
-        let before = entry.retained.lock().replace(Retained::new(value, number));
+        let before = entry.retained.lock().replace(Retained::new(value, properties, number));
         match &before {
             Some(before) => {
                 before.replaced_at(number);

@@ -14,6 +14,10 @@ pub(crate) struct Route<T, R> {
     mailboxes: Vec<Sender<T, R>>,
     /// Whether no mailbox has a filter.
     unfiltered: bool,
+    /// Whether in addition none is an observer's.
+    simple: bool,
+    /// The number of mailboxes that come first.
+    first: usize,
     /// Of the subscriptions that match the topic.
     version: Version,
     /// The last generation in which it was looked at and found to be right.
@@ -28,13 +32,15 @@ const RELAXED: crate::sync::counters::Ordering = crate::sync::counters::Ordering
 pub(crate) type RouteGuard<T, R> = Guard<Arc<Route<T, R>>>;
 
 impl<T, R> Route<T, R> {
-    /// A route over these mailboxes: in the order in which they were made, and each once, even if several of its
-    /// patterns match.
+    /// A route over these mailboxes: those that come first, then the others, both in the order in which they were made, and
+    /// each once, even if several of its patterns match.
     pub(super) fn new(mut mailboxes: Vec<Sender<T, R>>, version: Version, generation: Generation) -> Self {
-        mailboxes.sort_by_key(|sender| sender.mailbox.id);
+        mailboxes.sort_by_key(|sender| (!comes_first(sender), sender.mailbox.id));
         mailboxes.dedup_by_key(|sender| sender.mailbox.id);
         let unfiltered = mailboxes.iter().all(|sender| sender.mailbox.filter.is_none());
-        Self { mailboxes, unfiltered, version, generation: AtomicGeneration::new(generation) }
+        let first = mailboxes.partition_point(comes_first);
+        let simple = unfiltered && mailboxes[..first].iter().all(|sender| sender.mailbox.options.role.counts());
+        Self { mailboxes, unfiltered, simple, first, version, generation: AtomicGeneration::new(generation) }
     }
 
     /// In the place of a route that has to be found anew.
@@ -58,7 +64,8 @@ impl<T, R> Route<T, R> {
     }
 
     pub(super) fn contains(&self, mailbox: u64) -> bool {
-        self.mailboxes.binary_search_by_key(&mailbox, |sender| sender.mailbox.id).is_ok()
+        let (first, others) = self.mailboxes.split_at(self.first);
+        [first, others].iter().any(|part| part.binary_search_by_key(&mailbox, |sender| sender.mailbox.id).is_ok())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -73,9 +80,19 @@ impl<T, R> Route<T, R> {
         &self.mailboxes
     }
 
-    /// The mailboxes, if each of them wants every message, so that it is known which is the last to get it.
-    #[inline(always)]
-    pub(crate) fn unfiltered(&self) -> Option<&[Sender<T, R>]> {
-        self.unfiltered.then_some(&self.mailboxes[..])
+    /// Whether each mailbox wants every message.
+    pub(crate) fn is_unfiltered(&self) -> bool {
+        self.unfiltered
     }
+
+    /// The mailboxes, if each of them wants every message and none is an observer's, so that it is known which is the last
+    /// to get it.
+    #[inline(always)]
+    pub(crate) fn simple(&self) -> Option<&[Sender<T, R>]> {
+        self.simple.then_some(&self.mailboxes[..])
+    }
+}
+
+fn comes_first<T, R>(sender: &Sender<T, R>) -> bool {
+    sender.mailbox.options.role.comes_first()
 }

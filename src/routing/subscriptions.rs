@@ -106,6 +106,13 @@ impl<T, R> Subscriptions<T, R> {
         removed
     }
 
+    /// Where the sender of a mailbox is made that is subscribed to this pattern.
+    pub(super) fn source(&self, pattern: &Pattern, mailbox: u64) -> Option<&Arc<MailboxSource<T, R>>> {
+        let members = self.root.at_pattern(pattern.tokens())?;
+        let member = members.here.get(&mailbox).or_else(|| members.rest.get(&mailbox))?;
+        Some(&member.source)
+    }
+
     /// Whether anybody is subscribed to just this topic.
     pub(super) fn has_own(&self, topic: &Topic) -> bool {
         self.root.at(topic.tokens()).is_some_and(|members| !members.here.is_empty())
@@ -120,7 +127,11 @@ impl<T, R> Subscriptions<T, R> {
     /// The number of mailboxes that match a topic.
     pub(super) fn count(&self, topic: &Topic) -> usize {
         let mut mailboxes = Vec::<u64>::new();
-        self.root.visit_patterns(topic.tokens(), &mut |members, how| mailboxes.extend(members.that_match(how).keys()));
+        self.root.visit_patterns(topic.tokens(), &mut |members, how| {
+            let that_count =
+                members.that_match(how).values().filter(|member| member.source.mailbox.options.role.counts());
+            mailboxes.extend(that_count.map(|member| member.source.mailbox.id));
+        });
         mailboxes.sort_unstable();
         mailboxes.dedup();
         mailboxes.len()

@@ -18,6 +18,7 @@ use crate::dead_letter::Losses;
 use crate::lifecycle::Lifecycle;
 use crate::mailbox::{Filter, Mailbox, MailboxOptions, MailboxSource, NewQueue};
 use crate::message::Retained;
+use crate::metadata::Properties;
 use crate::sync::Mutex;
 use crate::sync::atomic::Ordering;
 use crate::topic::{Pattern, Topic};
@@ -129,6 +130,12 @@ impl<T, R> TopicMap<T, R> {
         self.mailboxes.get(&number)
     }
 
+    /// Where the sender of this mailbox is made; `None` if the mailbox is in no route any more.
+    pub(crate) fn source(&self, mailbox: u64) -> Option<Arc<MailboxSource<T, R>>> {
+        let pattern = self.mailboxes.get(&mailbox)?.options.patterns.first()?;
+        self.subscriptions.source(pattern, mailbox).cloned()
+    }
+
     /// The route of a topic in use, and whether it is right.
     pub(crate) fn known_route(&self, topic: &Topic) -> Option<(Arc<Route<T, R>>, bool)> {
         let route = self.topics.get(topic)?.route.load_full();
@@ -227,8 +234,13 @@ impl<T, R> TopicMap<T, R> {
     /// Keeps `value` as the last one of a topic that is in use: who subscribes later gets the kept value, who subscribed
     /// before is in the route.
     /// Returns the value before, for the caller to drop.
-    pub(crate) fn keep(&self, entry: &Arc<TopicEntry<T, R>>, value: T) -> Option<Arc<Retained<T>>> {
-        self.kept.lock().keep(entry, value)
+    pub(crate) fn keep(
+        &self,
+        entry: &Arc<TopicEntry<T, R>>,
+        value: T,
+        properties: Option<Arc<Properties>>,
+    ) -> Option<Arc<Retained<T>>> {
+        self.kept.lock().keep(entry, value, properties)
     }
 
     pub(crate) fn retained(&self, topic: &Topic) -> Option<Arc<Retained<T>>> {
@@ -390,7 +402,9 @@ fn difference<T, R>(
             requested,
         })
     };
+    let observer = |options: &MailboxOptions| options.role.is_observer().to_string();
     differs("capacity", mailbox.options.capacity.to_string(), options.capacity.to_string())
+        .or_else(|| differs("observer", observer(&mailbox.options), observer(options)))
         .or_else(|| differs("overflow", format!("{:?}", mailbox.options.overflow), format!("{:?}", options.overflow)))
         .or_else(|| differs("retained", mailbox.options.retained.to_string(), options.retained.to_string()))
         .or_else(|| {

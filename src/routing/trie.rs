@@ -135,6 +135,19 @@ impl<V: Value> Node<V> {
         self.children.values().all(|child| child.visit_all(most, visit))
     }
 
+    /// What is at a pattern.
+    pub(super) fn at_pattern<'a>(&self, tokens: impl Iterator<Item = Token<'a>>) -> Option<&V> {
+        let mut node = self;
+        for token in tokens {
+            node = match token {
+                Token::Rest => break,
+                Token::Any => node.any.as_ref()?,
+                Token::Literal(token) => node.children.get(token)?,
+            };
+        }
+        Some(&node.value)
+    }
+
     /// What is at the topic of these tokens.
     pub(super) fn at<'a>(&self, mut tokens: impl Iterator<Item = &'a str>) -> Option<&V> {
         tokens.try_fold(self, |node, token| node.children.get(token)).map(|node| &node.value)

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::Subscriber;
 use crate::bus::BusInner;
 use crate::handler::{Handler, Outcome, Retry, Start, StartingWorkers};
-use crate::mailbox::{Filter, MAX_CAPACITY, Mailbox, MailboxOptions, Overflow};
+use crate::mailbox::{Filter, MAX_CAPACITY, Mailbox, MailboxOptions, Overflow, Role};
 use crate::message::Message;
 use crate::routing::SubscribeError;
 #[cfg(feature = "testkit")]
@@ -85,6 +85,7 @@ pub struct SubscriptionBuilder<T, R = T, W = OneWorker> {
     capacity: usize,
     overflow: Overflow,
     retained: bool,
+    role: Role,
     filter: Option<Filter<T>>,
     retry: Retry,
     workers: usize,
@@ -107,6 +108,7 @@ where
             group: None,
             name: None,
             retained: false,
+            role: Role::Subscriber,
             filter: None,
             retry: Retry::none(),
             workers: 1,
@@ -147,6 +149,7 @@ where
             false
         };
         self.filter = Some(Filter { id: None, accepts: Box::new(accepts) });
+        self.role = Role::Recorder;
         self.open()
     }
 
@@ -262,6 +265,7 @@ where
             capacity: self.capacity,
             overflow: self.overflow,
             retained: self.retained,
+            role: self.role,
             filter: self.filter,
             retry: self.retry,
             workers,
@@ -487,6 +491,54 @@ where
         self
     }
 
+    /// Makes the subscription an observer: an audit trail, a recorder, a live view. It watches, and is not one of those that a
+    /// message is for.
+    ///
+    /// It is offered each message before the subscriptions that are no observers, so that it sees a cause before its effect,
+    /// also if it subscribed last: what a handler publishes about a message comes behind that message. This holds as long as
+    /// its mailbox has room. A publisher that finds it full serves the others first and then waits, or drops, by its
+    /// [`overflow`](Self::overflow); what follows from the message may then come before it. Give it room for bursts, or a
+    /// policy that drops. The order between publishers that know nothing of each other is that in which they come.
+    ///
+    /// It does not count: not in [`Delivery::delivered`](crate::Delivery::delivered), `dropped` and `is_unheard`, nor in
+    /// [`Publisher::subscriber_count`](crate::Publisher::subscriber_count). What it loses counts in the statistics, in
+    /// [`lost_before`](Message::lost_before), and makes dead letters. A request comes to it as a message without the right to
+    /// answer: [`is_request`](Message::is_request) is `false`, a reply comes back as
+    /// [`NotARequest`](crate::RespondError::NotARequest), and a caller without responders gets `NoResponders` at once. The members
+    /// of a [`group`](Self::group) are observers all, or none of them is. A message costs a little more on topics with an observer,
+    /// and one more clone of the payload where nobody else is subscribed.
+    ///
+    /// # Errors
+    ///
+    /// `serve` returns [`SubscribeError::Observer`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let inner = bus.clone();
+    /// let _shop = bus.on("order.placed", move |order| inner.publish("order.paid", **order).map(|_| ()))?;
+    /// let audit = bus.subscription("order.>").observer().open()?; // it has come last
+    ///
+    /// assert_eq!(bus.publish("order.placed", 7)?.delivered(), 1); // the shop
+    /// let seen: Vec<_> = audit.iter().take(2).map(|order| order.topic().to_string()).collect();
+    /// assert_eq!(seen, ["order.placed", "order.paid"]);
+    /// assert!(bus.request("order.status", 7).unwrap_err().is_no_responders());
+    /// # bus.close();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn observer(mut self) -> Self {
+        self.role = Role::Observer;
+        self
+    }
+
+    /// It is offered messages before those that are not.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn feed(mut self) -> Self {
+        self.role = Role::Feed;
+        self
+    }
+
     /// Sets the retry policy of a handler; by default it gives up at the first error. A subscriber ignores it.
     ///
     /// # Examples
@@ -598,6 +650,7 @@ where
             capacity: self.capacity,
             overflow: self.overflow,
             retained: self.retained,
+            role: self.role,
         };
         self.inner.subscribe(options, self.workers, self.filter)
     }
@@ -624,6 +677,9 @@ where
         begin: impl FnOnce(&mut Start<T, R>) -> Result<(), SubscribeError>,
     ) -> Result<Handler, SubscribeError> {
         Handler::check(self.workers)?;
+        if self.serves && self.role.is_observer() {
+            return Err(SubscribeError::Observer);
+        }
         let (inner, name) = (Arc::clone(&self.inner), self.name.clone());
         let (count, retry, serves, stack_size) = (self.workers, self.retry, self.serves, self.stack_size);
         let workers = StartingWorkers::new(&inner, count);
@@ -643,6 +699,7 @@ impl<T, R, W> fmt::Debug for SubscriptionBuilder<T, R, W> {
             .field("capacity", &self.capacity)
             .field("overflow", &self.overflow)
             .field("retained", &self.retained)
+            .field("role", &self.role)
             .field("filter", &self.filter.is_some())
             .field("retry", &self.retry)
             .field("workers", &self.workers)

@@ -17,6 +17,7 @@ mod support;
 mod cancelled_futures;
 mod dead_letters;
 mod forgotten_futures;
+mod messages;
 mod order_of_wakes;
 mod overflow;
 mod pubsub;

@@ -1,0 +1,51 @@
+//! Delivering a message to one mailbox alone, as a thread: a dead letter that goes back to where it came from.
+
+use std::slice;
+use std::sync::Arc;
+
+use super::sleeping::look_again;
+use super::{Wait, permit_to_wait};
+use crate::mailbox::{CopiesForAny, MailboxSender, Offer, wait_for_any};
+use crate::message::Outgoing;
+use crate::topic::Topic;
+
+/// Why the mailbox has not got the message.
+pub(crate) enum NotTaken<T, R> {
+    Full(Outgoing<T, R>),
+    Gone(Outgoing<T, R>),
+    Closed(Outgoing<T, R>),
+}
+
+/// Puts the message into the mailbox. Waits for room if that blocks, unless the publisher would wait for itself.
+pub(crate) fn deliver_to_one<T: Clone, R>(
+    sender: &Arc<MailboxSender<T, R>>,
+    topic: &Topic,
+    outgoing: Outgoing<T, R>,
+) -> Result<(), NotTaken<T, R>> {
+    let mailbox = &*sender.mailbox;
+    let mut offer = sender.offer(topic, outgoing, true);
+    loop {
+        let outgoing = match offer {
+            Offer::Enqueued { .. } => {
+                mailbox.wake_for_message();
+                return Ok(());
+            }
+            Offer::Gone(outgoing) => return Err(NotTaken::Gone(outgoing)),
+            Offer::Closed(outgoing) => return Err(NotTaken::Closed(outgoing)),
+            Offer::Lost(outgoing, _) => return Err(NotTaken::Full(outgoing)),
+            Offer::Full(outgoing) => outgoing,
+        };
+        let Ok(paused) = permit_to_wait(slice::from_ref(mailbox).iter()) else {
+            return Err(NotTaken::Full(outgoing));
+        };
+        let mut copies = CopiesForAny::of_one(mailbox, outgoing);
+        let deadline = look_again(Wait::Forever, paused.is_some());
+        let chosen = wait_for_any(slice::from_ref(sender), topic, &mut copies, deadline);
+        drop(paused);
+        offer = match (chosen, copies.take_for(mailbox)) {
+            (Some((_, offer)), _) => offer,
+            (None, Some(outgoing)) => sender.offer(topic, outgoing, true),
+            (None, None) => unreachable!("a copy that was not sent is kept"),
+        };
+    }
+}
