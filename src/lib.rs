@@ -179,9 +179,22 @@
 //! | `gather` | debug | `topic`, `outcome`: `asked`, `no_responders`, `closed` | until every copy of the request is gone |
 //! | `handle` | debug | `topic`, `pattern`, `group`, `name`, `outcome`: `ok`, `failed`, `panicked`, `attempts` | while a handler has a message in hand, with all attempts |
 //!
-//! While a message is published, or a handler's closure runs, the span is entered. The parent of a `handle` is the
-//! request that is handled, across threads; a message that is no request carries nothing, and its `handle` has no
-//! parent. A subscriber runs under no lock of the bus. A span that it does not want costs a look at a flag.
+//! While a message is published, or a handler's closure runs, the span is entered; for a task, in each poll. The parent
+//! of a `handle` is the request that is handled, across threads. A message that is not a request carries nothing, and its
+//! `handle` has no parent.
+//!
+//! A handler belongs to the caller of the request at every level. With a subscriber at `INFO`, which wants none of these
+//! spans, the request carries the span that the caller is in, and the handler's closure runs within that: its own spans
+//! and events have the caller's span as their parent, and a request that it sends carries it on. A filter that wants some
+//! of these spans skips only the others. A callback of [`PendingReply::on_reply`] runs within the span of the request, or
+//! that of the caller in its place, on whatever thread.
+//!
+//! So the span of the caller closes when every copy of the request is gone. What a handler does goes to the subscriber
+//! of its thread. If the caller has another, such as one set by `with_default` for its thread alone, that one gets the
+//! spans of the bus, and no spans of the handler's closure.
+//!
+//! A subscriber runs under no lock of the bus. A span that it does not want costs a look at a flag; a request costs a look
+//! at the span that the caller is in, too.
 //!
 //! # Testing
 //!
