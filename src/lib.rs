@@ -162,7 +162,8 @@
 //! | `tramline_queue_capacity` | `bus`, `subscription` | the most messages that can wait |
 //! | `tramline_oldest_message_age_seconds` | `bus`, `subscription` | how long the oldest message has been known to wait; too low by less than the time between two recordings |
 //!
-//! A `bus` has the name that its [builder](BusBuilder::name) set, or the name of the type of its messages. A `handler` is
+//! A `bus` has the name that its [builder](BusBuilder::name) set, or [`Hub::named`], or the name of the type of its
+//! messages. A `handler` is
 //! called by its [name](SubscriptionBuilder::name), or its first pattern; a `subscription` by its name, or its group,
 //! or its patterns with commas between them. Queues of the same name are added up, and the older message counts. So
 //! names are for a few subscriptions that stay, not for one made for each client.

@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Weak};
 
+use super::name::BusName;
 use super::{Drain, DrainScope, PausedThread, PublishError, Unfinished, Unsent};
 use crate::counters::Loss;
 use crate::dead_letter::{DeadLetterReason, LetterPolicy, Losses, PublishScope};
@@ -26,7 +27,7 @@ pub(crate) type Renewed<M, T> = (M, Vec<(Topic, Arc<crate::message::Retained<T>>
 
 /// Kept alive by `Bus` and `Publisher` handles alone: when the last is dropped, nobody is left to publish.
 pub(crate) struct BusInner<T, R> {
-    pub(crate) name: Arc<str>,
+    pub(crate) name: BusName,
     /// Never held while user code runs: no payload, closure or callback is called or dropped under it.
     pub(crate) map: RwLock<TopicMap<T, R>>,
     pub(crate) lifecycle: Arc<Lifecycle>,
@@ -43,7 +44,7 @@ impl<T, R> BusInner<T, R> {
         let losses = Arc::new(Losses::new(id));
         let lifecycle = Arc::new(Lifecycle::new(id, drain_group));
         Self {
-            name,
+            name: BusName::new(name),
             map: RwLock::new(TopicMap::new(Arc::clone(&losses), Arc::clone(&lifecycle))),
             lifecycle,
             losses,
@@ -537,8 +538,9 @@ impl<T: Send + 'static, R: Send + 'static> Drain for BusInner<T, R> {
 
     fn unfinished(&self, scope: DrainScope, moment: &mut Moment) -> Vec<Unfinished> {
         let (_, mailboxes) = self.in_use();
+        let name = self.name.get();
         let mailboxes = mailboxes.iter().filter(|mailbox| is_within(scope, mailbox));
-        mailboxes.filter_map(|mailbox| Unfinished::new(&self.name, mailbox, moment)).collect()
+        mailboxes.filter_map(|mailbox| Unfinished::new(&name, mailbox, moment)).collect()
     }
 }
 

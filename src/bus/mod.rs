@@ -15,6 +15,7 @@ mod builder;
 mod drain;
 mod error;
 mod inner;
+mod name;
 #[cfg(feature = "async")]
 mod publish_async;
 mod publisher;

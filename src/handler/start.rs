@@ -54,7 +54,7 @@ where
             subscription: Arc::clone(&subscription),
             control: Arc::clone(&control),
             retry,
-            stopwatch: Stopwatch::new(&inner.name, &name),
+            stopwatch: Stopwatch::new(|| inner.name.get(), &name),
             serves,
         };
         let handler = Handler { subscription, name, control, workers: 0, threads: Vec::new(), ended, stopped: false };
