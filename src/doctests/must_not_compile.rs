@@ -118,7 +118,7 @@
 //!
 //! The closure of `serve` returns the reply of the request:
 //!
-//! ```compile_fail,E0271
+//! ```compile_fail,E0308
 //! # #[derive(Clone)] struct Ask;
 //! # impl tramline::Request for Ask { type Reply = u32; const TOPIC: &'static str = "ask"; }
 //! let hub = tramline::Hub::new();
