@@ -47,6 +47,7 @@ mod catalogue {
     use super::messages::GetPrice;
 
     pub(crate) fn start(hub: &Hub) -> Result<Handler, SubscribeError> {
+        hub.named_with_reply::<GetPrice, u32>("prices");
         hub.serve::<GetPrice>(|request| match request.0 {
             "tea" => 350,
             "soup" => 620,
@@ -62,6 +63,8 @@ mod billing {
     use super::messages::{GetPrice, OrderPlaced, OrderPriced};
 
     pub(crate) fn start(hub: &Hub) -> Result<Handler, SubscribeError> {
+        hub.named::<OrderPlaced>("orders");
+        hub.named::<OrderPriced>("priced orders");
         // A handler that held the hub itself would keep its own bus open.
         let weak = hub.downgrade();
         hub.on::<OrderPlaced>(move |placed| -> Result<(), Box<dyn std::error::Error>> {
@@ -97,7 +100,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // An order goes through three buses. The drain waits until none has anything left.
     let report = hub.drain(Duration::from_secs(5));
     for bus in hub.stats() {
-        println!("{} -> {}: {} unheard, {} dropped", bus.payload, bus.reply, bus.stats.unheard, bus.stats.dropped);
+        println!("{}: {} unheard, {} dropped", bus.stats.name, bus.stats.unheard, bus.stats.dropped);
     }
     println!("drained: {}", report.is_complete());
     Ok(())

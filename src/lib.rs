@@ -188,7 +188,8 @@
 //! | `tramline_queue_capacity` | `bus`, `subscription` | the most messages that can wait |
 //! | `tramline_oldest_message_age_seconds` | `bus`, `subscription` | how long the oldest message has been known to wait; too low by less than the time between two recordings |
 //!
-//! A `bus` has the name that its [builder](BusBuilder::name) set, or the name of the type of its messages. A `handler` is
+//! A `bus` has the name that its [builder](BusBuilder::name) set, or [`Hub::named`], or the name of the type of its
+//! messages. A `handler` is
 //! called by its [name](SubscriptionBuilder::name), or its first pattern; a `subscription` by its name, or its group,
 //! or its patterns with commas between them. Queues of the same name are added up, and the older message counts. So
 //! names are for a few subscriptions that stay, not for one made for each client.
@@ -205,9 +206,22 @@
 //! | `gather` | debug | `topic`, `outcome`: `asked`, `no_responders`, `timeout`, `closed` | until every copy of the request is gone |
 //! | `handle` | debug | `topic`, `pattern`, `group`, `name`, `outcome`: `ok`, `failed`, `panicked`, `attempts` | while a handler has a message in hand, with all attempts |
 //!
-//! While a message is published, or a handler's closure runs, the span is entered. The parent of a `handle` is the
-//! request that is handled, across threads; a message that is no request carries nothing, and its `handle` has no
-//! parent. A subscriber runs under no lock of the bus. A span that it does not want costs a look at a flag.
+//! While a message is published, or a handler's closure runs, the span is entered; for a task, in each poll. The parent
+//! of a `handle` is the request that is handled, across threads. The `handle` of a message that is not a request has no parent;
+//! with [`trace_messages`](BusBuilder::trace_messages) it follows from the span in which the message was published.
+//!
+//! A handler belongs to the caller of the request at every level. With a subscriber at `INFO`, which wants none of these
+//! spans, the request carries the span that the caller is in, and the handler's closure runs within that: its own spans
+//! and events have the caller's span as their parent, and a request that it sends carries it on. A filter that wants some
+//! of these spans skips only the others. A callback of [`PendingReply::on_reply`] runs within the span of the request, or
+//! that of the caller in its place, on whatever thread.
+//!
+//! So the span of the caller closes when every copy of the request is gone. What a handler does goes to the subscriber
+//! of its thread. If the caller has another, such as one set by `with_default` for its thread alone, that one gets the
+//! spans of the bus, and no spans of the handler's closure.
+//!
+//! A subscriber runs under no lock of the bus. A span that it does not want costs a look at a flag; a request costs a look
+//! at the span that the caller is in, too.
 //!
 //! # Testing
 //!

@@ -289,7 +289,7 @@ fn hubs_go_from_thread_to_thread() {
 }
 
 #[test]
-fn events_and_requests_are_received_by_their_type() {
+fn m11_events_and_requests_are_received_by_one_type_parameter() {
     within_limit(|| {
         let hub = Hub::new();
         let placed = hub.subscribe::<Placed>().unwrap();
@@ -328,7 +328,7 @@ fn events_and_requests_are_received_by_their_type() {
 }
 
 #[test]
-fn a_pattern_is_not_a_valid_topic_of_an_event_or_a_request() {
+fn m11_a_pattern_is_not_a_valid_topic_of_an_event_or_a_request() {
     #[derive(Clone)]
     struct Wild;
 
@@ -376,5 +376,105 @@ fn a_handler_that_is_busy_during_a_drain_sees_the_hub_closed() {
         assert_eq!(seen.iter().collect::<Vec<_>>(), [(false, false), (true, true)]);
         assert_eq!((reader.join().unwrap(), hub.is_closed()), (1, true));
         assert!(hub.stats().iter().all(|bus| bus.stats.handler_panics == 0));
+    });
+}
+
+/// The names of the buses, in the order of their types.
+fn names(hub: &Hub) -> Vec<String> {
+    hub.stats().into_iter().map(|bus| bus.stats.name).collect()
+}
+
+#[test]
+fn m11_a_bus_is_named_before_or_after_others_use_it() {
+    within_limit(|| {
+        let hub = Hub::new();
+        let placed = hub.subscribe::<Placed>().unwrap();
+        assert_eq!(names(&hub), ["hub::Placed"]);
+        let orders = hub.named::<Placed>("orders");
+        assert_eq!(orders.publish(Placed::TOPIC, Placed(1)).unwrap().delivered(), 1, "the bus that is there");
+        assert_eq!(placed.recv().unwrap().0, 1);
+
+        let prices = hub.named_with_reply::<GetPrice, f64>("prices");
+        let _server = hub.serve::<GetPrice>(|request| f64::from(request.0) / 2.0).unwrap();
+        let price = prices.request(GetPrice::TOPIC, GetPrice(7)).unwrap().wait().unwrap();
+        assert_eq!(price, hub.request(GetPrice(7)).unwrap().wait().unwrap(), "the bus that is made later");
+        assert_eq!(names(&hub), ["prices", "orders"]);
+        assert_eq!(orders.stats().name, "orders");
+        assert_eq!(hub.stats()[1].payload, "hub::Placed", "the types are there, too");
+        assert!(hub.stats()[0].to_string().starts_with("prices: "), "{}", hub.stats()[0]);
+
+        // Another reply is another bus.
+        let _ = hub.bus_with_reply::<Placed, bool>();
+        assert_eq!(names(&hub), ["prices", "hub::Placed -> bool", "orders"]);
+    });
+}
+
+#[test]
+fn m11_the_last_name_of_a_bus_stands() {
+    within_limit(|| {
+        const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+
+        let hub = Hub::new();
+        hub.named::<Placed>("first");
+        hub.clone().named::<Placed>(String::from("second"));
+        assert_eq!(names(&hub), ["second"]);
+        thread::scope(|scope| {
+            for name in NAMES {
+                let hub = &hub;
+                scope.spawn(move || hub.named::<Placed>(name).publish(Placed::TOPIC, Placed(1)));
+            }
+        });
+        assert!(NAMES.contains(&names(&hub)[0].as_str()));
+        hub.named::<Placed>("last");
+        assert_eq!(names(&hub), ["last"]);
+        hub.close();
+        assert!(hub.named::<Placed>("closed").is_closed());
+        assert!(hub.named::<Paid>("late").is_closed());
+        assert_eq!(names(&hub), ["late", "closed"]);
+    });
+}
+
+#[test]
+fn m11_a_drain_reports_the_names_of_the_buses() {
+    within_limit(|| {
+        let hub = Hub::new();
+        let _placed = hub.subscribe::<Placed>().unwrap();
+        hub.publish(Placed(1)).unwrap();
+        hub.named::<Placed>("orders");
+        let report = hub.drain(Duration::ZERO);
+        assert_eq!(report.unfinished()[0].bus(), "orders");
+        assert_eq!(report.unfinished()[0].to_string(), "order.placed (bus orders): 1 message remaining");
+    });
+}
+
+#[cfg(feature = "async")]
+#[test]
+fn m11_tasks_receive_by_one_type_parameter() {
+    use tokio::runtime::Builder;
+
+    within_limit(|| {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let on_tokio = |task| drop(tokio::spawn(task));
+            let hub = Hub::new();
+            let (sender, mut seen) = tokio::sync::mpsc::unbounded_channel();
+            let dead_letters = hub.bus::<Placed>().dead_letters();
+            let handlers = [
+                hub.on_async::<Placed>(on_tokio, move |order| {
+                    let (order, sender) = (order.0, sender.clone());
+                    async move { sender.send(order).unwrap() }
+                }),
+                hub.on_async::<Placed>(on_tokio, |_| async { Err::<(), _>("bad luck") }),
+                hub.serve_async::<GetPrice>(on_tokio, |request| {
+                    let n = request.0;
+                    async move { f64::from(n) / 2.0 }
+                }),
+            ];
+            assert_eq!(hub.publish_async(Placed(13)).await.unwrap().delivered(), 2);
+            assert_eq!(seen.recv().await, Some(13));
+            assert_eq!(dead_letters.recv_async().await.unwrap().into_payload(), Placed(13));
+            assert_eq!(hub.request_async(GetPrice(7)).await.unwrap().await.unwrap(), 3.5);
+            assert!(handlers.iter().all(Result::is_ok));
+        });
     });
 }

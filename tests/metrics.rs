@@ -260,6 +260,60 @@ fn a_hub_records_all_its_buses() {
 }
 
 #[test]
+fn m11_metrics_have_the_name_of_the_bus() {
+    let (recorded, hub) = (Recorded::new(), Hub::new());
+    let (bus, _prices) = (hub.named::<u32>("orders"), hub.named_with_reply::<u32, bool>("prices"));
+    let handler = recorded.with(|| bus.on("a", |_| {})).unwrap();
+    bus.publish("a", 1).unwrap();
+    assert!(handler.stop(LONG).is_complete());
+    let _reader = bus.subscribe("b").unwrap();
+    bus.publish("b", 2).unwrap();
+    let before = recorded.by(|| hub.record_metrics());
+    assert_eq!(before.counter("tramline_published_total{bus=orders}"), 2);
+    assert_eq!(before.counter("tramline_published_total{bus=prices}"), 0);
+    assert_eq!(before.gauge("tramline_queue_depth{bus=orders,subscription=b}"), 1.0);
+    let duration = "tramline_handler_duration_seconds{bus=orders,handler=a}";
+    assert!(matches!(&before.0[duration], DebugValue::Histogram(durations) if durations.len() == 1), "{before:#?}");
+    assert!(before.0.keys().all(|name| !name.contains("u32")), "{before:#?}");
+}
+
+#[test]
+fn m11_a_bus_that_is_renamed_leaves_no_gauges_behind() {
+    let hub = Hub::new();
+    // A recorder for each time, which shows what is set then.
+    let record = || Recorded::new().by(|| hub.record_metrics());
+    let bus = hub.bus::<u32>();
+    let reader = bus.subscribe("a").unwrap();
+    let gone = bus.subscribe("b").unwrap();
+    bus.publish("a", 1).unwrap();
+    let before = record();
+    assert_eq!(before.gauge("tramline_queue_depth{bus=u32,subscription=a}"), 1.0);
+    assert_eq!(before.gauge("tramline_subscriptions{bus=u32}"), 2.0);
+
+    hub.named::<u32>("orders");
+    drop(gone);
+    let after = record();
+    assert_eq!(after.counter("tramline_published_total{bus=orders}"), 1, "it goes on counting");
+    assert_eq!(after.gauge("tramline_queue_depth{bus=orders,subscription=a}"), 1.0);
+    assert_eq!(after.gauge("tramline_subscriptions{bus=orders}"), 1.0);
+    for gauge in ["tramline_subscriptions{bus=u32}", "tramline_topics{bus=u32}"] {
+        assert_eq!(after.gauge(gauge), 0.0, "{gauge}");
+    }
+    for gauge in ["queue_depth", "queue_capacity", "oldest_message_age_seconds"] {
+        for topic in ["a", "b"] {
+            assert_eq!(after.gauge(&format!("tramline_{gauge}{{bus=u32,subscription={topic}}}")), 0.0, "{gauge}");
+        }
+    }
+    assert!(!after.0.contains_key("tramline_queue_depth{bus=orders,subscription=b}"), "it never had that name");
+
+    // Once is enough, and the name changes nothing about the age of what waits.
+    let later = record();
+    assert!(later.0.keys().all(|name| !name.contains("bus=u32")), "{later:#?}");
+    assert!(later.gauge("tramline_oldest_message_age_seconds{bus=orders,subscription=a}") > 0.0);
+    drop(reader);
+}
+
+#[test]
 fn a_closed_bus_is_recorded_as_before() {
     let (recorded, bus) = (Recorded::new(), bus());
     let _reader = bus.subscribe("a").unwrap();

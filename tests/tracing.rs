@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Level, Span, Subscriber};
+use tracing::{Event, Level, Span, Subscriber};
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
@@ -104,6 +104,26 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         let place = context.span(id).unwrap().extensions().get::<Place>().unwrap().0;
         values.record(&mut self.0.lock().unwrap()[place]);
+    }
+
+    /// An event is there like a span that is closed, by the name of its message.
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let parent = context.event_span(event).map(|parent| parent.extensions().get::<Place>().unwrap().0);
+        let metadata = event.metadata();
+        let mut seen = Seen {
+            name: metadata.name(),
+            level: *metadata.level(),
+            target: metadata.target(),
+            thread: std::thread::current().id(),
+            parent,
+            fields: BTreeMap::new(),
+            closed: true,
+        };
+        event.record(&mut seen);
+        if seen.field("message") == Some("working") {
+            seen.name = "working";
+        }
+        self.0.lock().unwrap().push(seen);
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
@@ -488,6 +508,250 @@ mod tasks {
             assert_eq!(cancelled.and_then(|seen| seen.field("outcome")), Some("cancelled"));
             drop(all);
             assert_eq!(full.len(), 1);
+        });
+    }
+}
+
+/// Cases M12: a subscriber that does not want the bus's own spans.
+mod at_info {
+    use tracing::dispatcher::{Dispatch, with_default};
+    use tracing::{info, info_span};
+    use tracing_subscriber::filter::{LevelFilter, filter_fn};
+
+    use super::*;
+
+    /// A subscriber of its own, which handlers use in their closures as threads of a program use that of the program.
+    fn subscriber(wants: impl Fn(&str) -> bool + Send + Sync + 'static) -> (Spans, Dispatch) {
+        let spans = Spans::default();
+        let filter = filter_fn(move |metadata| metadata.target() != "tramline" || wants(metadata.name()));
+        let dispatch = Dispatch::new(Registry::default().with(filter).with(spans.clone()));
+        // Numbers that the spans of other subscribers do not have.
+        let others: Vec<_> = with_default(&dispatch, || (0..100).map(|_| info_span!("other")).collect());
+        drop(others);
+        (spans, dispatch)
+    }
+
+    fn nothing_of_the_bus(_: &str) -> bool {
+        false
+    }
+
+    /// What a handler does: a span and an event.
+    fn work(own: &Dispatch, topic: &'static str) {
+        with_default(own, || {
+            info!(topic, "working");
+            drop(info_span!("work", topic));
+        });
+    }
+
+    fn caller(topic: &'static str) -> Span {
+        // The outcome of the request is no field of the caller.
+        info_span!("caller", topic, outcome = tracing::field::Empty)
+    }
+
+    impl Spans {
+        /// Asserts that what was made for the topic has this parent.
+        #[track_caller]
+        fn assert_parent(&self, name: &str, topic: &str, parent: &str) {
+            let (place, _) = self.only(parent, topic);
+            assert_eq!(self.only(name, topic).1.parent, Some(place), "{name} of {topic} is no child of {parent}");
+        }
+    }
+
+    #[test]
+    fn m12_at_info_what_a_handler_makes_belongs_to_the_caller_across_threads() {
+        within_limit(|| {
+            let _ = Spans::global();
+            let spans = Spans::default();
+            let own = Dispatch::new(Registry::default().with(LevelFilter::INFO).with(spans.clone()));
+            let bus = Bus::<u32>::new();
+            let (in_handler, topic) = (own.clone(), "info.thread");
+            let (sender, seen) = channel();
+            let server = bus.serve(topic, move |n| {
+                sender.send(with_default(&in_handler, current)).unwrap();
+                work(&in_handler, topic);
+                2 * **n
+            });
+            with_default(&own, || {
+                let caller = caller(topic);
+                let pending = caller.in_scope(|| bus.request(topic, 21)).unwrap();
+                drop(caller);
+                assert_eq!(pending.wait().unwrap(), 42);
+            });
+            assert!(server.unwrap().stop(LONG).is_complete());
+            assert_eq!(seen.recv().unwrap(), Some("caller"));
+            spans.assert_parent("work", topic, "caller");
+            spans.assert_parent("working", topic, "caller");
+            let (_, caller) = spans.only("caller", topic);
+            assert_ne!(spans.only("work", topic).1.thread, caller.thread);
+            assert_eq!(caller.field("outcome"), None, "the span is the caller's");
+            assert!(caller.closed, "neither thread keeps it");
+            assert!(spans.0.lock().unwrap().iter().all(|seen| seen.target != "tramline"), "none of the bus's own");
+        });
+    }
+
+    #[test]
+    fn m12_every_handler_of_a_gathered_request_belongs_to_the_caller() {
+        within_limit(|| {
+            let (spans, own) = subscriber(nothing_of_the_bus);
+            let bus = Bus::<u32>::new();
+            let topics = ["info.gather.a", "info.gather.b"];
+            let servers = topics.map(|topic| {
+                let own = own.clone();
+                bus.serve("info.gather", move |n| {
+                    work(&own, topic);
+                    **n
+                })
+            });
+            let replies = with_default(&own, || caller("info.gather").in_scope(|| bus.gather("info.gather", 1)));
+            assert_eq!(replies.unwrap().collect_within(LONG), [1, 1]);
+            for server in servers {
+                assert!(server.unwrap().stop(LONG).is_complete());
+            }
+            let (caller, seen) = spans.only("caller", "info.gather");
+            assert!(seen.closed && seen.field("outcome").is_none());
+            for topic in topics {
+                assert_eq!(spans.only("work", topic).1.parent, Some(caller));
+            }
+        });
+    }
+
+    #[test]
+    fn m12_a_handle_span_whose_request_has_none_is_a_child_of_the_caller() {
+        within_limit(|| {
+            let (spans, own) = subscriber(|name| name == "handle");
+            let bus = Bus::<u32>::new();
+            let (in_handler, topic) = (own.clone(), "info.handle");
+            let server = bus.serve(topic, move |n| {
+                work(&in_handler, topic);
+                **n
+            });
+            let pending = with_default(&own, || caller(topic).in_scope(|| bus.request(topic, 1))).unwrap();
+            assert_eq!(pending.wait().unwrap(), 1);
+            assert!(server.unwrap().stop(LONG).is_complete());
+            spans.assert_parent("handle", topic, "caller");
+            spans.assert_parent("work", topic, "handle");
+            let (_, handled) = spans.only("handle", topic);
+            assert_eq!((handled.field("outcome"), handled.closed), (Some("ok"), true));
+            assert!(spans.only("caller", topic).1.closed);
+        });
+    }
+
+    #[test]
+    fn m12_without_a_handle_span_what_a_handler_makes_belongs_to_the_request() {
+        within_limit(|| {
+            let (spans, own) = subscriber(|name| name == "request");
+            let bus = Bus::<u32>::new();
+            let (in_handler, topic) = (own.clone(), "info.request");
+            let server = bus.serve(topic, move |n| {
+                work(&in_handler, topic);
+                **n
+            });
+            let pending = with_default(&own, || caller(topic).in_scope(|| bus.request(topic, 1))).unwrap();
+            assert_eq!(pending.wait().unwrap(), 1);
+            assert!(server.unwrap().stop(LONG).is_complete());
+            spans.assert_parent("request", topic, "caller");
+            spans.assert_parent("work", topic, "request");
+            let (_, requested) = spans.only("request", topic);
+            assert_eq!((requested.field("outcome"), requested.closed), (Some("replied"), true));
+        });
+    }
+
+    #[test]
+    fn m12_a_callback_belongs_to_the_caller_wherever_it_runs() {
+        within_limit(|| {
+            let (spans, own) = subscriber(nothing_of_the_bus);
+            let bus = Bus::<u32>::new();
+            let service = bus.subscribe("info.>").unwrap();
+            for topic in ["info.replied", "info.answered-before", "info.closed"] {
+                let pending = with_default(&own, || caller(topic).in_scope(|| bus.request(topic, 1))).unwrap();
+                let responder = service.recv().unwrap().responder().unwrap();
+                let in_callback = own.clone();
+                let callback = move |_| work(&in_callback, topic);
+                match topic {
+                    "info.replied" => {
+                        pending.on_reply(callback);
+                        // A thread that has nothing to do with the caller, in no handler.
+                        std::thread::spawn(move || responder.reply(1).unwrap()).join().unwrap();
+                    }
+                    "info.answered-before" => {
+                        responder.reply(1).unwrap();
+                        with_default(&own, || caller("info.later").in_scope(|| pending.on_reply(callback)));
+                    }
+                    _ => {
+                        pending.on_reply(callback);
+                        bus.close();
+                        drop(responder);
+                    }
+                }
+            }
+            for topic in ["info.replied", "info.answered-before", "info.closed"] {
+                spans.assert_parent("work", topic, "caller");
+            }
+            assert!(spans.0.lock().unwrap().iter().all(|seen| seen.closed), "nothing keeps a span");
+        });
+    }
+
+    #[test]
+    fn m12_a_request_outside_any_span_carries_none() {
+        within_limit(|| {
+            let (spans, own) = subscriber(nothing_of_the_bus);
+            let bus = Bus::<u32>::new();
+            let (in_handler, topic) = (own.clone(), "info.outside");
+            let server = bus.serve(topic, move |n| {
+                work(&in_handler, topic);
+                **n
+            });
+            assert_eq!(with_default(&own, || bus.request(topic, 1)).unwrap().wait().unwrap(), 1);
+            bus.publish(topic, 2).unwrap_or_else(|error| panic!("{error}"));
+            assert!(server.unwrap().stop(LONG).is_complete());
+            let all = spans.0.lock().unwrap();
+            let parents: Vec<_> = all.iter().filter(|seen| seen.name == "work").map(|seen| seen.parent).collect();
+            assert_eq!(parents, [None, None]);
+        });
+    }
+
+    #[cfg(feature = "async")]
+    #[test]
+    fn m12_at_info_what_a_task_makes_belongs_to_the_caller_in_every_poll() {
+        use tokio::runtime::Builder;
+        use tokio::task::yield_now;
+        use tracing::Instrument;
+
+        within_limit(|| {
+            let (spans, own) = subscriber(nothing_of_the_bus);
+            let runtime = Builder::new_current_thread().build().unwrap();
+            let bus = Bus::<u32>::new();
+            let topics = ["info.task.a", "info.task.b", "info.task.c"];
+            with_default(&own, || {
+                runtime.block_on(async {
+                    let on_tokio = |task| drop(tokio::spawn(task));
+                    let server = bus.serve_async("info.task", on_tokio, move |n| {
+                        let n = **n;
+                        drop(info_span!("work", topic = topics[0]));
+                        async move {
+                            drop(info_span!("work", topic = topics[1]));
+                            yield_now().await;
+                            drop(info_span!("work", topic = topics[2]));
+                            n
+                        }
+                    });
+                    let _server = server.unwrap();
+                    let ask = async { bus.request_async("info.task", 21).await.unwrap().await.unwrap() };
+                    let asked = tokio::spawn({
+                        let bus = bus.clone();
+                        async move { bus.request_async("info.task.nobody", 1).await.is_err() }
+                    });
+                    assert_eq!(ask.instrument(caller("info.task")).await, 21);
+                    assert!(asked.await.unwrap());
+                    assert_eq!(current(), None, "no span stays entered");
+                });
+            });
+            drop(runtime);
+            let (caller, seen) = spans.only("caller", "info.task");
+            assert!(seen.closed && seen.field("outcome").is_none());
+            for topic in topics {
+                assert_eq!(spans.only("work", topic).1.parent, Some(caller), "{topic}");
+            }
         });
     }
 }

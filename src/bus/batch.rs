@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::{BusInner, PublishError};
 use crate::delivery::{Delivery, Wait};
+use crate::message::Outgoing;
 use crate::routing::{RouteGuard, TopicEntry};
 use crate::spans::Publishing;
 use crate::topic::TopicError;
@@ -38,7 +39,6 @@ pub(crate) fn publish_all<T: Clone, R>(
         let mut route: Option<RouteGuard<T, R>> = None;
         let mut rest = chunk.drain(..);
         while let Some(payload) = rest.next() {
-            let span = Publishing::enter(topic);
             let mut _letters = None;
             let found = match route.take() {
                 Some(route) if inner.is_right(&route) => Some(route),
@@ -47,15 +47,20 @@ pub(crate) fn publish_all<T: Clone, R>(
                     inner.route_of(entry)
                 }
             };
-            let published = match found {
-                None => inner.refuse(payload, span),
-                Some(found) => match inner.publish_at_once(topic, &found, payload, &span) {
-                    Ok(delivery) => {
-                        route = Some(found);
-                        Ok(delivery)
-                    }
-                    Err(undelivered) => inner.publish_rest(topic, found, undelivered, Wait::Forever, span),
-                },
+            let published = if inner.traces() {
+                inner.publish_outgoing(topic, found, Outgoing { payload, metadata: None }, Wait::Forever)
+            } else {
+                let span = Publishing::enter(topic);
+                match found {
+                    None => inner.refuse(payload, span),
+                    Some(found) => match inner.publish_at_once(topic, &found, payload, &span) {
+                        Ok(delivery) => {
+                            route = Some(found);
+                            Ok(delivery)
+                        }
+                        Err(undelivered) => inner.publish_rest(topic, found, undelivered, Wait::Forever, span),
+                    },
+                }
             };
             match published {
                 Ok(delivery) => total = total.and(delivery),

@@ -37,6 +37,8 @@ pub struct BusBuilder<T, R = T> {
     name: Option<Arc<str>>,
     capacity: usize,
     overflow: Overflow,
+    #[cfg(feature = "tracing")]
+    trace_messages: bool,
     types: PhantomData<fn() -> (T, R)>,
 }
 
@@ -46,7 +48,14 @@ where
     R: Send + 'static,
 {
     pub(super) fn new() -> Self {
-        Self { name: None, capacity: DEFAULT_CAPACITY, overflow: Overflow::default(), types: PhantomData }
+        Self {
+            name: None,
+            capacity: DEFAULT_CAPACITY,
+            overflow: Overflow::default(),
+            #[cfg(feature = "tracing")]
+            trace_messages: false,
+            types: PhantomData,
+        }
     }
 
     /// Sets the name of the bus in its [statistics](crate::BusStats::name); the default is the name of the type of its
@@ -102,6 +111,27 @@ where
         self
     }
 
+    /// Sets whether a published message carries the span in which it was published; the default is `false`. With the feature
+    /// `tracing`.
+    ///
+    /// With it, the `handle` span of the message follows from that span, across threads. Each message that is published within
+    /// a span then costs an allocation that its copies share, and one for each mailbox; and it keeps the span open until the last
+    /// copy of it is gone. A request needs none of this: its handler belongs to the caller's span in any case.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::builder().trace_messages(true).build();
+    /// let _mail = bus.on("order.placed", |order| tracing::info!(order = **order, "mail"))?;
+    /// tracing::info_span!("checkout").in_scope(|| bus.publish("order.placed", 7))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "tracing")]
+    pub fn trace_messages(mut self, trace_messages: bool) -> Self {
+        self.trace_messages = trace_messages;
+        self
+    }
+
     /// Creates the bus.
     ///
     /// # Examples
@@ -115,7 +145,10 @@ where
     #[must_use]
     pub fn build(self) -> Bus<T, R> {
         let name = self.name.unwrap_or_else(default_name::<T>);
-        Bus { inner: Arc::new(BusInner::new(name, self.capacity, self.overflow, DrainGroup::new())) }
+        let inner = BusInner::new(name, self.capacity, self.overflow, DrainGroup::new());
+        #[cfg(feature = "tracing")]
+        let inner = inner.with_traces(self.trace_messages);
+        Bus { inner: Arc::new(inner) }
     }
 }
 

@@ -330,7 +330,8 @@ impl Unfinished {
         Self { is_of_a_hub: true, ..self }
     }
 
-    /// Returns the name of the bus, see [`BusBuilder::name`](crate::BusBuilder::name): it says which bus of a hub it is.
+    /// Returns the name that the bus had when the drain ended, see [`BusBuilder::name`](crate::BusBuilder::name) and
+    /// [`Hub::named`](crate::Hub::named): it says which bus of a hub it is.
     ///
     /// # Examples
     ///

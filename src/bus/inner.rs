@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Weak};
 
+use super::name::BusName;
 use super::{Drain, DrainScope, PausedThread, PublishError, Unfinished, Unsent};
 use crate::counters::Loss;
 use crate::dead_letter::{DeadLetter, DeadLetterReason, LetterPolicy, Losses, PublishScope};
@@ -18,7 +19,7 @@ use crate::request::{
 use crate::routing::{
     Collected, DeferredDrops, NewMember, Route, RouteGuard, SubscribeError, TopicEntry, TopicMap, Unmade,
 };
-use crate::spans::{Publishing, Requesting};
+use crate::spans::{Carried, Publishing, Requesting};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Guard, RwLock};
 use crate::topic::{Pattern, Topic};
@@ -29,7 +30,7 @@ pub(crate) type Renewed<M, T> = (M, Vec<(Topic, Arc<crate::message::Retained<T>>
 
 /// Kept alive by `Bus` and `Publisher` handles alone: when the last is dropped, nobody is left to publish.
 pub(crate) struct BusInner<T, R> {
-    pub(crate) name: Arc<str>,
+    pub(crate) name: BusName,
     /// Never held while user code runs: no payload, closure or callback is called or dropped under it.
     pub(crate) map: RwLock<TopicMap<T, R>>,
     pub(crate) lifecycle: Arc<Lifecycle>,
@@ -38,6 +39,9 @@ pub(crate) struct BusInner<T, R> {
     pub(crate) overflow: Overflow,
     #[cfg(feature = "metrics")]
     pub(crate) recordings: crate::sync::Mutex<crate::counters::Recordings>,
+    /// Whether a message carries the span in which it is published.
+    #[cfg(feature = "tracing")]
+    pub(super) trace_messages: bool,
 }
 
 impl<T, R> BusInner<T, R> {
@@ -46,7 +50,7 @@ impl<T, R> BusInner<T, R> {
         let losses = Arc::new(Losses::new(id));
         let lifecycle = Arc::new(Lifecycle::new(id, drain_group));
         Self {
-            name,
+            name: BusName::new(name),
             map: RwLock::new(TopicMap::new(Arc::clone(&losses), Arc::clone(&lifecycle))),
             lifecycle,
             losses,
@@ -54,7 +58,15 @@ impl<T, R> BusInner<T, R> {
             overflow,
             #[cfg(feature = "metrics")]
             recordings: crate::sync::Mutex::default(),
+            #[cfg(feature = "tracing")]
+            trace_messages: false,
         }
+    }
+
+    #[cfg(feature = "tracing")]
+    pub(super) fn with_traces(mut self, trace_messages: bool) -> Self {
+        self.trace_messages = trace_messages;
+        self
     }
 
     pub(crate) fn add_publisher(&self, topic: &Topic) -> Arc<TopicEntry<T, R>> {
@@ -239,6 +251,9 @@ impl<T: Clone, R> BusInner<T, R> {
         payload: T,
         wait: Wait,
     ) -> Result<Delivery, PublishError<T>> {
+        if self.traces() {
+            return self.publish_outgoing(topic, route, Outgoing { payload, metadata: None }, wait);
+        }
         let span = Publishing::enter(topic);
         let Some(route) = route else { return self.refuse(payload, span) };
         match self.publish_at_once(topic, &route, payload, &span) {
@@ -313,7 +328,25 @@ impl<T: Clone, R> BusInner<T, R> {
         Ok(delivery)
     }
 
-    /// Publishes a message that has metadata.
+    /// Whether messages carry the span in which they are published.
+    #[cfg(feature = "tracing")]
+    #[inline(always)]
+    pub(super) fn traces(&self) -> bool {
+        self.trace_messages
+    }
+
+    #[cfg(not(feature = "tracing"))]
+    #[inline(always)]
+    pub(super) fn traces(&self) -> bool {
+        false
+    }
+
+    /// Adds the span in which the message is published, if messages carry theirs.
+    pub(super) fn traced(&self, outgoing: Outgoing<T, R>) -> Outgoing<T, R> {
+        if self.traces() { outgoing.with_span(Carried::current()) } else { outgoing }
+    }
+
+    /// Publishes a message that may have metadata.
     pub(super) fn publish_outgoing(
         &self,
         topic: &Topic,
@@ -321,6 +354,7 @@ impl<T: Clone, R> BusInner<T, R> {
         outgoing: Outgoing<T, R>,
         wait: Wait,
     ) -> Result<Delivery, PublishError<T>> {
+        let outgoing = self.traced(outgoing);
         let span = Publishing::enter(topic);
         let Some(route) = route else { return self.refuse(outgoing.payload, span) };
         let delivered = deliver(route, topic, outgoing, &SharedMetadata, wait, |mailbox| self.unroute(mailbox));
@@ -585,8 +619,9 @@ impl<T: Send + 'static, R: Send + 'static> Drain for BusInner<T, R> {
 
     fn unfinished(&self, scope: DrainScope, moment: &mut Moment) -> Vec<Unfinished> {
         let (_, mailboxes) = self.in_use();
+        let name = self.name.get();
         let mailboxes = mailboxes.iter().filter(|mailbox| is_within(scope, mailbox));
-        mailboxes.filter_map(|mailbox| Unfinished::new(&self.name, mailbox, moment)).collect()
+        mailboxes.filter_map(|mailbox| Unfinished::new(&name, mailbox, moment)).collect()
     }
 }
 

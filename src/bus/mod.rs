@@ -16,6 +16,7 @@ mod drain;
 mod error;
 mod inner;
 mod message_builder;
+mod name;
 #[cfg(feature = "async")]
 mod publish_async;
 mod publisher;

@@ -99,6 +99,9 @@ impl<T: Clone, R> BusInner<T, R> {
         letters: LetterPolicy,
     ) -> Result<Delivery, PublishError<T>> {
         let outgoing = Outgoing { payload, metadata: None };
+        if self.traces() {
+            return self.publish_outgoing_async(topic, route, outgoing, Wait::Forever, letters).await;
+        }
         self.publish_from(topic, route, outgoing, &NoMetadata, Wait::Forever, letters).await
     }
 
@@ -110,6 +113,7 @@ impl<T: Clone, R> BusInner<T, R> {
         wait: Wait,
         letters: LetterPolicy,
     ) -> Result<Delivery, PublishError<T>> {
+        let outgoing = self.traced(outgoing);
         self.publish_from(topic, route, outgoing, &SharedMetadata, wait, letters).await
     }
 

@@ -68,6 +68,7 @@ impl<T: Clone, R> BusInner<T, R> {
     ) -> Result<Delivery, PublishError<T>> {
         let _letters = self.begin_publish();
         let topic = &entry.topic;
+        let outgoing = self.traced(outgoing);
         let span = Publishing::enter(topic);
         match self.keep(entry, outgoing, wait.may_wait()) {
             Ok(message) => {
@@ -87,6 +88,7 @@ impl<T: Clone, R> BusInner<T, R> {
         letters: LetterPolicy,
     ) -> Result<Delivery, PublishError<T>> {
         let topic = &entry.topic;
+        let outgoing = self.traced(outgoing);
         let span = PublishingTask::new(topic);
         let first = span.within(|| {
             letters.within(&self.lifecycle, || {

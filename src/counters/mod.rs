@@ -12,4 +12,4 @@ pub(crate) use owner_biased::OwnerBiasedCounter;
 #[cfg(feature = "metrics")]
 pub(crate) use owner_biased::this_thread;
 #[cfg(feature = "metrics")]
-pub(crate) use recordings::{Recordings, Sample};
+pub(crate) use recordings::{QueueGauges, Recordings, Sample};

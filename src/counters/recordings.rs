@@ -7,6 +7,7 @@
 //! waiting.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::sync::Instant;
@@ -36,6 +37,8 @@ pub(crate) struct QueueGauges {
 #[derive(Default)]
 pub(crate) struct Recordings {
     described: bool,
+    /// The name of the bus at the last recording.
+    bus: Option<Arc<str>>,
     mailboxes: BTreeMap<u64, Marks>,
     subscriptions: BTreeSet<String>,
 }
@@ -44,6 +47,13 @@ impl Recordings {
     /// Marks the metrics as described. Returns `true` the first time.
     pub(crate) fn mark_described(&mut self) -> bool {
         !std::mem::replace(&mut self.described, true)
+    }
+
+    /// Notes the name of the bus, under which everything is recorded from now on. If it had another name at the last
+    /// recording, returns that name and the subscriptions that were recorded under it.
+    pub(crate) fn rename(&mut self, bus: &Arc<str>) -> Option<(Arc<str>, BTreeSet<String>)> {
+        let before = self.bus.replace(Arc::clone(bus)).filter(|before| before != bus)?;
+        Some((before, std::mem::take(&mut self.subscriptions)))
     }
 
     /// What there is to record now, by the name of the subscription. One that has gone since the last time is empty,
@@ -93,6 +103,7 @@ impl Marks {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
     use std::time::{Duration, Instant};
 
     use super::{Marks, QueueGauges, Recordings, Sample};
@@ -162,5 +173,21 @@ mod tests {
         assert_eq!(queues, BTreeMap::from([("a".to_owned(), QueueGauges::default())]));
         assert!(recordings.next(after(4), Vec::new()).is_empty());
         assert!(recordings.mailboxes.is_empty());
+    }
+
+    #[test]
+    fn a_name_that_has_changed_is_returned_once_with_its_subscriptions() {
+        let start = Instant::now();
+        let mut recordings = Recordings::default();
+        let [old, new] = ["old", "new"].map(Arc::<str>::from);
+        assert_eq!(recordings.rename(&old), None, "the first recording");
+        let _ = recordings.next(start, vec![sample(1, "a", 0, 1), sample(2, "b", 0, 2)]);
+        assert_eq!(recordings.rename(&old), None);
+        let subscriptions = ["a", "b"].map(str::to_owned).into();
+        assert_eq!(recordings.rename(&new), Some((old, subscriptions)));
+        let queues = recordings.next(start + Duration::from_secs(1), vec![sample(1, "a", 0, 1)]);
+        let waiting = QueueGauges { depth: 1, capacity: 10, age: Duration::from_secs(1) };
+        assert_eq!(queues, BTreeMap::from([("a".to_owned(), waiting)]), "the other has gone under the old name");
+        assert_eq!(recordings.rename(&new), None);
     }
 }

@@ -91,3 +91,53 @@
 //! ```
 //! let _: Option<(tramline::OneWorker, tramline::ManyWorkers)> = None;
 //! ```
+//!
+//! A hub takes events and requests apart by their traits:
+//!
+//! ```compile_fail,E0277
+//! # #[derive(Clone)] struct Ask;
+//! # impl tramline::Request for Ask { type Reply = u32; const TOPIC: &'static str = "ask"; }
+//! let hub = tramline::Hub::new();
+//! let _ = hub.publish(Ask);
+//! ```
+//!
+//! ```compile_fail,E0277
+//! # #[derive(Clone)] struct Ask;
+//! # impl tramline::Request for Ask { type Reply = u32; const TOPIC: &'static str = "ask"; }
+//! let hub = tramline::Hub::new();
+//! let _ = hub.on::<Ask>(|_| {});
+//! ```
+//!
+//! ```
+//! # #[derive(Clone)] struct Ask;
+//! # impl tramline::Request for Ask { type Reply = u32; const TOPIC: &'static str = "ask"; }
+//! let hub = tramline::Hub::new();
+//! let _ = hub.request(Ask);
+//! let _ = hub.serve::<Ask>(|_| 1);
+//! ```
+//!
+//! The closure of `serve` returns the reply of the request:
+//!
+//! ```compile_fail,E0308
+//! # #[derive(Clone)] struct Ask;
+//! # impl tramline::Request for Ask { type Reply = u32; const TOPIC: &'static str = "ask"; }
+//! let hub = tramline::Hub::new();
+//! let _ = hub.serve::<Ask>(|_| "one");
+//! ```
+//!
+//! A handler of a hub names one type, that of the message:
+//!
+//! ```compile_fail,E0107
+//! # #[derive(Clone)] struct Told;
+//! # impl tramline::Event for Told { const TOPIC: &'static str = "told"; }
+//! let hub = tramline::Hub::new();
+//! let _ = hub.on::<Told, _>(|_| {});
+//! ```
+//!
+//! ```
+//! # #[derive(Clone)] struct Told;
+//! # impl tramline::Event for Told { const TOPIC: &'static str = "told"; }
+//! let hub = tramline::Hub::new();
+//! let _ = hub.on::<Told>(|_| {});
+//! let _ = hub.on::<Told>(|_| Err("no"));
+//! ```

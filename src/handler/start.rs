@@ -54,7 +54,7 @@ where
             subscription: Arc::clone(&subscription),
             control: Arc::clone(&control),
             retry,
-            stopwatch: Stopwatch::new(&inner.name, &name),
+            stopwatch: Stopwatch::new(|| inner.name.get(), &name),
             name: name.as_str().into(),
             serves,
         };

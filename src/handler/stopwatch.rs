@@ -19,10 +19,10 @@ mod ticking {
     pub(crate) struct Stopwatch(Histogram);
 
     impl Stopwatch {
-        /// For the recorder of this thread, or of the program, as it is now: to look for it with every message would
-        /// cost a look-up by name.
-        pub(crate) fn new(bus: &Arc<str>, handler: &str) -> Self {
-            Self(histogram!(HANDLER_DURATION, "bus" => Arc::clone(bus), "handler" => handler.to_owned()))
+        /// For the recorder of this thread, or of the program, and the name of the bus, as they are now: to look for them
+        /// with every message would cost a look-up by name.
+        pub(crate) fn new(bus: impl FnOnce() -> Arc<str>, handler: &str) -> Self {
+            Self(histogram!(HANDLER_DURATION, "bus" => bus(), "handler" => handler.to_owned()))
         }
 
         pub(crate) fn start(&self) -> Instant {
@@ -46,7 +46,7 @@ mod stopped {
 
     impl Stopwatch {
         #[inline(always)]
-        pub(crate) fn new(_: &Arc<str>, _: &str) -> Self {
+        pub(crate) fn new(_: impl FnOnce() -> Arc<str>, _: &str) -> Self {
             Self
         }
 

@@ -123,7 +123,8 @@ impl<T: Clone, R> Task<T, R> {
     {
         let worker = &self.worker;
         let started = worker.stopwatch.start();
-        let span = HandlingTask::new(message.requesting(), message.topic(), worker.mailbox.labels());
+        let span =
+            HandlingTask::new(message.requesting(), message.published_in(), message.topic(), worker.mailbox.labels());
         let mut attempts = 0;
         let reason = loop {
             attempts += 1;

@@ -89,7 +89,8 @@ impl<T: Clone, R> Worker<T, R> {
 
     fn process(&self, in_hand: impl InHand<T, R>, f: &mut impl FnMut(&Message<T, R>) -> Result<(), String>) {
         let message = in_hand.message();
-        let span = Handling::enter(message.requesting(), message.topic(), self.mailbox.labels());
+        let span =
+            Handling::enter(message.requesting(), message.published_in(), message.topic(), self.mailbox.labels());
         let mut attempts = 0;
         let reason = loop {
             attempts += 1;

@@ -236,6 +236,76 @@ impl Hub {
         Bus::from_inner(found.unwrap_or_else(|| self.make()))
     }
 
+    /// Names the bus of this type of message, and returns a handle to it; creates the bus if it does not exist yet.
+    ///
+    /// The name stands for the bus in [`stats`](Self::stats), the `bus` labels of metrics and the report of
+    /// [`drain`](Self::drain), in place of the names of its types. The last name stands, and modules may name a bus before
+    /// or after others use it. The name is for people and for tools that observe the program; the hub does not use it. Give
+    /// each bus a name of its own: metrics of the same name overwrite each other.
+    ///
+    /// A bus that is renamed while metrics are recorded goes on under its new name. Its counters of the old name stand
+    /// still, its gauges of the old name are set to 0 by the next recording, and the durations of handlers that are made
+    /// already keep the old name. So name the buses before the modules start their handlers.
+    ///
+    /// The bus of an [`Event`] is the one named here; that of a [`Request`] is
+    /// [`named_with_reply::<Q, Q::Reply>`](Self::named_with_reply). Otherwise as [`bus`](Self::bus), also on a closed hub.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Event, Hub};
+    ///
+    /// #[derive(Clone)]
+    /// struct OrderPlaced { order: u32 }
+    ///
+    /// impl Event for OrderPlaced {
+    ///     const TOPIC: &'static str = "order.placed";
+    /// }
+    ///
+    /// let hub = Hub::new();
+    /// let orders = hub.subscribe::<OrderPlaced>()?;
+    /// hub.named::<OrderPlaced>("orders");
+    /// hub.publish(OrderPlaced { order: 7 })?;
+    /// assert_eq!(orders.recv()?.order, 7);
+    /// assert_eq!(hub.stats()[0].stats.name, "orders");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn named<T: Clone + Send + 'static>(&self, name: impl Into<String>) -> Bus<T> {
+        self.named_with_reply::<T, T>(name)
+    }
+
+    /// Names the bus of this type of message and this type of reply, and returns a handle to it; creates the bus if it does
+    /// not exist yet. The bus of a [`Request`] is `named_with_reply::<Q, Q::Reply>`.
+    ///
+    /// Otherwise as [`named`](Self::named).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Hub, Request};
+    ///
+    /// #[derive(Clone)]
+    /// struct GetPrice { order: u32 }
+    ///
+    /// impl Request for GetPrice {
+    ///     type Reply = f64;
+    ///     const TOPIC: &'static str = "price.of";
+    /// }
+    ///
+    /// let hub = Hub::new();
+    /// hub.named_with_reply::<GetPrice, f64>("prices");
+    /// let _server = hub.serve::<GetPrice>(|request| f64::from(request.order) / 2.0)?;
+    /// assert_eq!(hub.request(GetPrice { order: 7 })?.wait()?, 3.5);
+    /// assert_eq!(hub.stats()[0].stats.name, "prices");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn named_with_reply<T: Clone + Send + 'static, R: Send + 'static>(&self, name: impl Into<String>) -> Bus<T, R> {
+        let name: String = name.into();
+        let bus = self.bus_with_reply();
+        bus.inner().name.set(name.into());
+        bus
+    }
+
     fn make<T: Send + 'static, R: Send + 'static>(&self) -> Arc<BusInner<T, R>> {
         let inner = &*self.inner;
         let mut buses = inner.buses.write();
@@ -360,7 +430,8 @@ impl Hub {
         self.bus_with_reply::<Q, Q::Reply>().request(Q::TOPIC, request)
     }
 
-    /// Returns the statistics of every bus, in the order of the names of their types.
+    /// Returns the statistics of every bus, in the order of the names of their types. They show the name that
+    /// [`named`](Self::named) gave the bus.
     ///
     /// # Examples
     ///
@@ -381,7 +452,8 @@ impl Hub {
 
     /// Records the metrics of every bus, see [`Bus::record_metrics`].
     ///
-    /// The `bus` is the type of the messages, with ` -> ` and the type of the replies if that is another.
+    /// The `bus` is the name that [`named`](Self::named) gave the bus, or the type of its messages, with ` -> ` and the type
+    /// of the replies if that is another.
     ///
     /// # Examples
     ///

@@ -14,10 +14,10 @@ use crate::observe::BusStats;
 ///
 /// ```
 /// let hub = tramline::Hub::new();
-/// let _bus = hub.bus_with_reply::<String, usize>();
+/// let _lengths = hub.named_with_reply::<String, usize>("lengths");
 /// let stats = &hub.stats()[0];
 /// assert_eq!((stats.payload, stats.reply), ("alloc::string::String", "usize"));
-/// assert_eq!(stats.stats.topics, 0);
+/// assert_eq!((stats.stats.name.as_str(), stats.stats.topics), ("lengths", 0));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -26,8 +26,8 @@ pub struct HubBusStats {
     pub payload: &'static str,
     /// The name of the type of its replies.
     pub reply: &'static str,
-    /// Its own numbers. Its name is the type of its messages, and ` -> ` and the type of its replies if that is
-    /// another.
+    /// Its own numbers. Its [name](BusStats::name) is the one given with [`Hub::named`], or the type of its messages, with
+    /// ` -> ` and the type of its replies if that is another.
     pub stats: BusStats,
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{BoxedMessage, Message, Retained};
 use crate::metadata::Properties;
 use crate::request::{Metadata, MetadataSource};
+use crate::spans::Carried;
 use crate::topic::Topic;
 
 /// A message in a queue. Kept small: what few messages have sits behind one pointer.
@@ -66,6 +67,21 @@ impl<T: Clone, R> Outgoing<T, R> {
 
     pub(crate) fn properties(&self) -> Option<&Arc<Properties>> {
         self.metadata.as_ref()?.properties()
+    }
+
+    /// The same, published in this span. A request carries its caller's, in its slot.
+    pub(crate) fn with_span(mut self, span: Carried) -> Self {
+        if span.is_none() {
+            return self;
+        }
+        let metadata = self.metadata.get_or_insert_with(|| Metadata::Message(Arc::default()));
+        // Before it is published nobody else has the properties.
+        if let Metadata::Message(properties) = metadata {
+            if let Some(properties) = Arc::get_mut(properties) {
+                properties.published_in = Some(span);
+            }
+        }
+        self
     }
 
     /// A copy for an observer.

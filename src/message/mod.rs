@@ -16,7 +16,7 @@ pub(crate) use retained::Retained;
 
 use crate::metadata::{Headers, Properties};
 use crate::request::{RespondError, Responder};
-use crate::spans::Requesting;
+use crate::spans::{Carried, Requesting};
 use crate::topic::Topic;
 
 /// One message, taken out of a mailbox. Derefs to its payload.
@@ -159,6 +159,11 @@ impl<T, R> Message<T, R> {
     /// What it has beside its payload and the right to answer it.
     pub(crate) fn properties(&self) -> Option<&Arc<Properties>> {
         self.extras.as_ref()?.properties()
+    }
+
+    /// The span in which it was published, if it carries that.
+    pub(crate) fn published_in(&self) -> Option<&Carried> {
+        self.properties()?.published_in.as_ref()
     }
 
     pub(crate) fn is_expired(&self) -> bool {

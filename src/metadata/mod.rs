@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::spans::Carried;
 use crate::sync::Instant;
 
 mod error;
@@ -18,6 +19,8 @@ pub(crate) struct Properties {
     pub(crate) expires: Option<Instant>,
     /// How often handlers have tried it before it was a dead letter that was sent back to one.
     pub(crate) attempts: u32,
+    /// The span in which it was published, if messages carry theirs.
+    pub(crate) published_in: Option<Carried>,
 }
 
 impl Properties {

@@ -4,12 +4,13 @@
 //! [`MessageCounters`](crate::counters::MessageCounters). Only durations are recorded as they happen, see
 //! `handler/stopwatch.rs`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ::metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 
 use crate::bus::{Bus, BusInner};
-use crate::counters::{Loss, Sample};
+use crate::counters::{Loss, QueueGauges, Sample};
 use crate::handler::HANDLER_DURATION;
 use crate::mailbox::Mailbox;
 use crate::sync::Instant;
@@ -41,6 +42,7 @@ impl<T, R> Bus<T, R> {
     /// message is known to be waiting from the first call on that has counted it, so its age is too low, by less than
     /// the time between two calls. It is 0 at the first.
     ///
+    /// A bus that a hub has [renamed](crate::Hub::named) goes on under its new name; the gauges of the old one are set to 0.
     /// The gauges of a subscription that has gone are set to 0 by the first call after that. When the last handle of a
     /// bus is dropped, its metrics stay as they were recorded last.
     ///
@@ -72,7 +74,9 @@ impl<T, R> Bus<T, R> {
 
 /// What `record_metrics` does for one bus, whatever holds it.
 pub(crate) fn record<T, R>(inner: &BusInner<T, R>) {
-    let bus = || Arc::clone(&inner.name);
+    // One recording has one name.
+    let name = inner.name.get();
+    let bus = || Arc::clone(&name);
     // The lock is held for as long as it takes to look; the recorder is user code.
     if inner.recordings.lock().mark_described() {
         describe();
@@ -95,23 +99,40 @@ pub(crate) fn record<T, R>(inner: &BusInner<T, R>) {
     for (outcome, messages) in handled {
         counter!(HANDLED, "bus" => bus(), "outcome" => outcome).absolute(messages);
     }
-    record_queues(inner);
+    record_queues(inner, &name);
 }
 
-fn record_queues<T, R>(inner: &BusInner<T, R>) {
+fn record_queues<T, R>(inner: &BusInner<T, R>, name: &Arc<str>) {
+    let renamed = inner.recordings.lock().rename(name);
+    if let Some((before, subscriptions)) = renamed {
+        empty_queues(&before, subscriptions);
+    }
     let (topics, mailboxes) = inner.in_use();
     let samples: Vec<_> =
         mailboxes.iter().filter(|mailbox| mailbox.members() > 0).map(|mailbox| sample(mailbox)).collect();
-    let bus = || Arc::clone(&inner.name);
+    let bus = || Arc::clone(name);
     gauge!(TOPICS, "bus" => bus()).set(topics as f64);
     gauge!(SUBSCRIPTIONS, "bus" => bus()).set(samples.len() as f64);
     let queues = inner.recordings.lock().next(Instant::now(), samples);
     for (subscription, queue) in queues {
-        let subscription: Arc<str> = subscription.into();
-        let name = || Arc::clone(&subscription);
-        gauge!(QUEUE_DEPTH, "bus" => bus(), "subscription" => name()).set(queue.depth as f64);
-        gauge!(QUEUE_CAPACITY, "bus" => bus(), "subscription" => name()).set(queue.capacity as f64);
-        gauge!(OLDEST_AGE, "bus" => bus(), "subscription" => name()).set(queue.age);
+        record_queue(name, subscription, &queue);
+    }
+}
+
+fn record_queue(bus: &Arc<str>, subscription: String, queue: &QueueGauges) {
+    let subscription: Arc<str> = subscription.into();
+    let (bus, name) = (|| Arc::clone(bus), || Arc::clone(&subscription));
+    gauge!(QUEUE_DEPTH, "bus" => bus(), "subscription" => name()).set(queue.depth as f64);
+    gauge!(QUEUE_CAPACITY, "bus" => bus(), "subscription" => name()).set(queue.capacity as f64);
+    gauge!(OLDEST_AGE, "bus" => bus(), "subscription" => name()).set(queue.age);
+}
+
+/// Sets the gauges of a name that the bus had before to 0, or they would count for ever.
+fn empty_queues(bus: &Arc<str>, subscriptions: BTreeSet<String>) {
+    gauge!(TOPICS, "bus" => Arc::clone(bus)).set(0.0);
+    gauge!(SUBSCRIPTIONS, "bus" => Arc::clone(bus)).set(0.0);
+    for subscription in subscriptions {
+        record_queue(bus, subscription, &QueueGauges::default());
     }
 }
 

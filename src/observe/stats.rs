@@ -28,7 +28,7 @@ use crate::topic::Pattern;
 #[non_exhaustive]
 pub struct BusStats {
     /// The name that was given to the bus, or the name of the type of its messages, see
-    /// [`BusBuilder::name`](crate::BusBuilder::name).
+    /// [`BusBuilder::name`](crate::BusBuilder::name) and [`Hub::named`](crate::Hub::named).
     pub name: String,
     /// Topics in use: with a publisher, a subscription to just this topic, or a retained value.
     pub topics: usize,
@@ -148,7 +148,7 @@ pub(crate) fn stats<T, R>(inner: &BusInner<T, R>) -> BusStats {
     let (topics, mailboxes) = inner.in_use();
     let losses = &*inner.losses;
     BusStats {
-        name: inner.name.to_string(),
+        name: inner.name.get().to_string(),
         topics,
         subscriptions: mailboxes
             .iter()

@@ -211,6 +211,8 @@ impl<R> PendingReply<R> {
     /// it is caught and counted in [`BusStats::callback_panics`](crate::BusStats::callback_panics). After this the
     /// request can no longer be cancelled, and its [`timeout`](crate::MessageBuilder::timeout) no longer limits it.
     ///
+    /// With the feature `tracing` it runs within the span of the request, see the [guide](crate#spans).
+    ///
     /// A callback is no place to wait for another thread: the one that it runs on may be a publisher in the middle of a
     /// message, and then the other subscribers of that topic do not see their end before it returns.
     ///
@@ -239,7 +241,7 @@ impl<R> PendingReply<R> {
             // The answer is here, or the bus is closed.
             let answer = self.slot.take().unwrap_or(Answer::Closed);
             self.slot.requesting.end(answer.outcome());
-            call(self.slot.lifecycle(), callback, answer);
+            self.slot.requesting.run_callback(|| call(self.slot.lifecycle(), callback, answer));
         }
     }
 

@@ -283,7 +283,7 @@ impl<R> ReplySlot<R> {
             SlotState::Callback(callback, _) => {
                 drop(state);
                 self.requesting.end(answer.outcome());
-                call(&self.lifecycle, callback, answer);
+                self.requesting.run_callback(|| call(&self.lifecycle, callback, answer));
                 Ok(())
             }
             SlotState::Cancelled => {
@@ -390,7 +390,7 @@ impl<R: Send> CloseListener for ReplySlot<R> {
         match before {
             SlotState::Callback(callback, _) => {
                 self.requesting.end(Answer::<R>::Closed.outcome());
-                call(&self.lifecycle, callback, Answer::Closed);
+                self.requesting.run_callback(|| call(&self.lifecycle, callback, Answer::Closed));
             }
             waiting => waiting.end(),
         }

@@ -4,9 +4,9 @@ use std::error::Error;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tramline::{Bus, Handler, Hub, SubscribeError};
+use tramline::{Handler, Hub, SubscribeError, WeakHub};
 
-use crate::message::{Delayed, Flight, FlightEvent, WeatherAt, WeatherBus};
+use crate::message::{Delayed, Flight, FlightEvent, WeatherAt};
 
 /// In minutes.
 const LATE: i32 = 60;
@@ -56,33 +56,27 @@ pub struct Alerts {
 pub fn start(hub: &Hub) -> Result<Alerts, SubscribeError> {
     let tally = Arc::new(Mutex::new(Tally::default()));
     let shared = Arc::clone(&tally);
-    // The closure may hold these, as it belongs to another bus; a handle of its own bus would keep that open forever.
-    let delays = hub.bus::<Delayed>();
-    let weather: WeatherBus = hub.bus_with_reply();
+    // A handler that held the hub itself would keep its own bus open forever.
+    let weak = hub.downgrade();
     let handler = hub
         .bus::<FlightEvent>()
         .subscription("flight.*.*.*.departed")
         .name("alerts")
         // Most flights are punctual; theirs are not even put into the mailbox.
         .filter(|departure| departure.flight.dep_delay > LATE)
-        .handle(move |departure| alert(&delays, &weather, &departure.flight, &shared))?;
+        .handle(move |departure| alert(&weak, &departure.flight, &shared))?;
     Ok(Alerts { tally, _handler: handler })
 }
 
 /// An error makes a dead letter of the departure.
-fn alert(
-    delays: &Bus<Delayed>,
-    weather: &WeatherBus,
-    flight: &Arc<Flight>,
-    tally: &Arc<Mutex<Tally>>,
-) -> Result<(), Box<dyn Error>> {
-    let origin = flight.origin;
-    delays.publish(format!("alert.delay.{origin}"), Delayed(Arc::clone(flight)))?;
+fn alert(hub: &WeakHub, flight: &Arc<Flight>, tally: &Arc<Mutex<Tally>>) -> Result<(), Box<dyn Error>> {
+    let hub = hub.upgrade().ok_or("the airport has closed")?;
+    hub.publish(Delayed(Arc::clone(flight)))?;
     let count = |add: fn(&mut Tally)| add(&mut tally.lock());
     count(|tally| tally.alerts += 1);
     count(|tally| tally.asked += 1);
-    let pending = weather
-        .request(format!("weather.{origin}"), WeatherAt(flight.hour))
+    let pending = hub
+        .request(WeatherAt { origin: flight.origin, hour: flight.hour })
         .inspect_err(|_| count(|tally| tally.failed += 1))?;
     let tally = Arc::clone(tally);
     // Nobody waits here: the next alert goes out while this answer is on its way.

@@ -53,7 +53,7 @@ pub fn play(
     // Counting reads the file once more, which is only worth it if the bar is seen.
     let total = if screen.is_hidden() { None } else { table::count_rows(path) };
     let mut table = Table::open(path, flights::COLUMNS)?;
-    let mut bad_rows = BadRows::of(hub, "flights")?;
+    let mut bad_rows = BadRows::new(hub);
     let mut timeline = Timeline::default();
     let mut stage = Stage::new(hub.bus(), total, screen)?;
     let mut goes_on = true;

@@ -6,9 +6,9 @@
 //! ```text
 //! FlightEvent  feed --flight.<origin>.<dest>.<carrier>.<event>--> statistics (a group of workers), alerts, board
 //! FlightEvent  feed --audit.<event>, fired--------------------->  audit
-//! BadRow       feed --bad_row.<file>, unheard------------------>  dead_letters
-//! Delayed      alerts --alert.delay.<origin>------------------->  statistics
-//! WeatherAt    alerts --weather.<origin>, a request------------>  weather
+//! BadRow       feed --an event that nobody hears--------------->  dead_letters
+//! Delayed      alerts --an event------------------------------->  statistics
+//! WeatherAt    alerts --a request------------------------------>  weather
 //! ```
 //!
 //! The modules are a library, so that `airport_web` and the tests use them as they are.
@@ -50,6 +50,7 @@ const DRAIN: Duration = Duration::from_secs(120);
 /// Plays the flights and prints the report, also if `stop` ends the flights early.
 pub fn run(options: &Options, stop: &Stop) -> Result<(), Box<dyn Error>> {
     let hub = Hub::new();
+    message::name_buses(&hub);
     let screen = Screen::new();
     let dead_letters = dead_letters::read(&hub, &screen)?;
     let names = Names::load(&hub, &options.airlines, &options.airports)?;

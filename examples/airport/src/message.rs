@@ -1,31 +1,46 @@
 //! What the modules say to one another: all that they have in common.
 //!
-//! Each type of message has a bus of its own. A message is cloned for every mailbox but one, so what is large is behind
-//! an `Arc`.
+//! Each type of message has a bus of its own. Most have one topic, which they bring along; what happens to flights has
+//! topics of its own, for those who want some of it. A message is cloned for every mailbox but one, so what is large is
+//! behind an `Arc`.
 
 use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
-use tramline::{Bus, Topic};
+use tramline::{Event, Hub, Request, Topic};
 
 use crate::table::Fault;
 
-/// On `alert.delay.<origin>`: it left more than an hour late.
+/// A flight left more than an hour late.
 #[derive(Debug, Clone)]
 pub struct Delayed(pub Arc<Flight>);
 
-/// On `weather.<origin>`, as a request: how was the weather in this hour?
+impl Event for Delayed {
+    const TOPIC: &'static str = "alert.delay";
+}
+
+/// Asks how the weather was at an airport in this hour.
 #[derive(Debug, Clone)]
-pub struct WeatherAt(pub Timestamp);
+pub struct WeatherAt {
+    pub origin: Code,
+    pub hour: Timestamp,
+}
 
-/// Where weather is asked for. The answer is none if there is no observation of the hour, which is no failure.
-pub type WeatherBus = Bus<WeatherAt, Option<Observation>>;
+impl Request for WeatherAt {
+    /// None if there is no observation of the hour, which is not a failure.
+    type Reply = Option<Observation>;
+    const TOPIC: &'static str = "weather.at";
+}
 
-/// On `bad_row.<file>`: a row that was skipped.
+/// A row of a file was skipped.
 #[derive(Debug, Clone)]
 pub struct BadRow(pub Fault);
+
+impl Event for BadRow {
+    const TOPIC: &'static str = "bad_row";
+}
 
 /// On `flight.<origin>.<dest>.<carrier>.<event>` and on `audit.<event>`: what happened to a flight, and when, by the
 /// clocks of New York.
@@ -80,6 +95,14 @@ pub struct Observation {
     pub wind: Option<f32>,
     /// In miles.
     pub visibility: Option<f32>,
+}
+
+/// Names the bus of each type of message, for reports.
+pub fn name_buses(hub: &Hub) {
+    hub.named::<FlightEvent>("flights");
+    hub.named::<Delayed>("delays");
+    hub.named::<BadRow>("bad rows");
+    hub.named_with_reply::<WeatherAt, Option<Observation>>("weather");
 }
 
 /// The code of an airport or airline. It becomes a token of topics, so it has to be a valid one.

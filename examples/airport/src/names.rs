@@ -19,15 +19,10 @@ pub struct Names {
 
 impl Names {
     pub fn load(hub: &Hub, airlines: &Path, airports: &Path) -> Result<Self, Box<dyn Error>> {
-        let mut bad_airlines = BadRows::of(hub, "airlines")?;
-        let airlines = load(Table::open(airlines, ["carrier", "name"])?, &mut bad_airlines)?;
-        let mut bad_airports = BadRows::of(hub, "airports")?;
-        let airports = load(Table::open(airports, ["faa", "name"])?, &mut bad_airports)?;
-        Ok(Self {
-            airlines: Arc::new(airlines),
-            airports: Arc::new(airports),
-            bad_rows: bad_airlines.count() + bad_airports.count(),
-        })
+        let mut bad_rows = BadRows::new(hub);
+        let airlines = load(Table::open(airlines, ["carrier", "name"])?, &mut bad_rows)?;
+        let airports = load(Table::open(airports, ["faa", "name"])?, &mut bad_rows)?;
+        Ok(Self { airlines: Arc::new(airlines), airports: Arc::new(airports), bad_rows: bad_rows.count() })
     }
 
     /// The name of an airline, or its code.

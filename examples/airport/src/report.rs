@@ -6,10 +6,10 @@ use std::fmt::{self, Write};
 use comfy_table::{CellAlignment, Table, presets};
 use jiff::civil::Date;
 use serde_json::{Map, Value, json};
-use tramline::{BusStats, HubBusStats, Overflow, SubscriptionStats};
+use tramline::{BusStats, HubBusStats, Overflow, Request, SubscriptionStats};
 
 use crate::feed::Fed;
-use crate::message::Code;
+use crate::message::{Code, WeatherAt};
 use crate::names::Names;
 use crate::{alerts, audit, statistics};
 
@@ -130,8 +130,9 @@ impl Report {
         let rows = self.mailboxes().map(|(bus, mailbox)| {
             let patterns: Vec<_> = mailbox.patterns.iter().map(ToString::to_string).collect();
             [
-                mailbox.name.clone().unwrap_or_default(),
-                kind(bus).to_owned(),
+                // A module that answers by type has no subscription to name; its bus has its name.
+                mailbox.name.clone().unwrap_or_else(|| bus.stats.name.clone()),
+                bus.stats.name.clone(),
                 patterns.join(" "),
                 mailbox.group.clone().unwrap_or_else(|| "-".to_owned()),
                 when_full(mailbox.overflow),
@@ -154,7 +155,7 @@ impl Report {
         writeln!(out, "\nRequests: messages that bring an answer back.\n")?;
         let header = ["from", "topic", "to", "asked", "answered", "failed", "no answer yet"];
         let (answered, ended) = (answered + missing, answered + missing + failed);
-        let [from, topic, to] = ["alerts", "weather.<origin>", "weather"].map(str::to_owned);
+        let [from, topic, to] = ["alerts", WeatherAt::TOPIC, "weather"].map(str::to_owned);
         let [asked, answered, failed, open] =
             [asked, answered, failed, asked.saturating_sub(ended)].map(|count| count.to_string());
         writeln!(out, "{}", table(Some(header), [[from, topic, to, asked, answered, failed, open]]))
@@ -167,7 +168,7 @@ impl Report {
             let BusStats { dropped, unheard, abandoned, dead_letters, .. } = bus.stats;
             let counts = [dropped, unheard, abandoned, dead_letters].map(|count| count.to_string());
             let [dropped, unheard, abandoned, dead_letters] = counts;
-            [kind(bus).to_owned(), dropped, unheard, abandoned, dead_letters]
+            [bus.stats.name.clone(), dropped, unheard, abandoned, dead_letters]
         });
         writeln!(out, "{}", table(Some(header), rows))?;
         out.write_str(
@@ -261,11 +262,6 @@ fn table<const N: usize>(header: Option<[&str; N]>, rows: impl IntoIterator<Item
         }
     }
     table
-}
-
-/// Returns the kind of message of a bus: the name of its type without its module.
-fn kind(bus: &HubBusStats) -> &str {
-    bus.payload.rsplit("::").next().unwrap_or(bus.payload)
 }
 
 fn when_full(overflow: Overflow) -> String {

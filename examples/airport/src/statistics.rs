@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tramline::{Handler, Hub, SubscribeError};
+use tramline::{Event, Handler, Hub, SubscribeError};
 
 use crate::message::{Code, Delayed, Flight, FlightEvent, Kind};
 
@@ -69,7 +69,7 @@ pub fn start(hub: &Hub) -> Result<Statistics, SubscribeError> {
     let shared = Arc::clone(&tally);
     let delays = hub
         .bus::<Delayed>()
-        .subscription("alert.>")
+        .subscription(Delayed::TOPIC)
         .name("statistics")
         .handle(move |delayed| shared.lock().add_delay(delayed))?;
     Ok(Statistics { tally, _handlers: [flights, delays] })

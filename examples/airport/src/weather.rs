@@ -5,10 +5,10 @@ use std::error::Error;
 use std::path::Path;
 
 use jiff::Timestamp;
-use tramline::{Handler, Hub, Topic};
+use tramline::{Handler, Hub};
 
 use crate::bad_rows::BadRows;
-use crate::message::{Code, Observation, WeatherBus};
+use crate::message::{Code, Observation, WeatherAt};
 use crate::table::{Fault, Row, Table};
 
 const COLUMNS: [&str; 4] = ["origin", "time_hour", "wind_speed", "visib"];
@@ -20,21 +20,12 @@ pub struct Weather {
     _handler: Handler,
 }
 
-/// Loads the observations and answers requests on `weather.<origin>`.
+/// Loads the observations and answers requests for the weather.
 pub fn serve(hub: &Hub, path: &Path) -> Result<Weather, Box<dyn Error>> {
-    let mut bad_rows = BadRows::of(hub, "weather")?;
+    let mut bad_rows = BadRows::new(hub);
     let observations = load(path, &mut bad_rows)?;
-    let bus: WeatherBus = hub.bus_with_reply();
-    let handler = bus
-        .subscription("weather.*")
-        .name("weather")
-        .serve(move |request| answer(&observations, request.topic(), request.0))?;
+    let handler = hub.serve::<WeatherAt>(move |at| observations.get(&(at.origin, at.hour)).copied())?;
     Ok(Weather { bad_rows: bad_rows.count(), _handler: handler })
-}
-
-fn answer(observations: &Observations, topic: &Topic, hour: Timestamp) -> Option<Observation> {
-    let origin = Code::new(topic.tokens().nth(1)?).ok()?;
-    observations.get(&(origin, hour)).copied()
 }
 
 fn load(path: &Path, bad_rows: &mut BadRows) -> Result<Observations, Box<dyn Error>> {

@@ -9,14 +9,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use airport::message::{BadRow, Code, Delayed, Flight, FlightEvent, Kind, Observation, WeatherAt, WeatherBus};
+use airport::message::{BadRow, Code, Delayed, Flight, FlightEvent, Kind, Observation, WeatherAt};
 use airport::options::Speed;
 use airport::screen::Screen;
 use airport::stop::Stop;
 use airport::{alerts, audit, feed, statistics, table, weather};
 use jiff::Timestamp;
 use tramline::testkit::{RecordedKind, TestKit, wait_until_hub_idle};
-use tramline::{DeadLetterReason, Hub, Overflow};
+use tramline::{Bus, DeadLetterReason, Event, Hub, Overflow, Request};
 
 use support::{LONG, within_limit};
 
@@ -48,7 +48,7 @@ fn publish(hub: &Hub, kind: Kind, number: u32, dep_delay: i32) {
     hub.bus::<FlightEvent>().publish(topic, event(kind, number, dep_delay)).unwrap();
 }
 
-fn weather_bus(hub: &Hub) -> WeatherBus {
+fn weather_bus(hub: &Hub) -> Bus<WeatherAt, Option<Observation>> {
     hub.bus_with_reply()
 }
 
@@ -78,10 +78,10 @@ mod of_alerts {
 
             alerted.wait_for(1, NOW);
             alerted.assert_nothing_more(NOW);
-            alerted.assert_published_where("alert.delay.JFK", |Delayed(flight)| flight.number == 2);
+            alerted.assert_published_where(Delayed::TOPIC, |Delayed(flight)| flight.number == 2);
             asked.wait_for(1, NOW);
             asked.assert_nothing_more(NOW);
-            asked.assert_published_where("weather.JFK", |WeatherAt(asked)| *asked == hour());
+            asked.assert_published_where(WeatherAt::TOPIC, |at| at.origin.as_str() == "JFK" && at.hour == hour());
             let tally = alerts.finish();
             assert_eq!((tally.alerts, tally.answered, tally.missing, tally.failed), (1, 1, 0, 0));
             assert_eq!((tally.wind.value(), tally.visibility.value()), (Some(12.0), None));
@@ -123,7 +123,7 @@ mod of_alerts {
                 panic!("{}", letters[0]);
             };
             assert_eq!((payload.flight.number, why.as_str()), (7, "no mailbox took the request"));
-            alerted.assert_published_where("alert.delay.JFK", |Delayed(flight)| flight.number == 7);
+            alerted.assert_published_where(Delayed::TOPIC, |Delayed(flight)| flight.number == 7);
         });
     }
 }
@@ -143,10 +143,13 @@ EWR,2013-01-01T10:00:00Z,fast,1
         within_limit(|| {
             let hub = Hub::new();
             let weather = weather::serve(&hub, &file("observed.csv", TABLE)).unwrap();
-            let ask = |topic: &str| weather_bus(&hub).request(topic, WeatherAt(hour())).unwrap().wait().unwrap();
-            let observation = ask("weather.JFK").unwrap();
+            let ask = |origin: &str| {
+                let origin = Code::new(origin).unwrap();
+                hub.request(WeatherAt { origin, hour: hour() }).unwrap().wait().unwrap()
+            };
+            let observation = ask("JFK").unwrap();
             assert_eq!((observation.wind, observation.visibility), (Some(10.5), None));
-            assert!(ask("weather.LGA").is_none());
+            assert!(ask("LGA").is_none());
             assert_eq!(weather.bad_rows, 2);
         });
     }
@@ -156,7 +159,7 @@ EWR,2013-01-01T10:00:00Z,fast,1
         within_limit(|| {
             let hub = Hub::new();
             let kit = TestKit::new(&hub.bus::<BadRow>());
-            let recorder = kit.record("bad_row.*").unwrap();
+            let recorder = kit.record(BadRow::TOPIC).unwrap();
             let path = file("bad.csv", TABLE);
 
             let _weather = weather::serve(&hub, &path).unwrap();
@@ -174,7 +177,7 @@ EWR,2013-01-01T10:00:00Z,fast,1
             let path = path.display();
             assert!(faults[0].starts_with(&format!("{path}:3:2: time_hour `noon`: ")), "{}", faults[0]);
             assert!(faults[1].starts_with(&format!("{path}:4:3: wind_speed `fast`: ")), "{}", faults[1]);
-            assert!(letters.iter().all(|letter| letter.topic == "bad_row.weather"));
+            assert!(letters.iter().all(|letter| letter.topic == BadRow::TOPIC));
         });
     }
 }
@@ -190,8 +193,7 @@ mod of_statistics {
             let kinds = [Kind::Departed, Kind::Departed, Kind::Landed, Kind::Diverted, Kind::Cancelled];
             kinds.into_iter().zip(1..).for_each(|(kind, number)| publish(&hub, kind, number, 0));
             for (number, delay) in [(1, 70), (2, 200), (3, 90)] {
-                let delayed = Delayed(event(Kind::Departed, number, delay).flight);
-                hub.bus().publish("alert.delay.JFK", delayed).unwrap();
+                hub.publish(Delayed(event(Kind::Departed, number, delay).flight)).unwrap();
             }
             wait_until_hub_idle(&hub, LONG);
 

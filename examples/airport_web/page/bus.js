@@ -78,7 +78,7 @@ export class Bus {
     const find = (selector) => element.querySelector(selector);
     find("b").textContent = mailbox.name;
     find(".of span").textContent = mailbox.bus;
-    find(".of").title = `${mailbox.name}: messages of the type ${mailbox.bus}`;
+    find(".of").title = `${mailbox.name}: messages of the bus ${mailbox.bus}`;
     find(".pattern").textContent = mailbox.patterns;
     find(".pattern").title = mailbox.patterns;
     const [depth, peak, fill] = [find(".depth"), find(".peak"), find(".fill")];

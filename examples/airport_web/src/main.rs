@@ -30,6 +30,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use airport::message::name_buses;
 use airport::names::Names;
 use airport::options::{AIRLINES, AIRPORTS, WEATHER};
 use airport::screen::Screen;
@@ -65,6 +66,7 @@ async fn main() -> ExitCode {
 /// Serves until the process is stopped, or something fails.
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let hub = Hub::new();
+    name_buses(&hub);
     let screen = Screen::new();
     let _dead_letters = dead_letters::read(&hub, &screen)?;
     let names = Names::load(&hub, AIRLINES.as_ref(), AIRPORTS.as_ref())?;
@@ -88,7 +90,7 @@ async fn serve(
     if !schedule.has(&options.airport) {
         return Err(format!("--airport: no flight leaves `{}`", options.airport).into());
     }
-    let bus = WebBus::builder().name("web").build();
+    let bus = WebBus::builder().name("page").build();
     // Only what the page needs.
     let gateway = Gateway::builder(&bus)
         .allow_subscribe("departures.*.*.*")

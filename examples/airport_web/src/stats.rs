@@ -1,6 +1,5 @@
 //! Tells twice a second what all buses and the gateway are doing.
 
-use std::any::type_name;
 use std::collections::VecDeque;
 use std::io;
 use std::thread::{self, Builder};
@@ -39,16 +38,16 @@ pub(crate) fn start(hub: &Hub, bus: &WebBus, gateway: &WebGateway, statistics: S
 }
 
 fn collect(hub: &Hub, bus: &WebBus, gateway: &WebGateway, rates: &Rates) -> Stats {
-    let mut buses: Vec<_> = hub.stats().into_iter().map(|bus| (short(bus.payload), bus.stats)).collect();
-    buses.push((short(type_name::<BoardMessage>()), bus.stats()));
-    let sum = |number: fn(&BusStats) -> u64| buses.iter().map(|(_, stats)| number(stats)).sum();
+    let mut buses: Vec<_> = hub.stats().into_iter().map(|bus| bus.stats).collect();
+    buses.push(bus.stats());
+    let sum = |number: fn(&BusStats) -> u64| buses.iter().map(number).sum();
     let subscriptions =
-        buses.iter().flat_map(|(bus, stats)| stats.subscriptions.iter().map(|one| mailbox(bus, one))).collect();
+        buses.iter().flat_map(|bus| bus.subscriptions.iter().map(|one| mailbox(&bus.name, one))).collect();
     let of_gateway = gateway.stats();
     Stats {
         rates: rates.rates.iter().copied().collect(),
         events: rates.events(),
-        topics: buses.iter().map(|(_, stats)| stats.topics).sum(),
+        topics: buses.iter().map(|bus| bus.topics).sum(),
         dropped: sum(|stats| stats.dropped),
         dead_letters: sum(|stats| stats.dead_letters),
         subscriptions,
@@ -65,8 +64,8 @@ fn mailbox(bus: &str, stats: &SubscriptionStats) -> Mailbox {
     let patterns: Vec<_> = stats.patterns.iter().map(ToString::to_string).collect();
     Mailbox {
         bus: bus.to_owned(),
-        // All modules name their subscriptions; the others are those of the gateway, for the clients.
-        name: stats.name.clone().unwrap_or_else(|| "gateway".to_owned()),
+        // A module that answers by type has no subscription to name; its bus has its name.
+        name: stats.name.clone().unwrap_or_else(|| bus.to_owned()),
         patterns: patterns.join(" "),
         depth: stats.depth,
         capacity: stats.capacity,
@@ -74,11 +73,6 @@ fn mailbox(bus: &str, stats: &SubscriptionStats) -> Mailbox {
         delivered: stats.delivered,
         dropped: stats.dropped,
     }
-}
-
-/// The name of a type without the modules in which it is.
-fn short(name: &str) -> String {
-    name.rsplit("::").next().unwrap_or(name).to_owned()
 }
 
 /// How many events there were at each of the last steps, and how many that is in a second.

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use airport::message::{WeatherAt, WeatherBus};
+use airport::message::{Code, WeatherAt};
 use jiff::Timestamp;
 use tramline::{Handler, Hub, Message, SubscribeError};
 
@@ -15,17 +15,18 @@ const LIMIT: Duration = Duration::from_secs(2);
 
 /// An error of the handler reaches the page as the failure of its request.
 pub(crate) fn start(bus: &WebBus, hub: &Hub) -> Result<Handler, SubscribeError> {
-    let weather: WeatherBus = hub.bus_with_reply();
-    bus.subscription("weather.*").name("weather").workers(2).handle(move |request| answer(request, &weather))
+    // No handler of the hub holds the bus of the page, so neither keeps itself open.
+    let hub = hub.clone();
+    bus.subscription("weather.*").name("weather").workers(2).handle(move |request| answer(request, &hub))
 }
 
-fn answer(request: &Message<BoardMessage, WeatherReport>, weather: &WeatherBus) -> Result<(), Box<dyn Error>> {
+fn answer(request: &Message<BoardMessage, WeatherReport>, hub: &Hub) -> Result<(), Box<dyn Error>> {
     let BoardMessage::WeatherAt { hour } = request.payload() else {
         return Err("this does not ask for the weather of an hour".into());
     };
     let hour: Timestamp = hour.parse()?;
-    // The topics are the same on both buses.
-    let observation = weather.request(request.topic().clone(), WeatherAt(hour))?.wait_timeout(LIMIT)?;
+    let origin = Code::new(request.topic().tokens().nth(1).unwrap_or_default())?;
+    let observation = hub.request(WeatherAt { origin, hour })?.wait_timeout(LIMIT)?;
     let report = WeatherReport {
         observed: observation.is_some(),
         wind: observation.and_then(|observation| observation.wind),
