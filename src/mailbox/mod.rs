@@ -44,7 +44,7 @@ use queue::QueueReceiver;
 pub(crate) use sender::{MailboxSender, MailboxSource, wait_for_any};
 #[cfg(feature = "async")]
 use waiting_tasks::{RoomWanted, WaitingTasks};
-pub(crate) use workers::SeenWorkers;
+pub(crate) use workers::{Left, SeenWorkers};
 
 /// The largest capacity, in messages: the memory for all of them is reserved when the first comes.
 pub(crate) const MAX_CAPACITY: usize = 1 << 24;
