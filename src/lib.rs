@@ -58,7 +58,11 @@
 //! give it a callback. If there is no responder, or every responder drops the request, the caller learns of it immediately.
 //! Every subscription of the topic counts as a responder, also one that only watches: while it keeps the request, the
 //! caller waits. [`Bus::gather`] collects the answers of all responders. A responder answers with [`Message::reply`], from a
-//! closure given to [`Bus::serve`], or later through a [`Responder`].
+//! closure given to [`Bus::serve`] or, if it may fail, to [`Bus::serve_result`], or later through a [`Responder`].
+//!
+//! Dropping a [`PendingReply`] or [`Replies`] cancels the request. A handler made with `serve` or `serve_result` skips a request
+//! that was cancelled before its turn came, and counts it in [`BusStats::skipped_requests`](BusStats). A handler made with `on` or
+//! `handle` did not promise an answer, and handles every message.
 //!
 //! ```
 //! use tramline::Bus;
@@ -74,6 +78,9 @@
 //! [`Bus::on`] runs a closure on a thread of its own; [`workers`](SubscriptionBuilder::workers) shares it among
 //! several. A message whose closure returns `Err` is retried according to its [`Retry`] policy, and then becomes a
 //! dead letter; a panic makes a dead letter at once. The handler lives on either way.
+//!
+//! Dropping the [`Handler`] ends it, and [`Handler::stop`] finishes what is queued first. [`Handler::detach`] lets it run until
+//! the bus closes.
 //!
 //! A handler that publishes into its own full mailbox, which only it could drain, has that delivery refused. A cycle
 //! of several handlers that publish into one another's full mailboxes is not detected: give one of them a policy that
@@ -116,13 +123,14 @@
 //! | [`publisher.publish(x)`](Publisher::publish), `publish_retained`, `publish_all` | `publisher.publish_async(x).await`, `publish_retained_async`, `publish_all_async` |
 //! | [`bus.request("t", x)?`](Bus::request)[`.wait()?`](PendingReply::wait) | `bus.request_async("t", x).await?.await?` |
 //! | [`bus.gather("t", x)?`](Bus::gather) | `bus.gather_async("t", x).await?`, a `Stream` |
-//! | [`bus.on("t", f)`](Bus::on), [`serve`](Bus::serve) | `bus.on_async("t", spawner, f)`, `serve_async` |
+//! | [`bus.on("t", f)`](Bus::on), [`serve`](Bus::serve), [`serve_result`](Bus::serve_result) | `bus.on_async("t", spawner, f)`, `serve_async`, `serve_result_async` |
+//! | [`handler.stop(t)`](Handler::stop) | `handler.stop_async(t).await` |
+//! | [`bus.drain(t)`](Bus::drain), [`drain_handlers`](Bus::drain_handlers) | `bus.drain_async(t).await`, `drain_handlers_async` |
 //! | [`dead_letters.recv()`](DeadLetters::recv), iterator | `dead_letters.recv_async().await`, `Stream` |
 //!
 //! What never waits is the same for both: [`try_publish`](Bus::try_publish), [`fire`](Bus::fire),
 //! [`try_recv`](Subscriber::try_recv), [`reply`](Message::reply). Every future can be dropped before it is ready; what
-//! that means is in its `Cancel safety`. [`Bus::drain`] and [`Handler::stop`] wait on their thread: tasks call them from the
-//! `spawn_blocking` of their runtime.
+//! that means is in its `Cancel safety`.
 //!
 //! # The end
 //!
@@ -263,8 +271,8 @@ pub use crate::handler::{Handler, Outcome, Retry, StopReport};
 #[cfg(feature = "async")]
 pub use crate::handler::{HandlerTask, Spawner};
 #[cfg(feature = "async")]
-pub use crate::hub::AsyncHandlerFn;
-pub use crate::hub::{Event, HandlerFn, Hub, HubBusStats, Request, WeakHub};
+pub use crate::hub::{AsyncHandlerFn, AsyncServeResultFn};
+pub use crate::hub::{Event, HandlerFn, Hub, HubBusStats, Request, ServeResultFn, WeakHub};
 pub use crate::mailbox::Overflow;
 pub use crate::message::{Message, RecvError, RecvTimeoutError, TryRecvError};
 pub use crate::observe::{BusStats, SubscriptionStats};

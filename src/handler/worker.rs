@@ -112,12 +112,11 @@ impl<T: Clone, R> Worker<T, R> {
         };
         counter.fetch_add(1, Ordering::Relaxed);
         if message.is_request() {
-            let why = reason.to_string();
-            if self.serves {
+            match &reason {
                 // A caller that has gone, or has an answer, needs none.
-                let _ = message.fail(why);
-            } else {
-                message.give_up(why);
+                DeadLetterReason::Failed(error) if self.serves => drop(message.fail(error)),
+                _ if self.serves => drop(message.fail(reason.to_string())),
+                _ => message.give_up(reason.to_string()),
             }
         }
         if self.losses.is_listening() {

@@ -25,8 +25,8 @@ use crate::request::{PendingReply, RequestError};
 use crate::sync::RwLock;
 
 #[cfg(feature = "async")]
-pub use closures::AsyncHandlerFn;
-pub use closures::HandlerFn;
+pub use closures::{AsyncHandlerFn, AsyncServeResultFn};
+pub use closures::{HandlerFn, ServeResultFn};
 pub use stats::HubBusStats;
 pub use types::{Event, Request};
 pub use weak::WeakHub;
