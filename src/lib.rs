@@ -162,7 +162,7 @@
 //! | `tramline_unheard_total` | `bus` | messages that no mailbox took |
 //! | `tramline_abandoned_total` | `bus` | messages that were queued when the last reader of their mailbox left |
 //! | `tramline_dead_letters_total` | `bus` | dead letters posted; only while a reader listens for them |
-//! | `tramline_handled_total` | `bus`, `outcome` | messages that handlers have finished with: `ok`, `failed`, `panicked` |
+//! | `tramline_handled_total` | `bus`, `outcome` | messages that handlers have finished with: `ok`, `failed`, `panicked`; and requests that were not served because the caller had gone: `skipped` |
 //! | `tramline_handler_duration_seconds` | `bus`, `handler` | histogram: the time of a handler for a message, with all attempts and the pauses between them |
 //! | `tramline_subscriptions` | `bus` | mailboxes that have a member |
 //! | `tramline_topics` | `bus` | topics in use |
@@ -185,7 +185,7 @@
 //! | `publish` | trace | `topic`, `delivered`, `dropped`, `outcome`: `delivered`, `dropped`, `unheard`, `timeout`, `closed`, `cancelled` | while a message is published |
 //! | `request` | debug | `topic`, `outcome`: `replied`, `failed`, `unanswered`, `closed`, `cancelled`, `no_responders` | until the caller has the outcome, and every copy of the request is gone |
 //! | `gather` | debug | `topic`, `outcome`: `asked`, `no_responders`, `closed` | until every copy of the request is gone |
-//! | `handle` | debug | `topic`, `pattern`, `group`, `name`, `outcome`: `ok`, `failed`, `panicked`, `attempts` | while a handler has a message in hand, with all attempts |
+//! | `handle` | debug | `topic`, `pattern`, `group`, `name`, `outcome`: `ok`, `failed`, `panicked`, `skipped`, `attempts` | while a handler has a message in hand, with all attempts |
 //!
 //! While a message is published, or a handler's closure runs, the span is entered. The parent of a `handle` is the
 //! request that is handled, across threads; a message that is no request carries nothing, and its `handle` has no

@@ -9,7 +9,7 @@ use futures_timer::Delay;
 
 use super::spawner::{HandlerTask, Spawner};
 use super::start::{RunningWorker, Start};
-use super::worker::{Verdict, Worker};
+use super::worker::{SKIPPED, Verdict, Worker};
 use crate::dead_letter::DeadLetterReason;
 use crate::lifecycle::WorkerActivity;
 use crate::message::Message;
@@ -125,6 +125,14 @@ impl<T: Clone, R> Task<T, R> {
         let started = worker.stopwatch.start();
         let span = HandlingTask::new(message.requesting(), message.topic(), worker.mailbox.labels());
         let mut attempts = 0;
+        if worker.skips(&message) {
+            span.end(SKIPPED, attempts);
+            // The `Drop` of the payload may panic.
+            if catch(|| drop(message)).is_err() {
+                worker.panicked();
+            }
+            return;
+        }
         let reason = loop {
             attempts += 1;
             let outcome = match catch(|| span.within(|| f(&message))) {
@@ -133,7 +141,8 @@ impl<T: Clone, R> Task<T, R> {
             };
             match worker.judge(outcome, attempts) {
                 Verdict::Done => break None,
-                Verdict::Retry { pause, .. } if self.pause(pause).await => {}
+                Verdict::Retry { pause, .. }
+                    if !worker.is_in_vain(&message) && self.pause(pause).await && !worker.is_in_vain(&message) => {}
                 Verdict::Retry { error, .. } => break Some(DeadLetterReason::Failed(error)),
                 Verdict::GiveUp(reason) => break Some(reason),
             }

@@ -129,6 +129,8 @@ pub(crate) struct ReplySlot<R> {
     state: Mutex<SlotState<R>>,
     /// Set when the state becomes one of the last three, so that a caller can look without the lock.
     ended: AtomicBool,
+    /// It is the slot of one copy of a gathered request. Its state alone shows that nobody collects the replies any more.
+    is_gathered: bool,
     pub(super) responders: AtomicUsize,
     /// Why a handler that did not promise an answer failed; reported if nobody answers.
     pub(super) failure: Mutex<Option<String>>,
@@ -139,7 +141,7 @@ pub(crate) struct ReplySlot<R> {
 impl<R> ReplySlot<R> {
     /// A slot in which the answer waits.
     pub(crate) fn new(lifecycle: &Arc<Lifecycle>, requesting: Requesting) -> (Arc<Self>, Responder<R>) {
-        let slot = Self::with(SlotState::Waiting(None), lifecycle, requesting);
+        let slot = Self::with(SlotState::Waiting(None), false, lifecycle, requesting);
         (Arc::clone(&slot), Responder::new(slot))
     }
 
@@ -150,13 +152,14 @@ impl<R> ReplySlot<R> {
         lifecycle: &Arc<Lifecycle>,
         requesting: Requesting,
     ) -> Responder<R> {
-        Responder::new(Self::with(SlotState::Channel(answers, collector), lifecycle, requesting))
+        Responder::new(Self::with(SlotState::Channel(answers, collector), true, lifecycle, requesting))
     }
 
-    fn with(state: SlotState<R>, lifecycle: &Arc<Lifecycle>, requesting: Requesting) -> Arc<Self> {
+    fn with(state: SlotState<R>, is_gathered: bool, lifecycle: &Arc<Lifecycle>, requesting: Requesting) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(state),
             ended: AtomicBool::new(false),
+            is_gathered,
             responders: AtomicUsize::new(1),
             failure: Mutex::new(None),
             lifecycle: Arc::clone(lifecycle),
@@ -300,6 +303,13 @@ impl<R> ReplySlot<R> {
     pub(super) fn is_cancelled(&self) -> bool {
         self.notice_the_end();
         matches!(*self.state.lock(), SlotState::Cancelled)
+    }
+
+    /// Whether an answer would be in vain, for a worker that is about to serve the request. While a caller waits for its one
+    /// reply, this takes no lock.
+    #[inline]
+    pub(super) fn is_abandoned(&self) -> bool {
+        (self.has_ended() || self.is_gathered || self.lifecycle.phase() == Phase::Closed) && self.is_cancelled()
     }
 
     /// The end of the bus is the end of what is pending, and so is that nobody collects any more. What was answered
