@@ -6,7 +6,6 @@ use std::error::Error;
 use std::time::Duration;
 
 use futures_lite::StreamExt;
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tramline::{Bus, HandlerTask, Retry};
 
@@ -69,8 +68,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         placed.publish_async(Event::Placed { order, item }).await?;
     }
 
-    // A drain waits on its thread, so on a runtime with one thread it needs another.
-    let drained = spawn_blocking(move || bus.drain(Duration::from_secs(5))).await?;
+    // The drain waits without blocking the thread, on which the handlers finish what is queued.
+    let drained = bus.drain_async(Duration::from_secs(5)).await;
     println!("drained: {}, audited: {}", drained.is_complete(), audit.await?);
     Ok(())
 }

@@ -81,9 +81,16 @@
 //! [`Bus::request`] publishes a message that wants an answer, and returns a [`PendingReply`]: wait for it, poll it, or
 //! give it a callback. If there is no responder, or every responder drops the request, the caller learns of it immediately.
 //! Every subscription of the topic counts as a responder, while it keeps the request; one that only watches is better an
-//! [observer](SubscriptionBuilder::observer). A request with a [timeout](MessageBuilder::timeout) always comes back, also from a
-//! responder that hangs and whose mailbox is full: `bus.message("double", 21).timeout(limit).request()?.wait()?`. [`Bus::gather`] collects the answers of all responders. A responder answers with [`Message::reply`], from a
-//! closure given to [`Bus::serve`], or later through a [`Responder`].
+//! [observer](SubscriptionBuilder::observer). [`Bus::gather`] collects the answers of all responders. A responder answers with
+//! [`Message::reply`], from a closure given to [`Bus::serve`] or, if it may fail, to [`Bus::serve_result`], or later through a
+//! [`Responder`].
+//!
+//! A request with a [timeout](MessageBuilder::timeout) always comes back, also from a responder that hangs and whose mailbox is
+//! full: `bus.message("double", 21).timeout(limit).request()?.wait()?`.
+//!
+//! Dropping a [`PendingReply`] or [`Replies`] cancels the request. A handler made with `serve` or `serve_result` skips a request
+//! that was cancelled before its turn came, and counts it in [`BusStats::skipped_requests`](BusStats). A handler made with `on` or
+//! `handle` did not promise an answer, and handles every message.
 //!
 //! ```
 //! use tramline::Bus;
@@ -99,6 +106,9 @@
 //! [`Bus::on`] runs a closure on a thread of its own; [`workers`](SubscriptionBuilder::workers) shares it among
 //! several. A message whose closure returns `Err` is retried according to its [`Retry`] policy, and then becomes a
 //! dead letter; a panic makes a dead letter at once. The handler lives on either way.
+//!
+//! Dropping the [`Handler`] ends it, and [`Handler::stop`] finishes what is queued first. [`Handler::detach`] lets it run until
+//! the bus closes.
 //!
 //! A handler that publishes into its own full mailbox, which only it could drain, has that delivery refused. A cycle
 //! of several handlers that publish into one another's full mailboxes is not detected: give one of them a policy that
@@ -142,13 +152,14 @@
 //! | [`bus.message("t", x)`](Bus::message)`.timeout(limit).publish()?` | `bus.message("t", x).timeout(limit).publish_async().await?` |
 //! | [`bus.request("t", x)?`](Bus::request)[`.wait()?`](PendingReply::wait) | `bus.request_async("t", x).await?.await?` |
 //! | [`bus.gather("t", x)?`](Bus::gather) | `bus.gather_async("t", x).await?`, a `Stream` |
-//! | [`bus.on("t", f)`](Bus::on), [`serve`](Bus::serve) | `bus.on_async("t", spawner, f)`, `serve_async` |
+//! | [`bus.on("t", f)`](Bus::on), [`serve`](Bus::serve), [`serve_result`](Bus::serve_result) | `bus.on_async("t", spawner, f)`, `serve_async`, `serve_result_async` |
+//! | [`handler.stop(t)`](Handler::stop) | `handler.stop_async(t).await` |
+//! | [`bus.drain(t)`](Bus::drain), [`drain_handlers`](Bus::drain_handlers) | `bus.drain_async(t).await`, `drain_handlers_async` |
 //! | [`dead_letters.recv()`](DeadLetters::recv), iterator | `dead_letters.recv_async().await`, `Stream` |
 //!
 //! What never waits is the same for both: [`try_publish`](Bus::try_publish), [`fire`](Bus::fire),
 //! [`try_recv`](Subscriber::try_recv), [`reply`](Message::reply). Every future can be dropped before it is ready; what
-//! that means is in its `Cancel safety`. [`Bus::drain`] and [`Handler::stop`] wait on their thread: tasks call them from the
-//! `spawn_blocking` of their runtime.
+//! that means is in its `Cancel safety`.
 //!
 //! # The end
 //!
@@ -180,7 +191,7 @@
 //! | `tramline_unheard_total` | `bus` | messages that no mailbox took |
 //! | `tramline_abandoned_total` | `bus` | messages that were queued when the last reader of their mailbox left |
 //! | `tramline_dead_letters_total` | `bus` | dead letters posted; only while a reader listens for them |
-//! | `tramline_handled_total` | `bus`, `outcome` | messages that handlers have finished with: `ok`, `failed`, `panicked` |
+//! | `tramline_handled_total` | `bus`, `outcome` | messages that handlers have finished with: `ok`, `failed`, `panicked`; and requests that were not served because the caller had gone: `skipped` |
 //! | `tramline_handler_duration_seconds` | `bus`, `handler` | histogram: the time of a handler for a message, with all attempts and the pauses between them |
 //! | `tramline_subscriptions` | `bus` | mailboxes that have a member |
 //! | `tramline_topics` | `bus` | topics in use |
@@ -204,7 +215,7 @@
 //! | `publish` | trace | `topic`, `delivered`, `dropped`, `outcome`: `delivered`, `dropped`, `unheard`, `timeout`, `closed`, `cancelled` | while a message is published |
 //! | `request` | debug | `topic`, `outcome`: `replied`, `failed`, `unanswered`, `closed`, `cancelled`, `no_responders`, `timeout` | until the caller has the outcome, and every copy of the request is gone |
 //! | `gather` | debug | `topic`, `outcome`: `asked`, `no_responders`, `timeout`, `closed` | until every copy of the request is gone |
-//! | `handle` | debug | `topic`, `pattern`, `group`, `name`, `outcome`: `ok`, `failed`, `panicked`, `attempts` | while a handler has a message in hand, with all attempts |
+//! | `handle` | debug | `topic`, `pattern`, `group`, `name`, `outcome`: `ok`, `failed`, `panicked`, `skipped`, `attempts` | while a handler has a message in hand, with all attempts |
 //!
 //! While a message is published, or a handler's closure runs, the span is entered; for a task, in each poll. The parent
 //! of a `handle` is the request that is handled, across threads. The `handle` of a message that is not a request has no parent;
@@ -306,8 +317,8 @@ pub use crate::handler::{Handler, Outcome, Retry, StopReport};
 #[cfg(feature = "async")]
 pub use crate::handler::{HandlerTask, Spawner};
 #[cfg(feature = "async")]
-pub use crate::hub::AsyncHandlerFn;
-pub use crate::hub::{Event, HandlerFn, Hub, HubBusStats, Request, WeakHub};
+pub use crate::hub::{AsyncHandlerFn, AsyncServeResultFn};
+pub use crate::hub::{Event, HandlerFn, Hub, HubBusStats, Request, ServeResultFn, WeakHub};
 pub use crate::mailbox::Overflow;
 pub use crate::message::{Message, RecvError, RecvTimeoutError, TryRecvError};
 pub use crate::metadata::{HeaderError, Headers};

@@ -76,6 +76,22 @@ fn r14_requests_to_a_server_with_callbacks_and_without_answers_leave_no_memory_b
 }
 
 #[test]
+fn h12_detached_handlers_leave_no_memory_behind_when_their_bus_closes() {
+    leaves_nothing_behind(
+        || (),
+        300,
+        |(), n| {
+            let bus = Bus::<u32>::new();
+            bus.on("work", |_| {}).unwrap().detach();
+            bus.subscription("work").group("group").workers(2).handle(|_| {}).unwrap().detach();
+            assert_eq!(bus.publish("work", n).unwrap().delivered(), 2);
+            assert!(bus.drain(Duration::from_secs(30)).is_complete());
+            assert!(bus.stats().subscriptions.is_empty());
+        },
+    );
+}
+
+#[test]
 fn l05_a_million_one_off_topics_leave_the_bus_as_small_as_before() {
     leaves_nothing_behind(
         || {

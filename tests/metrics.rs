@@ -13,7 +13,7 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, Share
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tramline::{Bus, Hub, Overflow, Retry, WeakBus};
 
-use support::{LONG, wait_until, within_limit};
+use support::{LONG, gate, wait_until, within_limit};
 
 /// A recorder for one test, and what it has.
 struct Recorded {
@@ -176,6 +176,33 @@ fn handled_messages_are_counted_by_outcome_and_timed_by_handler() {
             let limit = LONG.as_secs_f64();
             assert!(durations.iter().all(|duration| (0.0..limit).contains(&**duration)), "{durations:?}");
         }
+    });
+}
+
+#[test]
+fn requests_that_are_skipped_have_an_outcome_of_their_own_and_no_duration() {
+    within_limit(|| {
+        let (recorded, bus) = (Recorded::new(), bus());
+        let (gate, entered, key) = gate();
+        let server = recorded.with(|| {
+            bus.serve("ask", move |n| {
+                gate.pass(**n);
+                **n
+            })
+        });
+        let server = server.unwrap();
+        let first = bus.request("ask", 0).unwrap();
+        entered.recv().unwrap();
+        (1..=3).for_each(|n| drop(bus.request("ask", n).unwrap()));
+        drop(key);
+        first.wait().unwrap();
+        assert!(server.stop(LONG).is_complete());
+        let all = recorded.by(|| bus.record_metrics()).0;
+        let handled = |outcome| all.get(&format!("tramline_handled_total{{bus=b,outcome={outcome}}}"));
+        assert_eq!(handled("ok"), Some(&DebugValue::Counter(1)));
+        assert_eq!(handled("skipped"), Some(&DebugValue::Counter(3)));
+        let durations = all.get("tramline_handler_duration_seconds{bus=b,handler=ask}");
+        assert!(matches!(durations, Some(DebugValue::Histogram(durations)) if durations.len() == 1), "{durations:?}");
     });
 }
 

@@ -41,6 +41,8 @@ models! {
         stop_without_time_against_workers,
         stop_against_publish,
         drop_of_a_server_against_requests,
+        cancelled_requests_against_serving,
+        detach_against_close,
         order_while_others_come_and_go,
         losses_are_reported_in_time,
         dead_letters_against_losses,

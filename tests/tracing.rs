@@ -313,6 +313,23 @@ fn the_span_of_a_handler_has_the_outcome_and_the_attempts() {
 }
 
 #[test]
+fn the_span_of_a_request_that_is_skipped_says_so() {
+    within_limit(|| {
+        let spans = Spans::global();
+        let bus = Bus::<u32>::new();
+        let member = || bus.subscription("skipped").group("group");
+        let idle = member().open().unwrap();
+        drop(bus.request("skipped", 1).unwrap());
+        let server = member().serve(|n| **n).unwrap();
+        drop(idle);
+        assert!(server.stop(LONG).is_complete());
+        let (_, seen) = spans.only("handle", "skipped");
+        assert_eq!((seen.field("outcome"), seen.field("attempts")), (Some("skipped"), Some("0")));
+        assert_eq!(spans.outcome("request", "skipped").as_deref(), Some("cancelled"));
+    });
+}
+
+#[test]
 fn a_handler_tells_the_subscriber_of_the_caller() {
     within_limit(|| {
         let global = Spans::global();

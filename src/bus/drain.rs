@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::lifecycle::Moment;
-use crate::mailbox::{Mailbox, MailboxOptions, SeenWorkers};
-use crate::sync::{Instant, thread};
+#[cfg(feature = "async")]
+use crate::lifecycle::take_steps_async;
+use crate::lifecycle::{Moment, Step, take_steps};
+use crate::mailbox::{Left, Mailbox, MailboxOptions, SeenWorkers};
+use crate::sync::Instant;
 use crate::topic::Pattern;
 
 /// The mailboxes for which a drain waits, and which its report names.
@@ -32,28 +34,25 @@ pub(crate) trait Drain {
     fn close(&self);
     /// Workers whose threads have not ended, without those that drain.
     fn workers(&self) -> usize;
-    /// Returns the mailboxes with messages that wait, or with workers that have one in hand.
-    fn unfinished(&self, scope: DrainScope, moment: &mut Moment) -> Vec<Unfinished>;
+    /// Returns the mailboxes with messages that wait, or with workers that have one in hand. Makes `is_settled` false if a
+    /// worker was on its way to a message, so that another look shows whether it has found one.
+    fn unfinished(&self, scope: DrainScope, is_settled: &mut bool) -> Vec<Unfinished>;
 }
 
 /// Undoes something when it is dropped.
 pub(crate) type PausedThread = Box<dyn Send>;
 
 /// Refuses new work, waits until the queues are empty and the handlers idle, and closes.
-///
-/// It polls: a notification would cost every message something, and a drain happens once.
 pub(crate) fn drain(bus: &impl Drain, scope: DrainScope, within: Duration) -> DrainReport {
-    let started = Instant::now();
-    let mut pause = Pause::new(started.checked_add(within));
-    // A handler that drains its own bus cannot wait for itself, nor for another that does the same.
-    let _unable = bus.pause_this_thread();
-    bus.refuse();
-    rest(bus, scope, &mut pause);
-    bus.close();
-    // What came from publishers that were on their way is handled too: the threads end when their queues are empty.
-    while bus.workers() > 0 && pause.wait() {}
-    let unfinished = bus.unfinished(scope, &mut Moment::to_look());
-    DrainReport { unfinished, elapsed: started.elapsed() }
+    let mut draining = Draining::begin(bus, scope, within);
+    take_steps(|| draining.step())
+}
+
+/// As [`drain`], in a task. Nothing happens before the first poll. A future that is dropped leaves the bus as it is: refusing.
+#[cfg(feature = "async")]
+pub(crate) async fn drain_async(bus: &impl Drain, scope: DrainScope, within: Duration) -> DrainReport {
+    let mut draining = Draining::begin(bus, scope, within);
+    take_steps_async(|| draining.step()).await
 }
 
 /// Waits until the queues are empty and the handlers idle; `false` if they are not in time. Nothing is refused meanwhile, so
@@ -62,31 +61,122 @@ pub(crate) fn drain(bus: &impl Drain, scope: DrainScope, within: Duration) -> Dr
 pub(crate) fn is_idle(bus: &impl Drain, within: Duration) -> bool {
     let mut pause = Pause::new(Instant::now().checked_add(within));
     let _unable = bus.pause_this_thread();
-    rest(bus, DrainScope::Everything, &mut pause)
+    let mut rest = Rest::new(DrainScope::Everything);
+    take_steps(|| rest.step(bus, &mut pause))
 }
 
-/// Handlers may still publish for one another while they finish, also into queues that were just looked at. So two looks in
-/// a row have to find every queue empty and every worker idle, and no worker may have found a message from the first look
-/// at it until the second: then no handler published while the second look was at the queues. `false` if the time is over
-/// before that.
-fn rest(bus: &impl Drain, scope: DrainScope, pause: &mut Pause) -> bool {
-    let (mut first, mut second) = (SeenWorkers::new(), SeenWorkers::new());
-    // However little time there is: a handler whose last message has just been handled is not idle yet.
-    let mut moment = Moment::to_idle();
-    loop {
-        first.clear();
-        second.clear();
-        if bus.is_at_rest(scope, &mut first) && bus.is_at_rest(scope, &mut second) && first == second {
-            return true;
-        }
-        let goes_on = pause.wait() || (bus.is_awake() && moment.wait());
-        if !goes_on {
-            return false;
+/// Returns what has not finished.
+#[cfg(feature = "testkit")]
+pub(crate) fn unfinished(bus: &impl Drain) -> Vec<Unfinished> {
+    let mut moment = Moment::to_look();
+    take_steps(|| look(bus, DrainScope::Everything, &mut moment))
+}
+
+fn look(bus: &impl Drain, scope: DrainScope, moment: &mut Moment) -> Step<Vec<Unfinished>> {
+    let mut is_settled = true;
+    let unfinished = bus.unfinished(scope, &mut is_settled);
+    match moment.pause() {
+        Some(pause) if !is_settled => Step::Pause(pause),
+        _ => Step::Done(unfinished),
+    }
+}
+
+/// A drain under way.
+///
+/// It polls: a notification would cost every message something, and a drain happens once.
+struct Draining<'a, D> {
+    bus: &'a D,
+    scope: DrainScope,
+    started: Instant,
+    pause: Pause,
+    stage: Stage,
+    _unable: Vec<PausedThread>,
+}
+
+enum Stage {
+    /// Waits until the queues are empty and the handlers idle.
+    Resting(Rest),
+    /// The bus is closed; waits until the workers have ended.
+    Ending,
+    /// Waits until no worker is on its way to a message.
+    Looking(Moment),
+}
+
+impl<'a, D: Drain> Draining<'a, D> {
+    fn begin(bus: &'a D, scope: DrainScope, within: Duration) -> Self {
+        let started = Instant::now();
+        let pause = Pause::new(started.checked_add(within));
+        // A handler that drains its own bus cannot wait for itself, nor for another that does the same.
+        let unable = bus.pause_this_thread();
+        bus.refuse();
+        Self { bus, scope, started, pause, stage: Stage::Resting(Rest::new(scope)), _unable: unable }
+    }
+
+    fn step(&mut self) -> Step<DrainReport> {
+        loop {
+            match &mut self.stage {
+                Stage::Resting(rest) => {
+                    if let Step::Pause(pause) = rest.step(self.bus, &mut self.pause) {
+                        return Step::Pause(pause);
+                    }
+                    self.bus.close();
+                    self.stage = Stage::Ending;
+                }
+                Stage::Ending => {
+                    // What came from publishers that were on their way is handled too: the workers end when their queues are
+                    // empty.
+                    if self.bus.workers() > 0 {
+                        if let Some(pause) = self.pause.next() {
+                            return Step::Pause(pause);
+                        }
+                    }
+                    self.stage = Stage::Looking(Moment::to_look());
+                }
+                Stage::Looking(moment) => {
+                    return match look(self.bus, self.scope, moment) {
+                        Step::Pause(pause) => Step::Pause(pause),
+                        Step::Done(unfinished) => {
+                            Step::Done(DrainReport { unfinished, elapsed: self.started.elapsed() })
+                        }
+                    };
+                }
+            }
         }
     }
 }
 
-/// Waits between looks: first very short, then longer, never past the deadline.
+/// Looks whether the queues are empty and the handlers idle.
+///
+/// Handlers may still publish for one another while they finish, also into queues that were just looked at. So two looks in
+/// a row have to find every queue empty and every worker idle, and no worker may have found a message from the first look
+/// at it until the second: then no handler published while the second look was at the queues.
+struct Rest {
+    scope: DrainScope,
+    first: SeenWorkers,
+    second: SeenWorkers,
+    /// However little time there is: a handler whose last message has just been handled is not idle yet.
+    moment: Moment,
+}
+
+impl Rest {
+    fn new(scope: DrainScope) -> Self {
+        Self { scope, first: SeenWorkers::new(), second: SeenWorkers::new(), moment: Moment::to_idle() }
+    }
+
+    /// `false` if the time is over before that.
+    fn step(&mut self, bus: &impl Drain, pause: &mut Pause) -> Step<bool> {
+        let Self { scope, first, second, moment } = self;
+        first.clear();
+        second.clear();
+        if bus.is_at_rest(*scope, first) && bus.is_at_rest(*scope, second) && first == second {
+            return Step::Done(true);
+        }
+        let pause = pause.next().or_else(|| if bus.is_awake() { moment.pause() } else { None });
+        pause.map_or(Step::Done(false), Step::Pause)
+    }
+}
+
+/// The pauses between looks: first very short, then longer, never past the deadline.
 struct Pause {
     next: Duration,
     deadline: Option<Instant>,
@@ -97,15 +187,15 @@ impl Pause {
         Self { next: Duration::from_micros(20), deadline }
     }
 
-    /// `false` when the time is over.
-    fn wait(&mut self) -> bool {
+    /// `None` when the time is over.
+    fn next(&mut self) -> Option<Duration> {
         let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left == Some(Duration::ZERO) {
-            return false;
+            return None;
         }
-        thread::sleep(left.map_or(self.next, |left| left.min(self.next)));
+        let pause = left.map_or(self.next, |left| left.min(self.next));
         self.next = (self.next * 2).min(Duration::from_millis(5));
-        true
+        Some(pause)
     }
 }
 
@@ -312,8 +402,9 @@ pub struct Unfinished {
 
 impl Unfinished {
     /// `None` if it has finished.
-    pub(super) fn new<T, R>(bus: &Arc<str>, mailbox: &Mailbox<T, R>, moment: &mut Moment) -> Option<Self> {
-        let (remaining, running) = mailbox.left(moment);
+    pub(super) fn new<T, R>(bus: &Arc<str>, mailbox: &Mailbox<T, R>, all_settled: &mut bool) -> Option<Self> {
+        let Left { remaining, running, is_settled } = mailbox.left();
+        *all_settled &= is_settled;
         let MailboxOptions { patterns, group, name, .. } = &mailbox.options;
         (remaining > 0 || running > 0).then(|| Self {
             bus: Arc::clone(bus),

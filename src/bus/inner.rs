@@ -9,7 +9,7 @@ use super::{Drain, DrainScope, PausedThread, PublishError, Unfinished, Unsent};
 use crate::counters::Loss;
 use crate::dead_letter::{DeadLetter, DeadLetterReason, LetterPolicy, Losses, PublishScope};
 use crate::delivery::{Delivered, Delivery, Stopped, Undelivered, Wait, deliver, deliver_at_once, deliver_rest};
-use crate::lifecycle::{BusId, DrainGroup, Lifecycle, Moment, Phase};
+use crate::lifecycle::{BusId, DrainGroup, Lifecycle, Phase};
 use crate::mailbox::{Filter, Mailbox, MailboxOptions, NewQueue, Overflow, SeenWorkers};
 use crate::message::Outgoing;
 use crate::metadata::Properties;
@@ -617,11 +617,11 @@ impl<T: Send + 'static, R: Send + 'static> Drain for BusInner<T, R> {
         self.lifecycle.workers().saturating_sub(self.lifecycle.draining_workers())
     }
 
-    fn unfinished(&self, scope: DrainScope, moment: &mut Moment) -> Vec<Unfinished> {
+    fn unfinished(&self, scope: DrainScope, is_settled: &mut bool) -> Vec<Unfinished> {
         let (_, mailboxes) = self.in_use();
         let name = self.name.get();
         let mailboxes = mailboxes.iter().filter(|mailbox| is_within(scope, mailbox));
-        mailboxes.filter_map(|mailbox| Unfinished::new(&name, mailbox, moment)).collect()
+        mailboxes.filter_map(|mailbox| Unfinished::new(&name, mailbox, is_settled)).collect()
     }
 }
 

@@ -13,6 +13,8 @@ use crate::topic::{Topic, TopicError};
 mod batch;
 mod builder;
 mod drain;
+#[cfg(feature = "async")]
+mod drain_async;
 mod error;
 mod inner;
 mod message_builder;
@@ -28,10 +30,12 @@ pub use batch::PublishAllError;
 use batch::no_topic;
 pub use builder::BusBuilder;
 pub(crate) use builder::{DEFAULT_CAPACITY, default_name};
-#[cfg(feature = "testkit")]
-pub(crate) use drain::is_idle;
+#[cfg(feature = "async")]
+pub(crate) use drain::drain_async;
 pub(crate) use drain::{Drain, DrainScope, Messages, PausedThread, Running, drain};
 pub use drain::{DrainReport, Unfinished};
+#[cfg(feature = "testkit")]
+pub(crate) use drain::{is_idle, unfinished};
 pub use error::{PublishError, Unsent};
 #[cfg(feature = "gateway")]
 pub(crate) use inner::Renewed;
@@ -436,8 +440,8 @@ where
     ///
     /// The queues of subscribers count too: a subscriber that nobody reads, even one with a lossy policy, makes a drain wait
     /// its full time. Drop such a subscriber first, or wait for handlers alone with
-    /// [`drain_handlers`](Self::drain_handlers). The call blocks its thread; on a runtime with one thread call it from
-    /// `spawn_blocking`. If a gateway serves this bus, shut the gateway down first, and then drain.
+    /// [`drain_handlers`](Self::drain_handlers). The call blocks its thread; a task calls `drain_async`, with the feature
+    /// `async`. If a gateway serves this bus, shut the gateway down first, and then drain.
     ///
     /// # Examples
     ///

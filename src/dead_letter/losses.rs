@@ -52,6 +52,7 @@ pub(crate) struct Losses<T> {
     pub(crate) filter_panics: AtomicU64,
     pub(crate) handler_failures: AtomicU64,
     pub(crate) handler_panics: AtomicU64,
+    pub(crate) skipped_requests: AtomicU64,
 }
 
 impl<T> Losses<T> {
@@ -68,6 +69,7 @@ impl<T> Losses<T> {
             filter_panics: AtomicU64::new(0),
             handler_failures: AtomicU64::new(0),
             handler_panics: AtomicU64::new(0),
+            skipped_requests: AtomicU64::new(0),
         }
     }
 

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use crate::lifecycle::{EndSignal, EndTrigger, HandlerWorkers, this_thread_runs};
 #[cfg(feature = "async")]
+use crate::sync::Mutex;
+#[cfg(feature = "async")]
 use crate::sync::atomic::AtomicU8;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::channel::RecvTimeoutError;
 #[cfg(feature = "async")]
-use crate::sync::wait_list::{WaitEntry, WaitFlag, WaitList};
+use crate::sync::wait_list::{self, WaitEntry, WaitFlag, WaitList};
 
 /// The signals with which a handler ends its workers.
 pub(crate) struct Control {
@@ -28,6 +30,9 @@ pub(crate) struct Control {
     tasks: WaitList,
     #[cfg(feature = "async")]
     tasks_wait: AtomicU8,
+    /// A task that waits for the end of the workers.
+    #[cfg(feature = "async")]
+    stopping: Mutex<Option<Waker>>,
 }
 
 impl Control {
@@ -45,6 +50,8 @@ impl Control {
             tasks: WaitList::default(),
             #[cfg(feature = "async")]
             tasks_wait: AtomicU8::new(0),
+            #[cfg(feature = "async")]
+            stopping: Mutex::new(None),
         })
     }
 
@@ -77,6 +84,10 @@ impl Control {
     #[cfg(not(feature = "async"))]
     fn wake_tasks(&self) {}
 
+    /// A worker has ended, and its end of `Handler::ended` is gone.
+    #[cfg(not(feature = "async"))]
+    pub(super) fn worker_ended(&self) {}
+
     /// Sleeps between two attempts; `false` if there is to be no other.
     pub(super) fn sleep(&self, pause: Duration) -> bool {
         matches!(self.abandoned.recv_timeout(pause), Err(RecvTimeoutError::Timeout))
@@ -100,6 +111,24 @@ impl Control {
 
     pub(crate) fn is_abandoned(&self) -> bool {
         matches!(self.abandoned.try_recv(), Err(crate::sync::channel::TryRecvError::Disconnected))
+    }
+
+    /// Has the task woken when a worker ends. It looks afterwards whether that was the last.
+    pub(super) fn wait_for_end(&self, waker: &Waker) {
+        let waker = waker.clone();
+        let before = self.stopping.lock().replace(waker);
+        drop(before);
+    }
+
+    pub(super) fn wait_for_end_no_more(&self) {
+        let before = self.stopping.lock().take();
+        drop(before);
+    }
+
+    /// A worker has ended, and its end of `Handler::ended` is gone.
+    pub(super) fn worker_ended(&self) {
+        let stopping = self.stopping.lock().take();
+        stopping.into_iter().for_each(wait_list::wake);
     }
 
     fn tasks_wait(&self) -> WaitFlag<'_> {

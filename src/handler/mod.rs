@@ -6,12 +6,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::bus::{BusInner, Messages, Running, leave};
-use crate::lifecycle::{Moment, WorkerCounts};
+use crate::lifecycle::take_steps;
+#[cfg(feature = "async")]
+use crate::lifecycle::take_steps_async;
 use crate::mailbox::Mailbox;
 use crate::routing::SubscribeError;
 use crate::sync::Instant;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::channel::{Receiver, RecvTimeoutError};
+use crate::sync::channel::Receiver;
 use crate::sync::thread::JoinHandle;
 
 mod control;
@@ -20,6 +22,7 @@ mod retry;
 #[cfg(feature = "async")]
 mod spawner;
 mod start;
+mod stop;
 mod stopwatch;
 #[cfg(feature = "async")]
 mod task;
@@ -32,6 +35,7 @@ pub use retry::Retry;
 #[cfg(feature = "async")]
 pub use spawner::{HandlerTask, Spawner};
 pub(crate) use start::{Start, StartingWorkers};
+use stop::Stopping;
 #[cfg(feature = "metrics")]
 pub(crate) use stopwatch::HANDLER_DURATION;
 use stopwatch::Stopwatch;
@@ -47,6 +51,7 @@ const MAX_WORKERS: usize = 1024;
 ///
 /// **Dropping it** unsubscribes and returns at once: each thread finishes the message in its hand and ends, what is
 /// queued is dropped, or left to the other members of a group. **[`stop`](Self::stop)** finishes what is queued.
+/// **[`detach`](Self::detach)** lets it run until the bus closes, without a variable that holds it.
 /// **When the bus closes** the threads finish what is queued and end by themselves. **When its mailbox is full**, the
 /// [`Overflow`](crate::Overflow) policy says what happens; a mailbox that runs over under
 /// [`Disconnect`](crate::Overflow::Disconnect) ends the threads, after what is queued. The handler does not keep the
@@ -63,7 +68,7 @@ const MAX_WORKERS: usize = 1024;
 /// assert!(handler.stop(Duration::from_secs(5)).is_complete());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "dropping a handler unsubscribes it: keep it in a variable such as `_mail`; `let _ =` drops it at once"]
+#[must_use = "dropping a handler unsubscribes it: keep it in a variable such as `_mail`, or `detach` it; `let _ =` drops it at once"]
 pub struct Handler {
     subscription: Arc<dyn Attached>,
     name: String,
@@ -86,6 +91,8 @@ trait Attached: Send + Sync {
     /// Drops what is queued.
     fn abandon(&self) -> usize;
     fn len(&self) -> usize;
+    /// Leaves the end to the workers: the subscription leaves when the last of them has ended.
+    fn detach(&self);
 }
 
 struct Attachment<T, R> {
@@ -93,13 +100,29 @@ struct Attachment<T, R> {
     inner: Weak<BusInner<T, R>>,
     workers: usize,
     has_left: AtomicBool,
+    is_detached: AtomicBool,
+}
+
+impl<T, R> Attachment<T, R> {
+    fn leave_once(&self, begun: usize) -> bool {
+        // Relaxed: the lock of the map orders what follows.
+        let first = !self.has_left.swap(true, Ordering::Relaxed);
+        first && leave(&self.inner, &self.mailbox, self.workers.saturating_sub(begun))
+    }
+}
+
+impl<T, R> Drop for Attachment<T, R> {
+    fn drop(&mut self) {
+        // Its handler and all its workers are gone. Relaxed: they have let go of it after what they did.
+        if self.is_detached.load(Ordering::Relaxed) && self.leave_once(usize::MAX) {
+            self.mailbox.abandon();
+        }
+    }
 }
 
 impl<T: Send, R: Send> Attached for Attachment<T, R> {
     fn leave(&self, begun: usize) -> bool {
-        // Relaxed: the lock of the map orders what follows.
-        let first = !self.has_left.swap(true, Ordering::Relaxed);
-        first && leave(&self.inner, &self.mailbox, self.workers.saturating_sub(begun))
+        self.leave_once(begun)
     }
 
     fn abandon(&self) -> usize {
@@ -108,6 +131,10 @@ impl<T: Send, R: Send> Attached for Attachment<T, R> {
 
     fn len(&self) -> usize {
         self.mailbox.len()
+    }
+
+    fn detach(&self) {
+        self.is_detached.store(true, Ordering::Relaxed);
     }
 }
 
@@ -121,7 +148,7 @@ impl Handler {
 
     /// Unsubscribes, finishes the queued messages within the time `within`, and ends the threads.
     ///
-    /// The call blocks its thread; on a runtime with one thread call it from `spawn_blocking`. If it times out,
+    /// The call blocks its thread; a task calls `stop_async`, with the feature `async`. If it times out,
     /// messages that are still queued are dropped and reported, and threads that are busy end after the message in
     /// hand. A worker that is busy then gets about a millisecond more, because one that has just handled its last message
     /// is not idle yet. A member of a group leaves what is queued to the others. Called from its own closure it cannot wait for
@@ -149,49 +176,88 @@ impl Handler {
     /// # drop(go);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn stop(mut self, within: Duration) -> StopReport {
-        self.stopped = true;
+    pub fn stop(self, within: Duration) -> StopReport {
         let deadline = Instant::now().checked_add(within);
-        let last = self.subscription.leave(self.workers);
-        if !last {
-            self.control.leave();
+        let mut stopping = Stopping::begin(self);
+        if stopping.waits_for_end() && stopping.wait_for_end(deadline) {
+            return stopping.ended();
         }
-        if self.control.is_run_by_this_thread() {
-            let remaining = if last { self.subscription.len() } else { 0 };
-            return StopReport { remaining, running: self.running_since(self.control.workers.counts()) };
-        }
-        let ended = match deadline {
-            Some(deadline) => !matches!(self.ended.recv_deadline(deadline), Err(RecvTimeoutError::Timeout)),
-            None => self.ended.recv().is_err(),
-        };
-        if ended {
-            for thread in self.threads.drain(..) {
-                // A worker catches what panics in its closure, so there is nothing to hear from it.
-                let _ = thread.join();
-            }
-            let remaining = if last { self.subscription.abandon() } else { 0 };
-            return StopReport { remaining, running: 0 };
-        }
-        // A worker whose last message has just been handled is not idle yet.
-        let mut moment = Moment::to_idle();
-        while self.control.workers.counts().is_awake() && moment.wait() {}
-        // Counted before the workers hear of it: one that was cut short is not one that has finished.
-        let before = self.control.workers.counts();
-        self.control.abandon();
-        let remaining = if last { self.subscription.abandon() } else { 0 };
-        StopReport { remaining, running: self.running_since(before) }
+        take_steps(|| stopping.step())
     }
 
-    /// Returns the number of workers that had a message in hand at the moment of `before`, or have taken one out since.
-    fn running_since(&self, before: WorkerCounts) -> usize {
-        // As `Mailbox::left`: one that looks may have taken a message out.
-        let mut moment = Moment::to_look();
-        loop {
-            let counts = self.control.workers.counts();
-            if counts.looking() == 0 || !moment.wait() {
-                return before.busy() + counts.found_since(before) + counts.looking();
-            }
+    /// Stops the handler as [`stop`](Self::stop) does, without blocking the thread. With the feature `async`.
+    ///
+    /// It also works on a runtime with one thread whose tasks are the workers of the handler. The time `within` begins with the
+    /// first poll. Threads have taken their last message and dropped their closure when this is ready; unlike `stop`, it does
+    /// not wait until the operating system has ended them. Awaited in a future of the handler's own closure, it returns at
+    /// once, as `stop` does there.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped drops the handler, as [`Handler`] says: it unsubscribes, each worker finishes the message in
+    /// its hand, and what is still queued is dropped, or left to the other members of a group. Before the first poll
+    /// nothing has happened, but the future owns the handler then too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let handler = bus.on_async("orders.new", |task| { tokio::spawn(task); }, |order| {
+    ///     let order = **order;
+    ///     async move { println!("order {order}") }
+    /// })?;
+    /// bus.publish_async("orders.new", 7).await?;
+    /// assert!(handler.stop_async(Duration::from_secs(5)).await.is_complete());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "async")]
+    pub async fn stop_async(self, within: Duration) -> StopReport {
+        let mut stopping = Stopping::begin(self);
+        if stopping.waits_for_end() && stopping.wait_for_end_async(within).await {
+            return stopping.ended();
         }
+        take_steps_async(|| stopping.step()).await
+    }
+
+    /// Lets the handler run for as long as the bus is open, and lets go of the handle.
+    ///
+    /// Everything goes on as if the handler was kept in a variable until the bus closes. When the bus
+    /// [closes](crate::Bus::close), which it also does when its last [`Bus`](crate::Bus) and
+    /// [`Publisher`](crate::Publisher) are dropped, the workers finish what is queued and end. They free what the closure has
+    /// captured, and the subscription is gone from the statistics. A [drain](crate::Bus::drain) waits for the workers and
+    /// reports them. A member of a group stays a member. Under [`Overflow::Disconnect`](crate::Overflow::Disconnect) a mailbox
+    /// that runs over ends the handler before the bus closes.
+    ///
+    /// A detached handler cannot be stopped by itself. It does not keep the bus open, but its closure does if it has captured a
+    /// `Bus` or `Publisher`: then the bus closes only if [`close`](crate::Bus::close) or [`drain`](crate::Bus::drain) is
+    /// called. Capture a [`WeakBus`](crate::WeakBus) instead.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::{Bus, SubscribeError};
+    ///
+    /// fn begin_mail(bus: &Bus<u32>) -> Result<(), SubscribeError> {
+    ///     bus.on("orders.new", |order| println!("order {}", **order))?.detach();
+    ///     Ok(())
+    /// }
+    ///
+    /// let bus = Bus::<u32>::new();
+    /// begin_mail(&bus)?;
+    /// assert_eq!(bus.publish("orders.new", 7)?.delivered(), 1);
+    /// assert!(bus.drain(Duration::from_secs(5)).is_complete());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn detach(mut self) {
+        // Not to be undone by the `Drop` of this handle.
+        self.stopped = true;
+        self.subscription.detach();
     }
 }
 

@@ -45,6 +45,7 @@ where
             inner: Arc::downgrade(inner),
             workers: guards.len(),
             has_left: AtomicBool::new(false),
+            is_detached: AtomicBool::new(false),
         });
         let worker = Worker {
             mailbox,
@@ -133,7 +134,7 @@ pub(super) struct RunningWorker<T> {
     lifecycle: Arc<Lifecycle>,
     losses: Arc<Losses<T>>,
     /// The last to be dropped, see `Handler::ended`.
-    _done: Sender<Infallible>,
+    done: Option<Sender<Infallible>>,
 }
 
 impl<T> RunningWorker<T> {
@@ -145,7 +146,7 @@ impl<T> RunningWorker<T> {
             control: Arc::clone(control),
             lifecycle: Arc::clone(&inner.lifecycle),
             losses: Arc::clone(&inner.losses),
-            _done: done.clone(),
+            done: Some(done.clone()),
         }
     }
 
@@ -162,5 +163,7 @@ impl<T> Drop for RunningWorker<T> {
         if self.lifecycle.worker_ended() {
             self.losses.close();
         }
+        drop(self.done.take());
+        self.control.worker_ended();
     }
 }

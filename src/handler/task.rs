@@ -9,7 +9,7 @@ use futures_timer::Delay;
 
 use super::spawner::{HandlerTask, Spawner};
 use super::start::{RunningWorker, Start};
-use super::worker::{Verdict, Worker};
+use super::worker::{SKIPPED, Verdict, Worker};
 use crate::dead_letter::DeadLetterReason;
 use crate::lifecycle::WorkerActivity;
 use crate::message::Message;
@@ -126,6 +126,14 @@ impl<T: Clone, R> Task<T, R> {
         let span =
             HandlingTask::new(message.requesting(), message.published_in(), message.topic(), worker.mailbox.labels());
         let mut attempts = 0;
+        if worker.skips(&message) {
+            span.end(SKIPPED, attempts);
+            // The `Drop` of the payload may panic.
+            if catch(|| drop(message)).is_err() {
+                worker.panicked();
+            }
+            return;
+        }
         let reason = loop {
             attempts += 1;
             let outcome = match catch(|| span.within(|| f(&message))) {
@@ -134,7 +142,8 @@ impl<T: Clone, R> Task<T, R> {
             };
             match worker.judge(outcome, attempts) {
                 Verdict::Done => break None,
-                Verdict::Retry { pause, .. } if self.pause(pause).await => {}
+                Verdict::Retry { pause, .. }
+                    if !worker.is_in_vain(&message) && self.pause(pause).await && !worker.is_in_vain(&message) => {}
                 Verdict::Retry { error, .. } => break Some(DeadLetterReason::Failed(error)),
                 Verdict::GiveUp(reason) => break Some(reason),
             }

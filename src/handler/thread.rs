@@ -1,6 +1,6 @@
 //! A worker that is a thread.
 
-use super::worker::{Verdict, Worker};
+use super::worker::{SKIPPED, Verdict, Worker};
 use crate::dead_letter::DeadLetterReason;
 use crate::lifecycle::WorkerActivity;
 use crate::mailbox::Mailbox;
@@ -52,8 +52,9 @@ impl<T: Clone, R> Worker<T, R> {
         match self.next(take, select, activity) {
             Some(message) => {
                 let started = self.stopwatch.start();
-                self.process(message, f);
-                self.stopwatch.stop(started);
+                if self.process(message, f) {
+                    self.stopwatch.stop(started);
+                }
                 true
             }
             None => false,
@@ -87,21 +88,28 @@ impl<T: Clone, R> Worker<T, R> {
         }
     }
 
-    fn process(&self, in_hand: impl InHand<T, R>, f: &mut impl FnMut(&Message<T, R>) -> Result<(), String>) {
+    /// Handles one message. Returns `false` if it was skipped.
+    fn process(&self, in_hand: impl InHand<T, R>, f: &mut impl FnMut(&Message<T, R>) -> Result<(), String>) -> bool {
         let message = in_hand.message();
         let span =
             Handling::enter(message.requesting(), message.published_in(), message.topic(), self.mailbox.labels());
         let mut attempts = 0;
+        if self.skips(message) {
+            span.end(SKIPPED, attempts);
+            return false;
+        }
         let reason = loop {
             attempts += 1;
             match self.judge(catch(|| f(message)), attempts) {
                 Verdict::Done => break None,
-                Verdict::Retry { pause, .. } if self.control.sleep(pause) => {}
+                Verdict::Retry { pause, .. }
+                    if !self.is_in_vain(message) && self.control.sleep(pause) && !self.is_in_vain(message) => {}
                 Verdict::Retry { error, .. } => break Some(DeadLetterReason::Failed(error)),
                 Verdict::GiveUp(reason) => break Some(reason),
             }
         };
         span.end(reason.as_ref().map_or("ok", DeadLetterReason::outcome), attempts);
         self.finish(in_hand, reason, attempts);
+        true
     }
 }

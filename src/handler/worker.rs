@@ -9,8 +9,11 @@ use crate::bus::{BusInner, reader_left};
 use crate::dead_letter::{DeadLetter, DeadLetterReason, Losses, Recipient};
 use crate::lifecycle::{Lifecycle, Serving, WorkerActivity};
 use crate::mailbox::Mailbox;
-use crate::message::InHand;
+use crate::message::{InHand, Message};
 use crate::sync::atomic::Ordering;
+
+/// The outcome of a request that was skipped, for its span.
+pub(super) const SKIPPED: &str = "skipped";
 
 /// The next step of a worker after one attempt at a message.
 pub(super) enum Verdict {
@@ -85,6 +88,23 @@ impl<T: Clone, R> Worker<T, R> {
         reader_left(&self.inner, &self.mailbox);
     }
 
+    /// Skips a request whose caller has gone, if this handler was made to answer: nobody would get the answer. Returns `true`
+    /// if it did.
+    #[inline]
+    pub(super) fn skips(&self, message: &Message<T, R>) -> bool {
+        let skips = self.is_in_vain(message);
+        if skips {
+            self.losses.skipped_requests.fetch_add(1, Ordering::Relaxed);
+        }
+        skips
+    }
+
+    /// Whether all that the handler could do about the message is to answer a caller that has gone.
+    #[inline]
+    pub(super) fn is_in_vain(&self, message: &Message<T, R>) -> bool {
+        self.serves && message.is_abandoned_request()
+    }
+
     /// Says what to do after an attempt: the one place that knows the rules of retries.
     pub(super) fn judge(&self, outcome: Result<Result<(), String>, String>, attempts: u32) -> Verdict {
         match outcome {
@@ -115,12 +135,11 @@ impl<T: Clone, R> Worker<T, R> {
         };
         counter.fetch_add(1, Ordering::Relaxed);
         if message.is_request() {
-            let why = reason.to_string();
-            if self.serves {
+            match &reason {
                 // A caller that has gone, or has an answer, needs none.
-                let _ = message.fail(why);
-            } else {
-                message.give_up(why);
+                DeadLetterReason::Failed(error) if self.serves => drop(message.fail(error)),
+                _ if self.serves => drop(message.fail(reason.to_string())),
+                _ => message.give_up(reason.to_string()),
             }
         }
         if self.losses.is_listening() {

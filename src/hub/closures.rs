@@ -1,5 +1,6 @@
 //! What the closures of a hub's handlers are, so that a caller names the type of the message alone.
 
+use std::fmt::Display;
 #[cfg(feature = "async")]
 use std::future::Future;
 
@@ -42,6 +43,47 @@ where
     O: Outcome,
 {
     type Returned = O;
+}
+
+/// A closure for [`Hub::serve_result`](super::Hub::serve_result): it takes a `&Message<T, R>` and returns a `Result` of the
+/// reply, with an error that implements `Display`.
+///
+/// Every such closure has this trait, as with [`HandlerFn`].
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{Handler, Hub, Request, ServeResultFn, SubscribeError};
+///
+/// fn serve_logged<Q: Request>(hub: &Hub, f: impl ServeResultFn<Q, Q::Reply>) -> Result<Handler, SubscribeError> {
+///     println!("a server of {}", Q::TOPIC);
+///     hub.serve_result::<Q>(f)
+/// }
+///
+/// #[derive(Clone)]
+/// struct Parse(&'static str);
+///
+/// impl Request for Parse {
+///     type Reply = u32;
+///     const TOPIC: &'static str = "parse";
+/// }
+///
+/// let hub = Hub::new();
+/// let _server = serve_logged::<Parse>(&hub, |request| request.0.parse::<u32>())?;
+/// assert_eq!(hub.request(Parse("7"))?.wait()?, 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait ServeResultFn<T, R = T>: FnMut(&Message<T, R>) -> Result<R, Self::Error> + Send + 'static {
+    /// The type of the error.
+    type Error: Display;
+}
+
+impl<F, T, R, E> ServeResultFn<T, R> for F
+where
+    F: FnMut(&Message<T, R>) -> Result<R, E> + Send + 'static,
+    E: Display,
+{
+    type Error = E;
 }
 
 /// A closure for [`Hub::on_async`](super::Hub::on_async) and [`Hub::serve_async`](super::Hub::serve_async): it takes a
@@ -94,4 +136,56 @@ where
     Fut: Future + Send + 'static,
 {
     type Returned = Fut;
+}
+
+/// A closure for [`Hub::serve_result_async`](super::Hub::serve_result_async): it takes a `&Message<T, R>` and returns a future
+/// of a `Result` of the reply, with an error that implements `Display`. With the feature `async`.
+///
+/// Every such closure has this trait, as with [`HandlerFn`].
+///
+/// # Examples
+///
+/// ```
+/// use tramline::{AsyncServeResultFn, Handler, Hub, Request, SubscribeError};
+///
+/// fn serve_on_tokio<Q: Request>(hub: &Hub, f: impl AsyncServeResultFn<Q, Q::Reply>) -> Result<Handler, SubscribeError> {
+///     hub.serve_result_async::<Q>(|task| { tokio::spawn(task); }, f)
+/// }
+///
+/// #[derive(Clone)]
+/// struct Parse(&'static str);
+///
+/// impl Request for Parse {
+///     type Reply = u32;
+///     const TOPIC: &'static str = "parse";
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let hub = Hub::new();
+/// let _server = serve_on_tokio::<Parse>(&hub, |request| {
+///     let text = request.0;
+///     async move { text.parse::<u32>() }
+/// })?;
+/// assert_eq!(hub.request_async(Parse("7")).await?.await?, 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[cfg(feature = "async")]
+pub trait AsyncServeResultFn<T, R = T>: FnMut(&Message<T, R>) -> Self::Returned + Send + 'static {
+    /// The future that the closure returns.
+    type Returned: Future<Output = Result<R, Self::Error>> + Send + 'static;
+    /// The type of the error.
+    type Error: Display + 'static;
+}
+
+#[cfg(feature = "async")]
+impl<F, T, R, Fut, E> AsyncServeResultFn<T, R> for F
+where
+    F: FnMut(&Message<T, R>) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<R, E>> + Send + 'static,
+    E: Display + 'static,
+{
+    type Returned = Fut;
+    type Error = E;
 }

@@ -19,15 +19,15 @@ use crate::bus::{
     default_name, drain,
 };
 use crate::delivery::Delivery;
-use crate::lifecycle::{DrainGroup, Moment, Phase};
+use crate::lifecycle::{DrainGroup, Phase};
 use crate::mailbox::{Overflow, SeenWorkers};
 use crate::observe::stats;
 use crate::request::{PendingReply, RequestError};
 use crate::sync::RwLock;
 
 #[cfg(feature = "async")]
-pub use closures::AsyncHandlerFn;
-pub use closures::HandlerFn;
+pub use closures::{AsyncHandlerFn, AsyncServeResultFn};
+pub use closures::{HandlerFn, ServeResultFn};
 pub use stats::HubBusStats;
 pub use types::{Event, Request};
 pub use weak::WeakHub;
@@ -510,8 +510,8 @@ impl Hub {
     ///
     /// Until then a handler of one bus may publish or request on any other, so work that goes through several buses is
     /// finished. The queues of subscribers count too, so a subscriber that nobody reads makes the drain wait its full time,
-    /// see [`drain_handlers`](Self::drain_handlers). The call blocks its thread, as with [`Bus::drain`]. The report names the
-    /// bus of everything that was left.
+    /// see [`drain_handlers`](Self::drain_handlers). The call blocks its thread, as with [`Bus::drain`]; a task calls
+    /// `drain_async`. The report names the bus of everything that was left.
     ///
     /// # Examples
     ///
@@ -641,9 +641,9 @@ impl Drain for HubInner {
         self.members().iter().map(|member| member.workers()).sum()
     }
 
-    fn unfinished(&self, scope: DrainScope, moment: &mut Moment) -> Vec<Unfinished> {
+    fn unfinished(&self, scope: DrainScope, is_settled: &mut bool) -> Vec<Unfinished> {
         let members = self.members();
-        let mut unfinished: Vec<_> = members.iter().flat_map(|member| member.unfinished(scope, moment)).collect();
+        let mut unfinished: Vec<_> = members.iter().flat_map(|member| member.unfinished(scope, is_settled)).collect();
         // Within a bus they stay in their order.
         unfinished.sort_by(|one, other| one.bus().cmp(other.bus()));
         unfinished.into_iter().map(Unfinished::of_a_hub).collect()

@@ -1,6 +1,6 @@
 //! Receiving by the type of the message.
 
-use super::{Event, HandlerFn, Hub, Request};
+use super::{Event, HandlerFn, Hub, Request, ServeResultFn};
 use crate::handler::Handler;
 use crate::message::Message;
 use crate::routing::SubscribeError;
@@ -87,9 +87,9 @@ impl Hub {
     ///
     /// It is the [`Bus::serve`](crate::Bus::serve) of [`bus_with_reply::<Q, Q::Reply>()`](Self::bus_with_reply) with
     /// the pattern `Q::TOPIC`; a handler of `bus::<Q>()` would be on a different bus, which never sees the request. If
-    /// `f` panics, the caller gets `Failed` and the next request is served. To refuse a request, make the reply a
-    /// `Result`, or use `on` of that bus with [`Message::reply`] and [`Message::fail`]. What happens when the
-    /// [`Handler`] is dropped, the bus closes or the mailbox is full is described at [`Handler`].
+    /// `f` panics, the caller gets `Failed` and the next request is served. A request whose caller has gone is skipped and
+    /// counted. To refuse a request, use [`serve_result`](Self::serve_result), whose closure may return an error. What
+    /// happens when the [`Handler`] is dropped, the bus closes or the mailbox is full is described at [`Handler`].
     ///
     /// # Errors
     ///
@@ -118,6 +118,44 @@ impl Hub {
         f: impl FnMut(&Message<Q, Q::Reply>) -> Q::Reply + Send + 'static,
     ) -> Result<Handler, SubscribeError> {
         self.bus_with_reply::<Q, Q::Reply>().serve(topic_of(Q::TOPIC)?, f)
+    }
+
+    /// Answers every request of this type with what `f` returns, or with the text of its error, on a thread of its own.
+    ///
+    /// It is the [`Bus::serve_result`](crate::Bus::serve_result) of
+    /// [`bus_with_reply::<Q, Q::Reply>()`](Self::bus_with_reply) with the pattern `Q::TOPIC`. As [`serve`](Self::serve), but
+    /// `f` may fail: then the caller gets [`ReplyError::Failed`](crate::ReplyError::Failed), and the message becomes a dead
+    /// letter of that bus.
+    ///
+    /// # Errors
+    ///
+    /// As [`on`](Self::on), for `Q::TOPIC`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Hub, Request};
+    ///
+    /// #[derive(Clone)]
+    /// struct GetPrice { item: &'static str }
+    ///
+    /// impl Request for GetPrice {
+    ///     type Reply = u32;
+    ///     const TOPIC: &'static str = "price.of";
+    /// }
+    ///
+    /// let hub = Hub::new();
+    /// let _prices = hub.serve_result::<GetPrice>(|request| match request.item {
+    ///     "tea" => Ok(350),
+    ///     item => Err(format!("{item} is not for sale")),
+    /// })?;
+    /// assert_eq!(hub.request(GetPrice { item: "tea" })?.wait()?, 350);
+    /// let error = hub.request(GetPrice { item: "the shop" })?.wait().unwrap_err();
+    /// assert_eq!(error.to_string(), "the request failed: the shop is not for sale");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn serve_result<Q: Request>(&self, f: impl ServeResultFn<Q, Q::Reply>) -> Result<Handler, SubscribeError> {
+        self.bus_with_reply::<Q, Q::Reply>().serve_result(topic_of(Q::TOPIC)?, f)
     }
 }
 

@@ -1,10 +1,11 @@
 //! A hub's calls, for tasks.
 
 use std::future::Future;
+use std::time::Duration;
 
 use super::receive::topic_of;
-use super::{AsyncHandlerFn, Event, Hub, Request};
-use crate::bus::PublishError;
+use super::{AsyncHandlerFn, AsyncServeResultFn, Event, Hub, Request};
+use crate::bus::{DrainReport, DrainScope, PublishError, drain_async};
 use crate::delivery::Delivery;
 use crate::handler::{Handler, Outcome, Spawner};
 use crate::request::{PendingReply, RequestError};
@@ -138,7 +139,8 @@ impl Hub {
     }
 
     /// Answers every request of this type with the output of a future, on a task of your async runtime: as
-    /// [`serve`](Self::serve), without a thread.
+    /// [`serve`](Self::serve), without a thread. For a closure that may fail see
+    /// [`serve_result_async`](Self::serve_result_async).
     ///
     /// It is the [`Bus::serve_async`](crate::Bus::serve_async) of
     /// [`bus_with_reply::<Q, Q::Reply>()`](Self::bus_with_reply) with the pattern `Q::TOPIC`.
@@ -183,5 +185,125 @@ impl Hub {
         f: impl AsyncHandlerFn<Q, Q::Reply, Returned: Future<Output = Q::Reply>>,
     ) -> Result<Handler, SubscribeError> {
         self.bus_with_reply::<Q, Q::Reply>().serve_async(topic_of(Q::TOPIC)?, spawner, f)
+    }
+
+    /// Answers every request of this type with the output of a future, or with the text of its error, on a task of your async
+    /// runtime: as [`serve_result`](Self::serve_result), without a thread.
+    ///
+    /// It is the [`Bus::serve_result_async`](crate::Bus::serve_result_async) of
+    /// [`bus_with_reply::<Q, Q::Reply>()`](Self::bus_with_reply) with the pattern `Q::TOPIC`.
+    ///
+    /// The future cannot borrow the message: copy what it needs before `async move`. An `async |m|` closure is not accepted.
+    ///
+    /// # Errors
+    ///
+    /// As [`subscribe`](Self::subscribe), for `Q::TOPIC`.
+    ///
+    /// # Panics
+    ///
+    /// A panic of the spawner, such as that of `tokio::spawn` outside a runtime, goes to the caller.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Hub, Request};
+    ///
+    /// #[derive(Clone)]
+    /// struct Half(u32);
+    ///
+    /// impl Request for Half {
+    ///     type Reply = u32;
+    ///     const TOPIC: &'static str = "half";
+    /// }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let hub = Hub::new();
+    /// let _server = hub.serve_result_async::<Half>(|task| { tokio::spawn(task); }, |request| {
+    ///     let n = request.0;
+    ///     async move { if n % 2 == 0 { Ok(n / 2) } else { Err("it is odd") } }
+    /// })?;
+    /// assert_eq!(hub.request_async(Half(42)).await?.await?, 21);
+    /// assert!(hub.request_async(Half(43)).await?.await.unwrap_err().is_failed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn serve_result_async<Q: Request>(
+        &self,
+        spawner: impl Spawner,
+        f: impl AsyncServeResultFn<Q, Q::Reply>,
+    ) -> Result<Handler, SubscribeError> {
+        self.bus_with_reply::<Q, Q::Reply>().serve_result_async(topic_of(Q::TOPIC)?, spawner, f)
+    }
+
+    /// Drains all buses as one, as [`drain`](Self::drain) does, without blocking the thread.
+    ///
+    /// Otherwise as [`Bus::drain_async`](crate::Bus::drain_async).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Bus::drain_async`](crate::Bus::drain_async), for all buses of the hub.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::{Event, Hub};
+    ///
+    /// #[derive(Clone)]
+    /// struct OrderPlaced { order: u32 }
+    ///
+    /// impl Event for OrderPlaced {
+    ///     const TOPIC: &'static str = "order.placed";
+    /// }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let hub = Hub::new();
+    /// let _mail = hub.on_async::<OrderPlaced>(|task| { tokio::spawn(task); }, |placed| {
+    ///     let order = placed.order;
+    ///     async move { println!("order {order}") }
+    /// })?;
+    /// hub.publish_async(OrderPlaced { order: 7 }).await?;
+    /// assert!(hub.drain_async(Duration::from_secs(5)).await.is_complete());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn drain_async(&self, within: Duration) -> DrainReport {
+        drain_async(&*self.inner, DrainScope::Everything, within).await
+    }
+
+    /// Drains all buses as one and waits for handlers alone, as [`drain_handlers`](Self::drain_handlers) does, without
+    /// blocking the thread.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Bus::drain_async`](crate::Bus::drain_async), for all buses of the hub.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::{Event, Hub};
+    ///
+    /// #[derive(Clone)]
+    /// struct OrderPlaced { order: u32 }
+    ///
+    /// impl Event for OrderPlaced {
+    ///     const TOPIC: &'static str = "order.placed";
+    /// }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let hub = Hub::new();
+    /// let log = hub.subscribe::<OrderPlaced>()?;
+    /// hub.publish_async(OrderPlaced { order: 7 }).await?;
+    /// assert!(hub.drain_handlers_async(Duration::from_secs(5)).await.is_complete());
+    /// assert_eq!(log.recv_async().await?.order, 7); // it was not waited for, and can still be read
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn drain_handlers_async(&self, within: Duration) -> DrainReport {
+        drain_async(&*self.inner, DrainScope::Handlers, within).await
     }
 }

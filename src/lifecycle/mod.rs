@@ -11,6 +11,7 @@ mod close_listeners;
 mod count_guard;
 mod end_signal;
 mod serving;
+mod steps;
 mod workers;
 
 use close_listeners::CloseListeners;
@@ -19,6 +20,9 @@ pub(crate) use count_guard::CountGuard;
 pub(crate) use end_signal::{EndSignal, EndTrigger};
 use serving::serving;
 pub(crate) use serving::{Serving, this_thread_runs, this_thread_serves};
+#[cfg(feature = "async")]
+pub(crate) use steps::take_steps_async;
+pub(crate) use steps::{Step, take_steps};
 use workers::Workers;
 pub(crate) use workers::{HandlerWorkers, Moment, WorkerActivity, WorkerCounts};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::serving::{Serving, serving};
 use super::{CountGuard, Lifecycle, Phase};
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{counters, thread};
+use crate::sync::counters;
 
 /// The workers of all handlers of a bus.
 #[derive(Default)]
@@ -210,7 +210,7 @@ impl Drop for WorkerActivity {
     }
 }
 
-/// Sleeps between looks at workers: first very short, then longer. A worker that has handled its last message needs a moment
+/// The pauses between looks at workers: first very short, then longer. A worker that has handled its last message needs a moment
 /// to find its queue empty, and one that looks needs a moment to find a message or none.
 pub(crate) struct Moment {
     looks: u32,
@@ -233,12 +233,11 @@ impl Moment {
         Self { looks, next: Duration::from_micros(20) }
     }
 
-    /// Sleeps; `false` if it was long enough.
-    pub(crate) fn wait(&mut self) -> bool {
-        let Some(looks) = self.looks.checked_sub(1) else { return false };
-        self.looks = looks;
-        thread::sleep(self.next);
-        self.next = (self.next * 2).min(Duration::from_millis(5));
-        true
+    /// Returns the time until the next look; `None` if there have been enough.
+    pub(crate) fn pause(&mut self) -> Option<Duration> {
+        self.looks = self.looks.checked_sub(1)?;
+        let pause = self.next;
+        self.next = (pause * 2).min(Duration::from_millis(5));
+        Some(pause)
     }
 }

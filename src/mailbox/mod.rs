@@ -46,7 +46,7 @@ pub(crate) use role::Role;
 pub(crate) use sender::{CopiesForAny, MailboxSender, MailboxSource, wait_for_any};
 #[cfg(feature = "async")]
 use waiting_tasks::{RoomWanted, WaitingTasks};
-pub(crate) use workers::SeenWorkers;
+pub(crate) use workers::{Left, SeenWorkers};
 
 /// The largest capacity, in messages: the memory for all of them is reserved when the first comes.
 pub(crate) const MAX_CAPACITY: usize = 1 << 24;

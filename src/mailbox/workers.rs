@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use super::Mailbox;
-use crate::lifecycle::{CountGuard, HandlerWorkers, Moment, WorkerCounts};
+use crate::lifecycle::{CountGuard, HandlerWorkers, WorkerCounts};
 
 /// What the workers of each handler of a mailbox do, by the numbers of the handlers.
 pub(crate) type SeenWorkers = Vec<(u64, WorkerCounts)>;
@@ -47,27 +47,30 @@ impl<T, R> Mailbox<T, R> {
         !self.is_idle(&mut Vec::new())
     }
 
-    /// Returns the number of messages that wait, and of workers that have one in hand, as of one moment.
+    /// Returns the number of messages that wait, and of workers that have one in hand.
     ///
-    /// A worker that looks may have taken a message out and not be counted as busy yet, so this waits until none does. One
-    /// that looks for longer than the moment runs code of the user, with the message in hand.
-    pub(crate) fn left(&self, moment: &mut Moment) -> (usize, usize) {
+    /// A worker that looks may have taken a message out and not be counted as busy yet, so the caller looks again until none
+    /// does. One that goes on looking runs code of the user, with the message in hand.
+    pub(crate) fn left(&self) -> Left {
         let handlers = self.handlers();
         let counts = || handlers.iter().map(|handler| handler.counts()).collect::<Vec<_>>();
-        loop {
-            let before = counts();
-            let remaining = self.len();
-            let after = counts();
-            let looking: usize = after.iter().map(|counts| counts.looking()).sum();
-            // Otherwise a worker took a message in between, before or after the look at the queue.
-            let is_moment = looking == 0 && before == after;
-            if is_moment || !moment.wait() {
-                let busy = |(handler, counts): (&Arc<HandlerWorkers>, WorkerCounts)| {
-                    counts.busy().saturating_sub(handler.draining())
-                };
-                let running: usize = handlers.iter().zip(after).map(busy).sum();
-                return (remaining, running + looking);
-            }
-        }
+        let before = counts();
+        let remaining = self.len();
+        let after = counts();
+        let looking: usize = after.iter().map(|counts| counts.looking()).sum();
+        // Otherwise a worker took a message in between, before or after the look at the queue.
+        let is_settled = looking == 0 && before == after;
+        let busy =
+            |(handler, counts): (&Arc<HandlerWorkers>, WorkerCounts)| counts.busy().saturating_sub(handler.draining());
+        let running: usize = handlers.iter().zip(after).map(busy).sum();
+        Left { remaining, running: running + looking, is_settled }
     }
+}
+
+/// The messages that wait in a mailbox, and its workers that have one in hand.
+pub(crate) struct Left {
+    pub(crate) remaining: usize,
+    pub(crate) running: usize,
+    /// They are of one moment: no worker was on its way to a message.
+    pub(crate) is_settled: bool,
 }

@@ -73,6 +73,12 @@ impl<T, R> Message<T, R> {
         self.request().map(Responder::requesting)
     }
 
+    /// Whether it is a request whose caller has gone.
+    #[inline]
+    pub(crate) fn is_abandoned_request(&self) -> bool {
+        self.request().is_some_and(Responder::is_abandoned)
+    }
+
     #[inline]
     fn request(&self) -> Option<&Responder<R>> {
         self.extras.as_ref()?.metadata.as_ref()?.responder()

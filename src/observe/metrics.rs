@@ -95,6 +95,7 @@ pub(crate) fn record<T, R>(inner: &BusInner<T, R>) {
         ("ok", messages.total_handled()),
         ("failed", losses.handler_failures.load(Ordering::Relaxed)),
         ("panicked", losses.handler_panics.load(Ordering::Relaxed)),
+        ("skipped", losses.skipped_requests.load(Ordering::Relaxed)),
     ];
     for (outcome, messages) in handled {
         counter!(HANDLED, "bus" => bus(), "outcome" => outcome).absolute(messages);

@@ -49,6 +49,9 @@ pub struct BusStats {
     pub handler_failures: u64,
     /// Messages on which a handler panicked.
     pub handler_panics: u64,
+    /// Requests that a handler made with `serve` or `serve_result` did not serve because the caller had gone. They make no dead
+    /// letters.
+    pub skipped_requests: u64,
     /// Times that a filter panicked; its mailbox did not get the message.
     pub filter_panics: u64,
     /// Times that a callback of a reply panicked.
@@ -161,6 +164,7 @@ pub(crate) fn stats<T, R>(inner: &BusInner<T, R>) -> BusStats {
         dead_letters: losses.dead_letters.load(Ordering::Relaxed),
         handler_failures: losses.handler_failures.load(Ordering::Relaxed),
         handler_panics: losses.handler_panics.load(Ordering::Relaxed),
+        skipped_requests: losses.skipped_requests.load(Ordering::Relaxed),
         filter_panics: losses.filter_panics.load(Ordering::Relaxed),
         callback_panics: inner.lifecycle.callback_panics.load(Ordering::Relaxed),
     }

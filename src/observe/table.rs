@@ -54,8 +54,9 @@ fn by_fullness(one: &SubscriptionStats, other: &SubscriptionStats) -> Ordering {
 
 /// A table for people: a line of totals, then a line for each subscription, with the [slowest](Self::slowest) marked.
 ///
-/// Failures and panics have a place in the first line when there are any. `name` is the name of the subscription and of
-/// its group, with the number of members; an observer says so. `queue` shows how much of the capacity is taken, `peak` the high-water mark.
+/// Failures, panics and skipped requests have a place in the first line when there are any. `name` is the name of the
+/// subscription and of its group, with the number of members; an observer says so. `queue` shows how much of the capacity is
+/// taken, `peak` the high-water mark.
 /// Of a long list of patterns, the last column says how many more there are. A control character in a name is shown as
 /// an escape. The layout is not for programs: it may change with any version.
 ///
@@ -117,13 +118,14 @@ impl BusStats {
             format!("{} abandoned", self.abandoned),
             count(self.dead_letters, "dead letter"),
         ];
-        let troubles = [
+        let only_if_any = [
             (self.handler_failures, "handler failure"),
             (self.handler_panics, "handler panic"),
+            (self.skipped_requests, "skipped request"),
             (self.filter_panics, "filter panic"),
             (self.callback_panics, "callback panic"),
         ];
-        totals.extend(troubles.iter().filter(|(number, _)| *number > 0).map(|(number, what)| count(*number, what)));
+        totals.extend(only_if_any.iter().filter(|(number, _)| *number > 0).map(|(number, what)| count(*number, what)));
         totals.join(", ")
     }
 }

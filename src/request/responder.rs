@@ -54,6 +54,12 @@ impl<R> Responder<R> {
         Self { slot: Arc::clone(&self.slot) }
     }
 
+    /// As [`is_cancelled`](Self::is_cancelled), without a lock while the caller waits for its one reply.
+    #[inline]
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.slot.is_abandoned()
+    }
+
     /// It was never used: that it is dropped means nothing.
     pub(crate) fn disarm(self) {
         self.slot.cancel();

@@ -130,6 +130,8 @@ pub(crate) struct ReplySlot<R> {
     state: Mutex<SlotState<R>>,
     /// Set when the state becomes one of the last three, so that a caller can look without the lock.
     ended: AtomicBool,
+    /// It is the slot of one copy of a gathered request. Its state alone shows that nobody collects the replies any more.
+    is_gathered: bool,
     pub(super) responders: AtomicUsize,
     /// Why a handler that did not promise an answer failed; reported if nobody answers.
     pub(super) failure: Mutex<Option<String>>,
@@ -146,7 +148,7 @@ impl<R> ReplySlot<R> {
         properties: Option<Arc<Properties>>,
         requesting: Requesting,
     ) -> (Arc<Self>, Responder<R>) {
-        let slot = Self::with(SlotState::Waiting(None), lifecycle, properties, requesting);
+        let slot = Self::with(SlotState::Waiting(None), false, lifecycle, properties, requesting);
         (Arc::clone(&slot), Responder::new(slot))
     }
 
@@ -158,11 +160,12 @@ impl<R> ReplySlot<R> {
         properties: Option<Arc<Properties>>,
         requesting: Requesting,
     ) -> Responder<R> {
-        Responder::new(Self::with(SlotState::Channel(answers, collector), lifecycle, properties, requesting))
+        Responder::new(Self::with(SlotState::Channel(answers, collector), true, lifecycle, properties, requesting))
     }
 
     fn with(
         state: SlotState<R>,
+        is_gathered: bool,
         lifecycle: &Arc<Lifecycle>,
         properties: Option<Arc<Properties>>,
         requesting: Requesting,
@@ -170,6 +173,7 @@ impl<R> ReplySlot<R> {
         Arc::new(Self {
             state: Mutex::new(state),
             ended: AtomicBool::new(false),
+            is_gathered,
             responders: AtomicUsize::new(1),
             failure: Mutex::new(None),
             lifecycle: Arc::clone(lifecycle),
@@ -314,6 +318,13 @@ impl<R> ReplySlot<R> {
     pub(super) fn is_cancelled(&self) -> bool {
         self.notice_the_end();
         matches!(*self.state.lock(), SlotState::Cancelled)
+    }
+
+    /// Whether an answer would be in vain, for a worker that is about to serve the request. While a caller waits for its one
+    /// reply, this takes no lock.
+    #[inline]
+    pub(super) fn is_abandoned(&self) -> bool {
+        (self.has_ended() || self.is_gathered || self.lifecycle.phase() == Phase::Closed) && self.is_cancelled()
     }
 
     /// The end of the bus is the end of what is pending, and so is that nobody collects any more. What was answered

@@ -1,7 +1,7 @@
 //! The builder of subscriptions.
 
 use std::any::TypeId;
-use std::fmt;
+use std::fmt::{self, Display};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -211,7 +211,13 @@ where
     /// A panic in `f` reaches the caller as `Failed`, and the next request is served. A message that is not a request is
     /// handled too, and its reply dropped.
     ///
-    /// To refuse a request, make the reply a `Result`, or use `handle` with [`Message::reply`] and [`Message::fail`].
+    /// A request whose caller has gone is skipped: `f` is not called, and
+    /// [`BusStats::skipped_requests`](crate::BusStats) counts the request. A caller has gone when it has dropped its
+    /// [`PendingReply`](crate::PendingReply) or [`Replies`](crate::Replies), which it also does when it gives up after a
+    /// timeout, and when the bus has closed, because that ends every pending request. A request that another responder has
+    /// answered is served all the same.
+    ///
+    /// To refuse a request, use [`serve_result`](Self::serve_result), whose closure may return an error.
     ///
     /// # Errors
     ///
@@ -231,6 +237,40 @@ where
     {
         self.serves = true;
         self.handle(move |message| answer(message, f(message)))
+    }
+
+    /// Answers every request with what `f` returns, or with the text of its error, on a thread of its own.
+    ///
+    /// As [`serve`](Self::serve), but `f` may fail. An `Err` runs the [retry](Self::retry) policy. If no attempt is left, the
+    /// caller gets [`ReplyError::Failed`](crate::ReplyError::Failed) with the text of the last error, and the message becomes
+    /// a dead letter and counts in [`BusStats::handler_failures`](crate::BusStats), as with [`handle`](Self::handle). A
+    /// request whose caller goes away between two attempts is not tried again. Its last error makes the dead letter.
+    ///
+    /// A panic, a message that is not a request and a request whose caller has gone are as with `serve`.
+    ///
+    /// # Errors
+    ///
+    /// As [`handle`](Self::handle).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Bus, ReplyError};
+    ///
+    /// let bus = Bus::<String, u32>::builder().build();
+    /// let _server = bus.subscription("parse").group("parsers").serve_result(|text| text.parse::<u32>())?;
+    /// assert_eq!(bus.request("parse", "7".to_owned())?.wait()?, 7);
+    /// let error = bus.request("parse", "seven".to_owned())?.wait().unwrap_err();
+    /// assert!(matches!(error, ReplyError::Failed(why) if why == "invalid digit found in string"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn serve_result<F, E>(mut self, mut f: F) -> Result<Handler, SubscribeError>
+    where
+        F: FnMut(&Message<T, R>) -> Result<R, E> + Send + 'static,
+        E: Display,
+    {
+        self.serves = true;
+        self.handle(move |message| f(message).map(|reply| answer(message, reply)))
     }
 
     /// Runs the handler on this many threads, which share the mailbox and its closure: messages are handled side by
@@ -344,6 +384,32 @@ where
     {
         self.serves = true;
         self.handle(move |message| answer(message, f(message)))
+    }
+
+    /// Answers every request with what `f` returns, or with the text of its error, on one of the handler's threads. Otherwise
+    /// as with [one worker](SubscriptionBuilder::serve_result).
+    ///
+    /// # Errors
+    ///
+    /// As [`handle`](Self::handle).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let halves = bus.subscription("half").workers(4);
+    /// let _server = halves.serve_result(|n| if **n % 2 == 0 { Ok(**n / 2) } else { Err(format!("{} is odd", **n)) })?;
+    /// assert_eq!(bus.request("half", 4)?.wait()?, 2);
+    /// assert_eq!(bus.request("half", 5)?.wait().unwrap_err().to_string(), "the request failed: 5 is odd");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn serve_result<F, E>(mut self, f: F) -> Result<Handler, SubscribeError>
+    where
+        F: Fn(&Message<T, R>) -> Result<R, E> + Send + Sync + 'static,
+        E: Display,
+    {
+        self.serves = true;
+        self.handle(move |message| f(message).map(|reply| answer(message, reply)))
     }
 }
 

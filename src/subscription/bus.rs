@@ -1,5 +1,6 @@
 //! The methods of `Bus` with which subscriptions and handlers begin.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use super::{Subscriber, SubscriptionBuilder};
@@ -89,7 +90,8 @@ where
     /// Answers every request with what `f` returns, on a thread of its own: `subscription(pattern).serve(f)`. See
     /// [`SubscriptionBuilder::serve`].
     ///
-    /// To refuse a request, make the reply a `Result`, or use `on` with [`Message::reply`] and [`Message::fail`].
+    /// A request whose caller has gone is skipped and counted. To refuse a request, use
+    /// [`serve_result`](Self::serve_result), whose closure may return an error.
     ///
     /// # Errors
     ///
@@ -112,5 +114,36 @@ where
         F: FnMut(&Message<T, R>) -> R + Send + 'static,
     {
         self.subscription(pattern).serve(f)
+    }
+
+    /// Answers every request with what `f` returns, or with the text of its error, on a thread of its own:
+    /// `subscription(pattern).serve_result(f)`. See [`SubscriptionBuilder::serve_result`].
+    ///
+    /// As [`serve`](Self::serve), but `f` may fail: then the caller gets
+    /// [`ReplyError::Failed`](crate::ReplyError::Failed), and the message becomes a dead letter.
+    ///
+    /// # Errors
+    ///
+    /// As [`on`](Self::on).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _server = bus.serve_result("half", |n| if **n % 2 == 0 { Ok(**n / 2) } else { Err("it is odd") })?;
+    /// assert_eq!(bus.request("half", 42)?.wait()?, 21);
+    /// assert_eq!(bus.request("half", 43)?.wait().unwrap_err().to_string(), "the request failed: it is odd");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn serve_result<F, E>(
+        &self,
+        pattern: impl TryInto<Pattern, Error: Into<TopicError>>,
+        f: F,
+    ) -> Result<Handler, SubscribeError>
+    where
+        F: FnMut(&Message<T, R>) -> Result<R, E> + Send + 'static,
+        E: Display,
+    {
+        self.subscription(pattern).serve_result(f)
     }
 }

@@ -1,5 +1,6 @@
 //! Handlers on an async runtime: how they begin.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -22,9 +23,8 @@ where
     ///
     /// The future cannot borrow the message: copy what it needs before `async move`. An `async |m|` closure is not accepted.
     /// The next message is handled when the future is ready. Retries, dead letters and panics are as with `handle`.
-    /// [`Handler::stop`] and
-    /// [`Bus::drain`](crate::Bus::drain) wait on the calling thread: on a runtime with one thread call them from
-    /// `spawn_blocking`, so that the tasks can go on.
+    /// A task stops the handler with [`Handler::stop_async`] and drains the bus with
+    /// [`Bus::drain_async`](crate::Bus::drain_async), which do not block the thread.
     ///
     /// # Errors
     ///
@@ -53,8 +53,7 @@ where
     ///         }
     ///     })?;
     /// bus.publish_async("mail", 7).await?;
-    /// let report = tokio::task::spawn_blocking(move || handler.stop(Duration::from_secs(5))).await?;
-    /// assert!(report.is_complete());
+    /// assert!(handler.stop_async(Duration::from_secs(5)).await.is_complete());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -71,7 +70,9 @@ where
     }
 
     /// Begins a subscription that answers requests: as [`serve`](Self::serve), but with a task of your async runtime
-    /// instead of a thread, and a closure that returns a future of the reply.
+    /// instead of a thread, and a closure that returns a future of the reply. A request whose caller has gone is skipped
+    /// before the closure runs; a future that has begun goes on. To refuse a request, use
+    /// [`serve_result_async`](Self::serve_result_async).
     ///
     /// The future cannot borrow the message: copy what it needs before `async move`. An `async |m|` closure is not accepted.
     ///
@@ -105,6 +106,47 @@ where
     {
         self.serving().start(move |start| {
             start.task(&spawner, move |message| reply(message.responder(), f(message)));
+            Ok(())
+        })
+    }
+
+    /// Begins a subscription that answers requests, or refuses them with an error: as [`serve_result`](Self::serve_result), but
+    /// with a task of your async runtime instead of a thread, and a closure that returns a future.
+    ///
+    /// The future cannot borrow the message: copy what it needs before `async move`. An `async |m|` closure is not accepted.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve_result`](Self::serve_result).
+    ///
+    /// # Panics
+    ///
+    /// A panic of the spawner, such as that of `tokio::spawn` outside a runtime, goes to the caller.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let on_tokio = |task| { tokio::spawn(task); };
+    /// let _server = bus.subscription("half").capacity(16).serve_result_async(on_tokio, |n| {
+    ///     let n = **n;
+    ///     async move { if n % 2 == 0 { Ok(n / 2) } else { Err("it is odd") } }
+    /// })?;
+    /// assert_eq!(bus.request("half", 42)?.await?, 21);
+    /// assert_eq!(bus.request("half", 43)?.await.unwrap_err().to_string(), "the request failed: it is odd");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn serve_result_async<F, Fut, E>(self, spawner: impl Spawner, mut f: F) -> Result<Handler, SubscribeError>
+    where
+        F: FnMut(&Message<T, R>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<R, E>> + Send + 'static,
+        E: Display + 'static,
+    {
+        self.serving().start(move |start| {
+            start.task(&spawner, move |message| reply_or_fail(message.responder(), f(message)));
             Ok(())
         })
     }
@@ -161,6 +203,7 @@ where
     }
 
     /// Begins a subscription that answers requests, with as many tasks as [`workers`](SubscriptionBuilder::workers) says.
+    /// Otherwise as with [one worker](SubscriptionBuilder::serve_async).
     ///
     /// The future cannot borrow the message: copy what it needs before `async move`. An `async |m|` closure is not accepted.
     ///
@@ -198,6 +241,49 @@ where
             start.task(&spawner, move |message| reply(message.responder(), f(message)));
         })
     }
+
+    /// Begins a subscription that answers requests, or refuses them with an error, with as many tasks as
+    /// [`workers`](SubscriptionBuilder::workers) says. Otherwise as with
+    /// [one worker](SubscriptionBuilder::serve_result_async).
+    ///
+    /// The future cannot borrow the message: copy what it needs before `async move`. An `async |m|` closure is not accepted.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve_result`](Self::serve_result).
+    ///
+    /// # Panics
+    ///
+    /// A panic of the spawner, such as that of `tokio::spawn` outside a runtime, goes to the caller.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let on_tokio = |task| { tokio::spawn(task); };
+    /// let _server = bus.subscription("half").workers(4).serve_result_async(on_tokio, |n| {
+    ///     let n = **n;
+    ///     async move { if n % 2 == 0 { Ok(n / 2) } else { Err("it is odd") } }
+    /// })?;
+    /// assert_eq!(bus.request("half", 42)?.await?, 21);
+    /// assert_eq!(bus.request("half", 43)?.await.unwrap_err().to_string(), "the request failed: it is odd");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn serve_result_async<F, Fut, E>(self, spawner: impl Spawner, f: F) -> Result<Handler, SubscribeError>
+    where
+        F: Fn(&Message<T, R>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, E>> + Send + 'static,
+        E: Display + 'static,
+    {
+        let f = Arc::new(f);
+        self.serving().start_each(move |start| {
+            let f = Arc::clone(&f);
+            start.task(&spawner, move |message| reply_or_fail(message.responder(), f(message)));
+        })
+    }
 }
 
 async fn result(outcome: impl Future<Output: Outcome>) -> Result<(), String> {
@@ -206,11 +292,24 @@ async fn result(outcome: impl Future<Output: Outcome>) -> Result<(), String> {
 
 /// Answers with what the future comes to. A caller who is gone, or has an answer, needs none.
 async fn reply<R>(responder: Option<Responder<R>>, reply: impl Future<Output = R>) -> Result<(), String> {
-    let reply = reply.await;
+    answer(responder, reply.await);
+    Ok(())
+}
+
+/// As `reply`; an error is left to the worker, which may try again, and answers with the last one.
+async fn reply_or_fail<R, E: Display>(
+    responder: Option<Responder<R>>,
+    reply: impl Future<Output = Result<R, E>>,
+) -> Result<(), String> {
+    let reply = reply.await.map_err(|error| error.to_string())?;
+    answer(responder, reply);
+    Ok(())
+}
+
+fn answer<R>(responder: Option<Responder<R>>, reply: R) {
     if let Some(responder) = responder {
         drop(responder.reply(reply));
     }
-    Ok(())
 }
 
 /// Handlers on an async runtime, with the feature `async`.
@@ -262,7 +361,8 @@ where
     }
 
     /// Answers every request that matches with the output of a future, on a task of your async runtime: as
-    /// [`serve`](Self::serve), without a thread. See [`SubscriptionBuilder::serve_async`].
+    /// [`serve`](Self::serve), without a thread. See [`SubscriptionBuilder::serve_async`], and
+    /// [`serve_result_async`](Self::serve_result_async) for a closure that may fail.
     ///
     /// The future cannot borrow the message: copy what it needs before `async move`. An `async |m|` closure is not accepted.
     ///
@@ -299,5 +399,49 @@ where
         Fut: Future<Output = R> + Send + 'static,
     {
         self.subscription(pattern).serve_async(spawner, f)
+    }
+
+    /// Answers every request that matches with the output of a future, or with the text of its error, on a task of your async
+    /// runtime: as [`serve_result`](Self::serve_result), without a thread. See
+    /// [`SubscriptionBuilder::serve_result_async`].
+    ///
+    /// The future cannot borrow the message: copy what it needs before `async move`. An `async |m|` closure is not accepted.
+    ///
+    /// # Errors
+    ///
+    /// As [`on`](Self::on).
+    ///
+    /// # Panics
+    ///
+    /// A panic of the spawner, such as that of `tokio::spawn` outside a runtime, goes to the caller.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let on_tokio = |task| { tokio::spawn(task); };
+    /// let _server = bus.serve_result_async("half", on_tokio, |n| {
+    ///     let n = **n;
+    ///     async move { if n % 2 == 0 { Ok(n / 2) } else { Err("it is odd") } }
+    /// })?;
+    /// assert_eq!(bus.request("half", 42)?.await?, 21);
+    /// assert_eq!(bus.request("half", 43)?.await.unwrap_err().to_string(), "the request failed: it is odd");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn serve_result_async<F, Fut, E>(
+        &self,
+        pattern: impl TryInto<Pattern, Error: Into<TopicError>>,
+        spawner: impl Spawner,
+        f: F,
+    ) -> Result<Handler, SubscribeError>
+    where
+        F: FnMut(&Message<T, R>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<R, E>> + Send + 'static,
+        E: Display + 'static,
+    {
+        self.subscription(pattern).serve_result_async(spawner, f)
     }
 }

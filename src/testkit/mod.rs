@@ -113,9 +113,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bus::{Bus, Drain, DrainScope, Unfinished, WeakBus, is_idle};
+use crate::bus::{Bus, Unfinished, WeakBus, is_idle, unfinished};
 use crate::hub::Hub;
-use crate::lifecycle::{EndSignal, EndTrigger, Moment};
+use crate::lifecycle::{EndSignal, EndTrigger};
 use crate::mailbox::Overflow;
 use crate::routing::SubscribeError;
 use crate::sync::Mutex;
@@ -394,7 +394,7 @@ where
         let Some(bus) = self.bus.upgrade() else { panic!("the bus is gone: its last handle was dropped") };
         let inner = bus.inner();
         if !is_idle(&**inner, within) {
-            let unfinished = inner.unfinished(DrainScope::Everything, &mut Moment::to_look());
+            let unfinished = unfinished(&**inner);
             let busy: usize = unfinished.iter().map(Unfinished::running).sum();
             panic!("not idle after {within:?}, busy handler threads: {busy}\n{}", bus.stats());
         }

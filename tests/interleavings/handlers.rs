@@ -146,6 +146,44 @@ pub fn drop_of_a_server_against_requests() {
     asking.into_iter().for_each(|asking| asking.join().unwrap());
 }
 
+/// Callers go while their requests wait or are served. For each the closure runs, or the request is counted as skipped: never
+/// both, never neither.
+pub fn cancelled_requests_against_serving() {
+    let bus = bus(2);
+    let served = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&served);
+    let server = bus.subscription(TOPIC).workers(2).serve(move |number: &tramline::Message<u32>| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        **number
+    });
+    let server = server.unwrap();
+    let going = meanwhile({
+        let bus = bus.clone();
+        move || drop((bus.request(TOPIC, 1).unwrap(), bus.gather(TOPIC, 2).unwrap()))
+    });
+    assert_eq!(bus.request(TOPIC, 3).unwrap().wait().unwrap(), 3);
+    going.join().unwrap();
+    assert!(server.stop(EVER).is_complete());
+    assert_eq!(served.load(Ordering::Relaxed) + bus.stats().skipped_requests, 3);
+}
+
+/// The workers of a detached handler handle what is queued when the last handle of the bus goes, and then their subscription
+/// has gone.
+pub fn detach_against_close() {
+    let bus = bus(1);
+    let handled = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&handled);
+    let handler =
+        bus.subscription(TOPIC).workers(2).handle(move |_| _ = counter.fetch_add(1, Ordering::Relaxed)).unwrap();
+    assert_eq!(bus.publish(TOPIC, 1).unwrap().delivered(), 1);
+    let detaching = meanwhile(move || handler.detach());
+    bus.close();
+    detaching.join().unwrap();
+    assert!(bus.drain(EVER).is_complete());
+    assert_eq!((handled.load(Ordering::Relaxed), bus.stats().abandoned), (1, 0));
+    assert!(bus.stats().subscriptions.is_empty());
+}
+
 /// One publisher's messages come in order, and none is missing, while other subscribers come and go.
 pub fn order_while_others_come_and_go() {
     let bus = bus(1);

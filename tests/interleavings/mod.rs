@@ -112,6 +112,9 @@ macro_rules! every_case {
                 forgotten_task_beside_one_that_receives,
                 forgotten_task_beside_one_that_publishes,
                 request_against_unsubscribe_from_a_mailbox_that_stays,
+                cancelled_request_against_a_task_that_serves,
+                cancelled_gather_against_a_task_that_serves,
+                stopping_task_against_the_end_of_a_worker,
             }
         }
         #[cfg(feature = "async")]

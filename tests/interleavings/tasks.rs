@@ -1,11 +1,15 @@
 //! Tasks: a waker is set before the last look, so none is forgotten.
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use futures_core::Stream;
+use tramline::Bus;
 
 use super::checker::sync::{Condvar, Mutex};
 use super::{TOPIC, bus, full, meanwhile};
@@ -230,4 +234,52 @@ pub fn waiting_task_against_the_end_of_dead_letters() {
     let closing = meanwhile(move || bus.close());
     assert!(block_on(letters.recv_async()).unwrap_err().is_closed());
     closing.join().unwrap();
+}
+
+/// A request is asked, and its caller goes while a task serves it. The closure runs, or the request is counted as skipped:
+/// never both, never neither.
+fn a_caller_that_goes_while_a_task_serves<A>(ask: impl FnOnce(&Bus<u32>) -> A) {
+    let bus = bus(1);
+    let (spawned, calls) = (Cell::new(None), Arc::new(AtomicU64::new(0)));
+    let counter = Arc::clone(&calls);
+    let server = bus.serve_async(
+        TOPIC,
+        |task| spawned.set(Some(task)),
+        move |number| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            std::future::ready(**number)
+        },
+    );
+    let server = server.unwrap();
+    let caller = ask(&bus);
+    let mut task = spawned.take().unwrap();
+    let serving = meanwhile(move || {
+        assert!(block_on(once(&mut task)).is_none(), "it waits for the next");
+        task
+    });
+    drop(caller);
+    let task = serving.join().unwrap();
+    assert_eq!(calls.load(Ordering::Relaxed) + bus.stats().skipped_requests, 1);
+    drop((server, task));
+}
+
+/// The one caller goes.
+pub fn cancelled_request_against_a_task_that_serves() {
+    a_caller_that_goes_while_a_task_serves(|bus| bus.request(TOPIC, 0).unwrap());
+}
+
+/// The caller that gathers goes.
+pub fn cancelled_gather_against_a_task_that_serves() {
+    a_caller_that_goes_while_a_task_serves(|bus| bus.gather(TOPIC, 0).unwrap());
+}
+
+/// The end of the last worker wakes the task that stops its handler, wherever that task is.
+pub fn stopping_task_against_the_end_of_a_worker() {
+    let bus = bus(1);
+    let spawned = Cell::new(None);
+    let handler = bus.on_async(TOPIC, |task| spawned.set(Some(task)), |_| std::future::ready(())).unwrap();
+    let task = spawned.take().unwrap();
+    let ending = meanwhile(move || drop(task));
+    assert!(block_on(handler.stop_async(Duration::MAX)).is_complete());
+    ending.join().unwrap();
 }

@@ -186,6 +186,7 @@ struct Counters {
     dead_letters: u64,
     handler_failures: u64,
     handler_panics: u64,
+    skipped_requests: u64,
     filter_panics: u64,
     callback_panics: u64,
 }
@@ -932,6 +933,11 @@ impl Model {
             return true;
         }
         let Ok(message) = self.receive(handler.mailbox) else { return false };
+        if handler.serves && message.slot.is_some_and(|slot| self.is_cancelled(slot)) {
+            self.counters.skipped_requests += 1;
+            self.drop_copy(message.slot);
+            return true;
+        }
         self.call(&handler, &message, 1);
         if handler.is_shut {
             self.handlers.entry(id).and_modify(|handler| handler.in_hand = Some(message));
@@ -1039,6 +1045,7 @@ impl Model {
             dead_letters: counters.dead_letters,
             handler_failures: counters.handler_failures,
             handler_panics: counters.handler_panics,
+            skipped_requests: counters.skipped_requests,
             filter_panics: counters.filter_panics,
             callback_panics: counters.callback_panics,
         }

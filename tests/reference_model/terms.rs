@@ -119,6 +119,7 @@ pub struct Stats {
     pub dead_letters: u64,
     pub handler_failures: u64,
     pub handler_panics: u64,
+    pub skipped_requests: u64,
     pub filter_panics: u64,
     pub callback_panics: u64,
 }

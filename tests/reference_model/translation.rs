@@ -192,6 +192,7 @@ pub fn stats(bus: &Bus) -> (Stats, Vec<usize>) {
         dead_letters: stats.dead_letters,
         handler_failures: stats.handler_failures,
         handler_panics: stats.handler_panics,
+        skipped_requests: stats.skipped_requests,
         filter_panics: stats.filter_panics,
         callback_panics: stats.callback_panics,
     };
