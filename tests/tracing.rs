@@ -33,6 +33,8 @@ struct Seen {
     /// Its place in the list of all.
     parent: Option<usize>,
     fields: BTreeMap<&'static str, String>,
+    /// The place of the span that it follows from.
+    follows: Option<usize>,
     closed: bool,
 }
 
@@ -93,6 +95,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
             thread: std::thread::current().id(),
             parent,
             fields: BTreeMap::new(),
+            follows: None,
             closed: false,
         };
         attributes.record(&mut seen);
@@ -106,6 +109,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
         values.record(&mut self.0.lock().unwrap()[place]);
     }
 
+    fn on_follows_from(&self, id: &Id, follows: &Id, context: Context<'_, S>) {
+        let place = |id: &Id| context.span(id).unwrap().extensions().get::<Place>().unwrap().0;
+        self.0.lock().unwrap()[place(id)].follows = Some(place(follows));
+    }
+
     /// An event is there like a span that is closed, by the name of its message.
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let parent = context.event_span(event).map(|parent| parent.extensions().get::<Place>().unwrap().0);
@@ -117,6 +125,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
             thread: std::thread::current().id(),
             parent,
             fields: BTreeMap::new(),
+            follows: None,
             closed: true,
         };
         event.record(&mut seen);
@@ -769,6 +778,90 @@ mod at_info {
             for topic in topics {
                 assert_eq!(spans.only("work", topic).1.parent, Some(caller), "{topic}");
             }
+        });
+    }
+}
+
+/// Cases M12: messages that carry the span in which they are published.
+mod traced_messages {
+    use tracing::info_span;
+
+    use super::*;
+
+    fn traced() -> Bus<u32> {
+        Bus::builder().trace_messages(true).build()
+    }
+
+    fn assert_follows(spans: &Spans, topic: &str) {
+        let (publisher, _) = spans.only("checkout", topic);
+        assert_eq!(spans.only("handle", topic).1.follows, Some(publisher), "{topic}");
+    }
+
+    #[test]
+    fn m12_the_handler_of_a_message_follows_from_its_publisher() {
+        within_limit(|| {
+            let spans = Spans::global();
+            let bus = traced();
+            let handler = bus.on("traced.*", |_| {}).unwrap();
+            let publisher = bus.publisher("traced.publisher").unwrap();
+            type Publish<'a> = Box<dyn Fn() -> Result<tramline::Delivery, tramline::PublishError<u32>> + 'a>;
+            let ways: [(&str, Publish<'_>); 6] = [
+                ("traced.publisher", Box::new(|| publisher.publish(1))),
+                ("traced.bus", Box::new(|| bus.publish("traced.bus", 1))),
+                ("traced.try", Box::new(|| bus.try_publish("traced.try", 1))),
+                ("traced.all", Box::new(|| Ok(bus.publish_all("traced.all", [1]).unwrap()))),
+                ("traced.retained", Box::new(|| bus.publish_retained("traced.retained", 1))),
+                ("traced.header", Box::new(|| bus.message("traced.header", 1).header("tenant", "acme").publish())),
+            ];
+            for (topic, publish) in &ways {
+                let topic = *topic;
+                assert_eq!(info_span!("checkout", topic).in_scope(publish).unwrap().delivered(), 1);
+            }
+            assert!(handler.stop(LONG).is_complete());
+            for (topic, _) in &ways {
+                assert_follows(spans, topic);
+            }
+            // Kept as long as the value is, and no longer.
+            assert!(!spans.only("checkout", "traced.retained").1.closed);
+            bus.clear_retained("traced.retained");
+            assert!(ways.iter().all(|(topic, _)| spans.only("checkout", topic).1.closed));
+        });
+    }
+
+    #[test]
+    fn m12_without_a_span_or_the_option_nothing_is_carried() {
+        within_limit(|| {
+            let spans = Spans::global();
+            let (traces, silent) = (traced(), Bus::<u32>::new());
+            let handlers = [traces.on("untraced.*", |_| {}).unwrap(), silent.on("untraced.*", |_| {}).unwrap()];
+            traces.publish("untraced.outside", 1).unwrap();
+            info_span!("checkout", topic = "untraced.off").in_scope(|| silent.publish("untraced.off", 1)).unwrap();
+            handlers.into_iter().for_each(|handler| assert!(handler.stop(LONG).is_complete()));
+            assert_eq!(spans.only("handle", "untraced.outside").1.follows, None);
+            assert_eq!(spans.only("handle", "untraced.off").1.follows, None);
+        });
+    }
+
+    #[cfg(feature = "async")]
+    #[test]
+    fn m12_the_task_of_a_message_follows_from_its_publisher() {
+        use tracing::Instrument;
+
+        within_limit(|| {
+            let spans = Spans::global();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let bus = traced();
+                let on_tokio = |task| drop(tokio::spawn(task));
+                let handler = bus.on_async("traced.task.*", on_tokio, |_| async {}).unwrap();
+                let span = info_span!("checkout", topic = "traced.task.publish");
+                bus.publish_async("traced.task.publish", 1).instrument(span).await.unwrap();
+                let span = info_span!("checkout", topic = "traced.task.message");
+                bus.message("traced.task.message", 1).header("a", "b").publish_async().instrument(span).await.unwrap();
+                assert!(handler.stop_async(LONG).await.is_complete());
+            });
+            assert_follows(spans, "traced.task.publish");
+            assert_follows(spans, "traced.task.message");
         });
     }
 }

@@ -445,7 +445,7 @@ impl<T: Clone, R> BusInner<T, R> {
         wait: Wait,
     ) -> Result<PendingReply<R>, RequestError<T>> {
         let requesting = Requesting::one(topic);
-        let (metadata, pending) = PendingReply::new(&self.lifecycle, properties, wait.deadline(), requesting);
+        let (metadata, pending) = PendingReply::new(&self.lifecycle, properties, requesting);
         let outgoing = Outgoing { payload, metadata: Some(metadata) };
         let asked = pending.requesting().within(|| self.ask(topic, route, outgoing, &SharedMetadata, wait));
         if let Err(error) = asked {

@@ -370,6 +370,18 @@ impl<'a, T, R> MessageBuilder<'a, T, R> {
         };
         Ok(Ready { inner, target, payload, properties, wait })
     }
+
+    /// The same for a request, whose timeout is for the reply too.
+    fn ready_to_ask(self) -> Result<Ready<'a, T, R>, RequestError<T>> {
+        let mut ready = self.ready().map_err(|(invalid, payload)| invalid.of_request(payload))?;
+        if let Some(deadline) = ready.wait.deadline() {
+            // As in `set`.
+            if let Some(properties) = Arc::get_mut(ready.properties.get_or_insert_default()) {
+                properties.reply_until = Some(deadline);
+            }
+        }
+        Ok(ready)
+    }
 }
 
 impl<T, R> MessageBuilder<'_, T, R>
@@ -480,8 +492,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn request(self) -> Result<PendingReply<R>, RequestError<T>> {
-        let ready = self.ready().map_err(|(invalid, payload)| invalid.of_request(payload))?;
-        let Ready { inner, target, payload, properties, wait } = ready;
+        let Ready { inner, target, payload, properties, wait } = self.ready_to_ask()?;
         inner.request_after_a_look(target.topic(), payload, properties, wait, || target.route(&inner))
     }
 
@@ -509,8 +520,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn gather(self) -> Result<Replies<R>, RequestError<T>> {
-        let ready = self.ready().map_err(|(invalid, payload)| invalid.of_request(payload))?;
-        let Ready { inner, target, payload, properties, wait } = ready;
+        let Ready { inner, target, payload, properties, wait } = self.ready_to_ask()?;
         let _letters = inner.begin_publish();
         inner.gather(target.topic(), target.route(&inner), payload, properties, wait)
     }
@@ -644,10 +654,9 @@ where
     /// ```
     pub fn request_async(self) -> impl Future<Output = Result<PendingReply<R>, RequestError<T>>> + use<'a, T, R> {
         let letters = LetterPolicy::of_next_publish(&self.inner.lifecycle);
-        let ready = self.ready();
+        let ready = self.ready_to_ask();
         async move {
-            let ready = ready.map_err(|(invalid, payload)| invalid.of_request(payload))?;
-            let Ready { inner, target, payload, properties, wait } = ready;
+            let Ready { inner, target, payload, properties, wait } = ready?;
             let route = || target.route(&inner);
             inner.request_async(target.topic(), route, payload, properties, wait, letters).await
         }
@@ -680,10 +689,9 @@ where
     /// ```
     pub fn gather_async(self) -> impl Future<Output = Result<Replies<R>, RequestError<T>>> + use<'a, T, R> {
         let letters = LetterPolicy::of_next_publish(&self.inner.lifecycle);
-        let ready = self.ready();
+        let ready = self.ready_to_ask();
         async move {
-            let ready = ready.map_err(|(invalid, payload)| invalid.of_request(payload))?;
-            let Ready { inner, target, payload, properties, wait } = ready;
+            let Ready { inner, target, payload, properties, wait } = ready?;
             let route = || target.route(&inner);
             inner.gather_async(target.topic(), route, payload, properties, wait, letters).await
         }

@@ -176,7 +176,7 @@ impl<T: Clone, R> BusInner<T, R> {
         letters: LetterPolicy,
     ) -> Result<PendingReply<R>, RequestError<T>> {
         let requesting = Requesting::one(topic);
-        let (metadata, pending) = PendingReply::new(&self.lifecycle, properties, wait.deadline(), requesting);
+        let (metadata, pending) = PendingReply::new(&self.lifecycle, properties, requesting);
         let outgoing = Outgoing { payload, metadata: Some(metadata) };
         // Not through another `async fn`, which would move all of this once more.
         let asked = match self.first_ask(topic, route(), outgoing, &SharedMetadata, wait, letters, pending.requesting())

@@ -6,10 +6,11 @@
 use super::queue::Addressed;
 use super::{Mailbox, recv_flag};
 use crate::dead_letter::{DeadLetter, DeadLetterReason};
-use crate::message::{BoxedMessage, InHand, Message, RecvError, RecvTimeoutError, TryRecvError, is_large};
+use crate::message::{BoxedMessage, Envelope, InHand, Message, RecvError, RecvTimeoutError, TryRecvError, is_large};
 use crate::sync::Instant;
 use crate::sync::atomic::Ordering;
 use crate::sync::channel::{self, Select, SelectedOperation};
+use crate::topic::Topic;
 
 impl<T, R> Mailbox<T, R> {
     /// A message was taken out of the queue: there is room, and the extra room shrinks.
@@ -138,9 +139,11 @@ impl<T: Clone, R> Mailbox<T, R> {
                 self.pause_to_batch();
                 item = self.queue.recv().map_err(|_| channel::TryRecvError::Disconnected);
             }
-            match item.map(|item| self.open(item)) {
-                Ok(Some(message)) => return Ok(message),
-                Ok(None) => item = self.queue.try_recv(),
+            match item {
+                Ok(received) => match self.open(received) {
+                    Some(message) => return Ok(message),
+                    None => item = self.queue.try_recv(),
+                },
                 Err(_) => return Err(self.recv_error()),
             }
         }
@@ -152,9 +155,11 @@ impl<T: Clone, R> Mailbox<T, R> {
         mut item: Result<Addressed<T, R>, channel::TryRecvError>,
     ) -> Result<Message<T, R>, TryRecvError> {
         loop {
-            match item.map(|item| self.open(item)) {
-                Ok(Some(message)) => return Ok(message),
-                Ok(None) => item = self.queue.try_recv(),
+            match item {
+                Ok(received) => match self.open(received) {
+                    Some(message) => return Ok(message),
+                    None => item = self.queue.try_recv(),
+                },
                 Err(channel::TryRecvError::Empty) => {
                     self.record_empty();
                     return Err(TryRecvError::Empty);
@@ -253,6 +258,22 @@ impl<T: Clone, R> Mailbox<T, R> {
     #[inline]
     fn open(&self, (topic, envelope): Addressed<T, R>) -> Option<Message<T, R>> {
         self.message_dequeued();
+        let mut message =
+            if envelope.is_conditional() { self.open_closer(topic, envelope)? } else { envelope.into_message(topic) };
+        self.sample_after_empty();
+        self.count();
+        if self.has_unreported_evictions() {
+            message.add_lost(self.take_unreported_evictions());
+        }
+        if self.has_unreported_expiries() {
+            message.add_lost(self.take_unreported_expiries());
+        }
+        Some(message)
+    }
+
+    /// The same for a retained value, or a message that expires.
+    #[inline(never)]
+    fn open_closer(&self, topic: Topic, envelope: Envelope<T, R>) -> Option<Message<T, R>> {
         let retained = envelope.as_retained();
         let (retained, replaced) = (retained.is_some(), retained.is_some_and(|value| self.skips(value)));
         if replaced {
@@ -264,17 +285,9 @@ impl<T: Clone, R> Mailbox<T, R> {
             }
             return None;
         }
-        let mut message = envelope.into_message(topic);
+        let message = envelope.into_message(topic);
         if retained && !self.accepts(message.topic(), message.payload(), false) {
             return None;
-        }
-        self.sample_after_empty();
-        self.count();
-        if self.has_unreported_evictions() {
-            message.add_lost(self.take_unreported_evictions());
-        }
-        if self.has_unreported_expiries() {
-            message.add_lost(self.take_unreported_expiries());
         }
         Some(message)
     }

@@ -145,7 +145,7 @@ impl<T: Clone, R> MailboxSender<T, R> {
     // Always: once for each mailbox of each message, and a call costs a tenth of it.
     #[inline(always)]
     pub(crate) fn put(&self, topic: &Topic, outgoing: Outgoing<T, R>) -> Result<(), Outgoing<T, R>> {
-        self.queue.try_send(topic, Envelope::new(outgoing, 0)).map_err(Envelope::into_outgoing)
+        self.queue.try_send(topic, Envelope::new(outgoing, 0)).map_err(taken_out)
     }
 }
 
@@ -220,4 +220,12 @@ pub(crate) fn wait_for_any<T: Clone, R>(
         }
         Err(back) => Some((index, sender.mailbox.ended(sender.unpack(back)))),
     }
+}
+
+/// Takes the message out of an envelope that was not enqueued.
+// Never inline: what it takes of registers is not for the message that gets in.
+#[cold]
+#[inline(never)]
+fn taken_out<T: Clone, R>(envelope: Envelope<T, R>) -> Outgoing<T, R> {
+    envelope.into_outgoing()
 }

@@ -164,6 +164,18 @@ impl<T, R> Envelope<T, R> {
         }
     }
 
+    /// Whether it is not for every reader at every time: a retained value, or a message that expires.
+    #[inline]
+    pub(crate) fn is_conditional(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::WithExtras(extras) => {
+                matches!(extras.payload, QueuedPayload::Retained(_))
+                    || extras.properties().is_some_and(|properties| properties.expires.is_some())
+            }
+        }
+    }
+
     /// Whether it is not to be delivered any more.
     pub(crate) fn is_expired(&self) -> bool {
         match self {
@@ -200,10 +212,27 @@ impl<T: Clone, R> Envelope<T, R> {
         }
     }
 
+    #[inline]
     pub(crate) fn into_message(self, topic: Topic) -> Message<T, R> {
         match self {
             Self::Plain(payload) => Message::plain(topic, payload),
             Self::WithExtras(mut extras) => Message { topic, payload: extras.payload.take(), extras: Some(extras) },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Envelope;
+    use crate::message::Message;
+
+    /// What few messages have takes no room in the queue beyond a pointer, which takes the place of the payload.
+    #[test]
+    fn an_envelope_is_a_payload_or_a_pointer() {
+        assert_eq!(size_of::<Envelope<(), ()>>(), 8);
+        assert_eq!(size_of::<Envelope<u64, u64>>(), 16);
+        assert_eq!(size_of::<Envelope<&str, ()>>(), 16);
+        assert_eq!(size_of::<Envelope<String, String>>(), 24);
+        assert_eq!(size_of::<Message<u64>>(), 56);
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Properties {
     pub(crate) headers: Headers,
     /// It is not delivered from this time on; `None` if that never comes.
     pub(crate) expires: Option<Instant>,
+    /// The end of the time that the caller of a request waits for the reply; `None` if it has no limit.
+    pub(crate) reply_until: Option<Instant>,
     /// How often handlers have tried it before it was a dead letter that was sent back to one.
     pub(crate) attempts: u32,
     /// The span in which it was published, if messages carry theirs.

@@ -54,8 +54,6 @@ pub struct PendingReply<R> {
     /// Its place among those who are told of the end of the bus, if a task has waited.
     #[cfg(feature = "async")]
     remembered: Option<usize>,
-    /// The end of the time that the request was given.
-    deadline: Option<Instant>,
     /// Wakes a task at the deadline.
     #[cfg(feature = "async")]
     timer: Option<Delay>,
@@ -66,23 +64,26 @@ impl<R> PendingReply<R> {
     pub(crate) fn new(
         lifecycle: &Arc<Lifecycle>,
         properties: Option<Arc<Properties>>,
-        deadline: Option<Instant>,
         requesting: Requesting,
     ) -> (Metadata<R>, Self) {
         let (slot, responder) = ReplySlot::new(lifecycle, properties, requesting);
-        (Metadata::Request(responder), Self::of(slot, deadline))
+        (Metadata::Request(responder), Self::of(slot))
     }
 
-    fn of(slot: Arc<ReplySlot<R>>, deadline: Option<Instant>) -> Self {
+    fn of(slot: Arc<ReplySlot<R>>) -> Self {
         Self {
             slot,
             done: AtomicBool::new(false),
             #[cfg(feature = "async")]
             remembered: None,
-            deadline,
             #[cfg(feature = "async")]
             timer: None,
         }
+    }
+
+    /// The end of the time that the request was given.
+    fn deadline(&self) -> Option<Instant> {
+        self.slot.properties.as_ref()?.reply_until
     }
 
     pub(crate) fn requesting(&self) -> &Requesting {
@@ -111,7 +112,7 @@ impl<R> PendingReply<R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn wait(self) -> Result<R, ReplyError<R>> {
-        let deadline = self.deadline;
+        let deadline = self.deadline();
         self.wait_until(deadline)
     }
 
@@ -301,7 +302,7 @@ impl<R: Send + 'static> PendingReply<R> {
     }
 
     fn poll_deadline(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.deadline else { return Poll::Pending };
+        let Some(deadline) = self.deadline() else { return Poll::Pending };
         let left = || deadline.saturating_duration_since(Instant::now());
         let timer = self.timer.get_or_insert_with(|| Delay::new(left()));
         Pin::new(timer).poll(context)
@@ -310,7 +311,7 @@ impl<R: Send + 'static> PendingReply<R> {
     /// Goes on as another, which can be waited on again.
     fn timed_out(&mut self) -> ReplyError<R> {
         self.done.store(true, Ordering::Relaxed);
-        let mut pending = Self::of(Arc::clone(&self.slot), self.deadline);
+        let mut pending = Self::of(Arc::clone(&self.slot));
         pending.remembered = self.remembered.take();
         ReplyError::Timeout(pending)
     }
