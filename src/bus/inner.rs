@@ -379,9 +379,10 @@ impl<T: Clone, R> BusInner<T, R> {
     pub(super) fn published(
         &self,
         topic: &Topic,
-        delivered: Delivered<T, R>,
+        mut delivered: Delivered<T, R>,
         span: Publishing,
     ) -> Result<Delivery, PublishError<T>> {
+        delivered.settle_observers(topic);
         let Delivered { delivery, stopped, rest, .. } = delivered;
         self.losses.messages.published(delivery.delivered());
         let result = match rest {
@@ -531,6 +532,7 @@ impl<T: Clone, R> BusInner<T, R> {
             return Ok(());
         }
         // Those that have the request may answer it, or have.
+        delivered.settle_observers(topic);
         delivered.settle_for_some(topic);
         let Delivered { delivery, stopped, rest, .. } = delivered;
         let Some(Outgoing { payload, metadata }) = rest else { return Ok(()) };

@@ -149,10 +149,11 @@ impl<T: Clone, R> BusInner<T, R> {
     pub(super) fn published_by_task(
         &self,
         topic: &Topic,
-        delivered: Delivered<T, R>,
+        mut delivered: Delivered<T, R>,
         letters: LetterPolicy,
         span: PublishingTask,
     ) -> Result<Delivery, PublishError<T>> {
+        span.within(|| letters.within(&self.lifecycle, || delivered.settle_observers(topic)));
         let Delivered { delivery, stopped, rest, .. } = delivered;
         self.losses.messages.published(delivery.delivered());
         let result = match rest {

@@ -189,18 +189,36 @@ pub(crate) struct Delivered<T, R> {
 }
 
 impl<T, R> Delivered<T, R> {
-    /// Settles for those mailboxes that have the message, if any has: the others have lost it.
+    /// Does without observers that had no room in time, if nobody else is missing: they have lost the message.
+    pub(crate) fn settle_observers(&mut self, topic: &Topic)
+    where
+        T: Clone,
+    {
+        if self.late.iter().all(|mailbox| mailbox.is_observer()) {
+            self.settle_late(topic);
+        }
+    }
+
+    /// The same for all mailboxes that had no room in time, if any other has the message.
     pub(crate) fn settle_for_some(&mut self, topic: &Topic)
     where
         T: Clone,
     {
-        if let (Some(Stopped::Timeout), Some(rest), true) = (&self.stopped, &self.rest, self.delivery.delivered > 0) {
-            for mailbox in self.late.drain(..) {
-                self.delivery.dropped += usize::from(!mailbox.is_observer());
-                mailbox.lost(topic, &rest.payload, rest.properties(), DeadLetterReason::Full);
-            }
-            self.stopped = None;
+        if self.delivery.delivered > 0 {
+            self.settle_late(topic);
         }
+    }
+
+    fn settle_late(&mut self, topic: &Topic)
+    where
+        T: Clone,
+    {
+        let (Some(Stopped::Timeout), Some(rest)) = (&self.stopped, &self.rest) else { return };
+        for mailbox in self.late.drain(..) {
+            self.delivery.dropped += usize::from(!mailbox.is_observer());
+            mailbox.lost(topic, &rest.payload, rest.properties(), DeadLetterReason::Full);
+        }
+        self.stopped = None;
     }
 
     pub(crate) fn complete(delivery: Delivery) -> Self {

@@ -563,8 +563,8 @@ where
     /// It is offered each message before the subscriptions that are no observers, so that it sees a cause before its effect,
     /// also if it subscribed last: what a handler publishes about a message comes behind that message. This holds as long as
     /// its mailbox has room. A publisher that finds it full serves the others first and then waits, or drops, by its
-    /// [`overflow`](Self::overflow); what follows from the message may then come before it. Give it room for bursts, or a
-    /// policy that drops. The order between publishers that know nothing of each other is that in which they come.
+    /// [`overflow`](Self::overflow); what follows from the message may then come before it. A publisher whose
+    /// [timeout](crate::MessageBuilder::timeout) is over does without observers. Give it room for bursts, or a policy that drops. The order between publishers that know nothing of each other is that in which they come.
     ///
     /// It does not count: not in [`Delivery::delivered`](crate::Delivery::delivered), `dropped` and `is_unheard`, nor in
     /// [`Publisher::subscriber_count`](crate::Publisher::subscriber_count). What it loses counts in the statistics, in

@@ -256,7 +256,9 @@ where
     ///
     /// As [`recv`](Self::recv): the end of a subscription makes it ready too.
     ///
-    /// If what was chosen is a retained value that a filter rejects, it waits for the next message.
+    /// If what was chosen has [expired](crate::MessageBuilder::expires_after), or is a retained value that a filter rejects, it
+    /// waits for the next message. A loop that must not wait here asks `select.ready()`, which takes nothing, and then calls
+    /// [`try_recv`](Self::try_recv).
     ///
     /// # Panics
     ///
