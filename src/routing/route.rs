@@ -32,6 +32,7 @@ const RELAXED: crate::sync::counters::Ordering = crate::sync::counters::Ordering
 pub(crate) type RouteGuard<T, R> = Guard<Arc<Route<T, R>>>;
 
 impl<T, R> Route<T, R> {
+    // Invariant 14.
     /// A route over these mailboxes: those that come first, then the others, both in the order in which they were made, and
     /// each once, even if several of its patterns match.
     pub(super) fn new(mut mailboxes: Vec<Sender<T, R>>, version: Version, generation: Generation) -> Self {
