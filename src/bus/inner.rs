@@ -322,7 +322,7 @@ impl<T: Clone, R> BusInner<T, R> {
         payload: T,
         span: &Publishing,
     ) -> Result<Delivery, Undelivered<T, R>> {
-        let delivery = deliver_at_once(route, topic, Outgoing { payload, metadata: None }, &NoMetadata)?;
+        let delivery = deliver_at_once(route, topic, payload, (), &NoMetadata)?;
         self.losses.messages.published(delivery.delivered());
         span.end(delivery.delivered(), delivery.dropped(), "delivered");
         Ok(delivery)

@@ -271,7 +271,8 @@ impl<T: Clone, R> BusInner<T, R> {
         source: &S,
         wait: Wait,
     ) -> FirstPass<T, R> {
-        match deliver_at_once(&route, topic, outgoing, source) {
+        let Outgoing { payload, metadata } = outgoing;
+        match deliver_at_once(&route, topic, payload, S::own(metadata), source) {
             Ok(delivery) => FirstPass::AtOnce(delivery),
             Err(undelivered) => {
                 let overflowed = |mailbox: &Mailbox<T, R>| self.unroute(mailbox);

@@ -28,26 +28,30 @@ pub(crate) struct Undelivered<T, R> {
 pub(crate) fn deliver_at_once<T: Clone, R, S: MetadataSource<R>>(
     route: &Route<T, R>,
     topic: &Topic,
-    original: Outgoing<T, R>,
+    payload: T,
+    own: S::Own,
     source: &S,
 ) -> Result<Delivery, Undelivered<T, R>> {
     let mut delivery = Delivery::NONE;
+    let original = |payload, own| Outgoing { payload, metadata: S::metadata(own) };
     let Some([others @ .., last]) = route.simple() else {
-        return Err(Undelivered { next: 0, delivery, original, spare: None });
+        return Err(Undelivered { next: 0, delivery, original: original(payload, own), spare: None });
     };
     for (next, sender) in others.iter().enumerate() {
-        match sender.put_copy(topic, &original, source) {
+        match sender.put_copy(topic, &payload, &own, source) {
             AtOnce::Enqueued => delivery.delivered += 1,
             AtOnce::Evicting(evicted) => delivery.enqueued(evicted),
             AtOnce::TaskWaits(evicted) => {
                 delivery.enqueued(evicted);
-                return Err(Undelivered { next: next + 1, delivery, original, spare: None });
+                return Err(Undelivered { next: next + 1, delivery, original: original(payload, own), spare: None });
             }
             AtOnce::Dropped => delivery.dropped += 1,
-            AtOnce::Undecided(spare) => return Err(Undelivered { next, delivery, original, spare }),
+            AtOnce::Undecided(spare) => {
+                return Err(Undelivered { next, delivery, original: original(payload, own), spare });
+            }
         }
     }
-    match last.put_original(topic, original) {
+    match last.put_original::<S>(topic, payload, own) {
         Ok(evicted) => delivery.enqueued(evicted),
         Err(original) => return Err(Undelivered { next: others.len(), delivery, original, spare: None }),
     }

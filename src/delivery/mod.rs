@@ -239,7 +239,8 @@ pub(crate) fn deliver<T: Clone, R, S: MetadataSource<R>>(
     wait: Wait,
     overflowed: impl Fn(&Mailbox<T, R>),
 ) -> Delivered<T, R> {
-    match deliver_at_once(&route, topic, message, source) {
+    let Outgoing { payload, metadata } = message;
+    match deliver_at_once(&route, topic, payload, S::own(metadata), source) {
         Ok(delivery) => Delivered::complete(delivery),
         Err(undelivered) => deliver_rest(route, topic, undelivered, source, wait, overflowed),
     }

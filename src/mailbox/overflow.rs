@@ -7,7 +7,7 @@ use crate::dead_letter::{DeadLetter, DeadLetterReason};
 use crate::lifecycle::{CountGuard, this_thread_serves};
 use crate::message::Outgoing;
 use crate::metadata::Properties;
-use crate::request::MetadataSource;
+use crate::request::{Metadata, MetadataSource};
 use crate::sync::atomic::Ordering;
 use crate::topic::Topic;
 
@@ -95,24 +95,26 @@ impl<T: Clone, R> MailboxSender<T, R> {
     pub(crate) fn put_copy<S: MetadataSource<R>>(
         &self,
         topic: &Topic,
-        original: &Outgoing<T, R>,
+        payload: &T,
+        own: &S::Own,
         source: &S,
     ) -> AtOnce<T, R> {
+        let copy = || Outgoing { payload: payload.clone(), metadata: source.another(S::as_metadata(own)) };
         // The look comes before the copy, so that a refusal costs none. A `Clone` that ends the mailbox comes too late:
         // its copy is abandoned, as if another thread had done it.
         match self.admission() {
-            Admission::Open => match self.put(topic, original.copy(source)) {
+            Admission::Open => match self.put(topic, copy()) {
                 Ok(()) if self.after_enqueue() => AtOnce::TaskWaits(0),
                 Ok(()) => AtOnce::Enqueued,
                 Err(copy) => AtOnce::Undecided(Some(copy)),
             },
-            Admission::Evicting => match self.push_evicting(topic, original.copy(source)) {
+            Admission::Evicting => match self.push_evicting(topic, copy()) {
                 (evicted, false) => AtOnce::Evicting(evicted),
                 (evicted, true) => AtOnce::TaskWaits(evicted),
             },
             Admission::Refused => {
-                let properties = source.properties(original.metadata.as_ref());
-                self.mailbox.lost(topic, &original.payload, properties, DeadLetterReason::Full);
+                let properties = S::as_metadata(own).and_then(Metadata::properties);
+                self.mailbox.lost(topic, payload, properties, DeadLetterReason::Full);
                 AtOnce::Dropped
             }
             Admission::Undecided => AtOnce::Undecided(None),
@@ -122,23 +124,28 @@ impl<T: Clone, R> MailboxSender<T, R> {
     /// Enqueues the message itself, if one look says that it gets in, and wakes the tasks that wait for it: no other mailbox
     /// is left. Returns the number of messages evicted for it; or the message, which then is to be offered.
     #[inline(always)]
-    pub(crate) fn put_original(&self, topic: &Topic, original: Outgoing<T, R>) -> Result<usize, Outgoing<T, R>> {
+    pub(crate) fn put_original<S: MetadataSource<R>>(
+        &self,
+        topic: &Topic,
+        payload: T,
+        own: S::Own,
+    ) -> Result<usize, Outgoing<T, R>> {
         match self.admission() {
             Admission::Open => {
-                self.put(topic, original)?;
+                self.put(topic, Outgoing { payload, metadata: S::metadata(own) })?;
                 if self.after_enqueue() {
                     self.mailbox.wake_receivers();
                 }
                 Ok(0)
             }
             Admission::Evicting => {
-                let (evicted, task_waits) = self.push_evicting(topic, original);
+                let (evicted, task_waits) = self.push_evicting(topic, Outgoing { payload, metadata: S::metadata(own) });
                 if task_waits {
                     self.mailbox.wake_receivers();
                 }
                 Ok(evicted)
             }
-            Admission::Refused | Admission::Undecided => Err(original),
+            Admission::Refused | Admission::Undecided => Err(Outgoing { payload, metadata: S::metadata(own) }),
         }
     }
 

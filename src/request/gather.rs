@@ -62,6 +62,23 @@ impl<R> EachReply<R> {
 }
 
 impl<R> MetadataSource<R> for EachReply<R> {
+    type Own = Option<Metadata<R>>;
+
+    #[inline(always)]
+    fn own(metadata: Option<Metadata<R>>) -> Self::Own {
+        metadata
+    }
+
+    #[inline(always)]
+    fn metadata(own: Self::Own) -> Option<Metadata<R>> {
+        own
+    }
+
+    #[inline(always)]
+    fn as_metadata(own: &Self::Own) -> Option<&Metadata<R>> {
+        own.as_ref()
+    }
+
     fn another(&self, _: Option<&Metadata<R>>) -> Option<Metadata<R>> {
         Some(self.metadata())
     }

@@ -44,12 +44,15 @@ impl<R> Metadata<R> {
 
 /// Where the copies of one message get their metadata from.
 pub(crate) trait MetadataSource<R> {
+    /// The metadata of the original on its way at once: nothing at all, if it is known that there is none. An option that is
+    /// never filled would be written and looked at for each message.
+    type Own;
+
+    fn own(metadata: Option<Metadata<R>>) -> Self::Own;
+    fn metadata(own: Self::Own) -> Option<Metadata<R>>;
+    fn as_metadata(own: &Self::Own) -> Option<&Metadata<R>>;
     /// That of one more copy, when the original has this.
     fn another(&self, original: Option<&Metadata<R>>) -> Option<Metadata<R>>;
-    /// The properties of the original, which has this.
-    fn properties<'a>(&self, original: Option<&'a Metadata<R>>) -> Option<&'a Arc<Properties>> {
-        original?.properties()
-    }
     /// A copy was made and not needed; it must not count as one that went without answering.
     fn unused(&self, metadata: Option<Metadata<R>>);
 }
@@ -58,11 +61,22 @@ pub(crate) trait MetadataSource<R> {
 pub(crate) struct NoMetadata;
 
 impl<R> MetadataSource<R> for NoMetadata {
-    fn another(&self, _: Option<&Metadata<R>>) -> Option<Metadata<R>> {
+    type Own = ();
+
+    #[inline(always)]
+    fn own(_: Option<Metadata<R>>) {}
+
+    #[inline(always)]
+    fn metadata(_own: ()) -> Option<Metadata<R>> {
         None
     }
 
-    fn properties<'a>(&self, _: Option<&'a Metadata<R>>) -> Option<&'a Arc<Properties>> {
+    #[inline(always)]
+    fn as_metadata(_: &()) -> Option<&Metadata<R>> {
+        None
+    }
+
+    fn another(&self, _: Option<&Metadata<R>>) -> Option<Metadata<R>> {
         None
     }
 
@@ -73,6 +87,23 @@ impl<R> MetadataSource<R> for NoMetadata {
 pub(crate) struct SharedMetadata;
 
 impl<R> MetadataSource<R> for SharedMetadata {
+    type Own = Option<Metadata<R>>;
+
+    #[inline(always)]
+    fn own(metadata: Option<Metadata<R>>) -> Self::Own {
+        metadata
+    }
+
+    #[inline(always)]
+    fn metadata(own: Self::Own) -> Option<Metadata<R>> {
+        own
+    }
+
+    #[inline(always)]
+    fn as_metadata(own: &Self::Own) -> Option<&Metadata<R>> {
+        own.as_ref()
+    }
+
     fn another(&self, original: Option<&Metadata<R>>) -> Option<Metadata<R>> {
         original.map(Metadata::another)
     }
