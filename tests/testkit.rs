@@ -769,6 +769,21 @@ mod scripts {
     }
 
     #[test]
+    fn an_answer_may_depend_on_headers() {
+        within_limit(|| {
+            let bus = Bus::<u32, String>::builder().build();
+            let kit = TestKit::new(&bus);
+            let script = kit.reply_to("ask.*").unwrap();
+            script.by_message(|message| {
+                format!("{} {} {:?}", message.topic(), **message, message.headers().get("tenant"))
+            });
+            let ask = || bus.message("ask.it", 7);
+            assert_eq!(ask().header("tenant", "acme").request().unwrap().wait().unwrap(), "ask.it 7 Some(\"acme\")");
+            assert_eq!(ask().request().unwrap().wait().unwrap(), "ask.it 7 None");
+        });
+    }
+
+    #[test]
     fn an_ignored_request_is_unanswered() {
         within_limit(|| {
             let bus = Bus::<u32>::new();
