@@ -241,7 +241,7 @@
 //!
 //! | tool | made by | it |
 //! | --- | --- | --- |
-//! | `Recorder` | `kit.record("order.>")?` | writes down messages, requests, losses and dead letters in order; `wait_for`, `assert_published`, `assert_nothing_more` fail with the list |
+//! | `Recorder` | `kit.record("order.>")?` | writes down messages, requests, losses and dead letters with their headers, in order; `wait_for`, `assert_published`, `assert_nothing_more` fail with the list |
 //! | `Script` | `kit.reply_to("price.*")?.with(350).then_fail("out of stock")` | answers in place of another module |
 //! | faults | `kit.panic_on("order.*", 3)?`, `kit.always_full("order.*", Overflow::Block)?` | a handler that panics, a mailbox that is full |
 //!

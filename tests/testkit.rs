@@ -8,7 +8,7 @@ use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Barrier, Once};
+use std::sync::{Arc, Barrier, Once, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -119,6 +119,114 @@ mod recording {
         });
     }
 
+    /// Publishes and requests in every way, with nobody there; and what could count recorders.
+    fn nobody_is_there(bus: &Bus<u32>) -> (usize, usize, u64, u64, u64) {
+        let publisher = bus.publisher("a.b").unwrap();
+        let deliveries = [
+            bus.publish_retained("a.b", 1).unwrap(),
+            publisher.publish(2).unwrap(),
+            publisher.try_publish(3).unwrap(),
+            publisher.publish_all([4]).unwrap(),
+            publisher.message(5).header("tenant", "acme").timeout(LONG).publish().unwrap(),
+        ];
+        assert!(deliveries.iter().all(|delivery| delivery.is_unheard() && delivery.dropped() == 0));
+        assert!(bus.message("a.b", 6).header("tenant", "acme").request().unwrap_err().is_no_responders());
+        assert!(bus.gather("a.b", 7).unwrap_err().is_no_responders());
+        let tramline::BusStats { topics, subscriptions, unheard, dropped, abandoned, .. } = bus.stats();
+        assert!(subscriptions.is_empty(), "{subscriptions:?}");
+        (publisher.subscriber_count(), topics, unheard, dropped, abandoned)
+    }
+
+    #[test]
+    fn a_recorder_counts_nowhere() {
+        within_limit(|| {
+            let bus = Bus::<u32>::new();
+            let recorders = ["a.b", "a.*", ">"].map(|pattern| TestKit::new(&bus).record(pattern).unwrap());
+            assert_eq!(nobody_is_there(&bus), nobody_is_there(&Bus::new()));
+            assert!(!bus.stats().to_string().contains("recorder"), "{}", bus.stats());
+
+            let _subscriber = bus.subscribe("a.b").unwrap();
+            let publisher = bus.publisher("a.b").unwrap();
+            assert_eq!((publisher.publish(8).unwrap().delivered(), publisher.subscriber_count()), (1, 1));
+            assert_eq!(bus.stats().subscriptions.len(), 1);
+            for recorder in &recorders {
+                let seen = recorder.recorded().iter().filter_map(|one| one.message().copied()).collect::<Vec<_>>();
+                assert_eq!(seen, [1, 2, 3, 4, 5, 6, 7, 8]);
+            }
+            let report = bus.drain(NOW);
+            assert_eq!((report.remaining(), report.unfinished().len()), (1, 1));
+        });
+    }
+
+    #[cfg(feature = "metrics")]
+    #[test]
+    fn metrics_do_not_show_a_recorder() {
+        use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+        let bus = Bus::<u32>::new();
+        let _recorder = TestKit::new(&bus).record(">").unwrap();
+        bus.fire("a", 1);
+        let recorder = DebuggingRecorder::new();
+        metrics::with_local_recorder(&recorder, || bus.record_metrics());
+        let recorded = recorder.snapshotter().snapshot().into_vec();
+        let values = |name: &str| {
+            let named = recorded.iter().filter(|(key, ..)| key.key().name() == name);
+            named.map(|(.., value)| value).collect::<Vec<_>>()
+        };
+        assert_eq!(values("tramline_subscriptions"), [&DebugValue::Gauge(0.0.into())]);
+        assert!(values("tramline_queue_depth").is_empty() && values("tramline_queue_capacity").is_empty());
+    }
+
+    #[test]
+    fn headers_are_recorded_with_messages_requests_and_dead_letters() {
+        within_limit(|| {
+            let bus = Bus::<u32>::new();
+            let kit = TestKit::new(&bus);
+            let recorder = kit.record(">").unwrap();
+            kit.reply_to("ask").unwrap().with(42);
+            let message = |topic| bus.message(topic, 7).header("tenant", "acme").header("user", "42");
+            let full = bus.subscription("full").capacity(1).overflow(Overflow::DropOldest).open().unwrap();
+            message("full").publish_retained().unwrap();
+            bus.publish("full", 8).unwrap();
+            assert_eq!(message("ask").request().unwrap().wait().unwrap(), 42);
+            assert_eq!(message("ask").gather().unwrap().collect_within(LONG), [42]);
+            drop(full);
+            let lines: Vec<_> = recorder.recorded().iter().map(|one| without_time(&one.to_string())).collect();
+            let expected = [
+                "# published    full  7  {\"tenant\": \"acme\", \"user\": \"42\"}",
+                "# published    full  8",
+                "# dead letter  full  7: it was the oldest in a full mailbox  {\"tenant\": \"acme\", \"user\": \"42\"}",
+                "# requested    ask  7  {\"tenant\": \"acme\", \"user\": \"42\"}",
+                "# replied      ask  42",
+                "# requested    ask  7  {\"tenant\": \"acme\", \"user\": \"42\"}",
+                "# replied      ask  42",
+            ];
+            assert_eq!(lines, expected);
+            let tenants =
+                recorder.recorded().iter().map(|one| one.headers().get("tenant").is_some()).collect::<Vec<_>>();
+            assert_eq!(tenants, [true, false, true, true, false, true, false]);
+        });
+    }
+
+    #[cfg(feature = "async")]
+    #[test]
+    fn headers_of_what_tasks_publish_are_recorded() {
+        within_limit(|| {
+            let bus = Bus::<u32>::new();
+            let recorder = TestKit::new(&bus).record("a").unwrap();
+            let _subscriber = bus.subscribe("a").unwrap();
+            let message = |n| bus.message("a", n).header("n", n.to_string());
+            futures_lite::future::block_on(async {
+                message(1).publish_async().await.unwrap();
+                message(2).publish_retained_async().await.unwrap();
+                drop(message(3).request_async().await.unwrap());
+            });
+            let recorded = recorder.recorded();
+            let headers: Vec<_> = recorded.iter().map(|one| one.headers().get("n")).collect();
+            assert_eq!(headers, [Some("1"), Some("2"), Some("3")]);
+        });
+    }
+
     #[test]
     fn it_sees_every_way_to_publish() {
         within_limit(|| {
@@ -192,19 +300,21 @@ mod recording {
     }
 
     #[test]
-    fn it_has_a_message_before_any_mailbox_that_was_made_later() {
+    fn it_has_a_message_before_any_mailbox_however_late_it_was_made() {
         within_limit(|| {
             let bus = Bus::<u32>::new();
-            let recorder = Arc::new(TestKit::new(&bus).record("a").unwrap());
-            let (looking, seen) = (Arc::clone(&recorder), Arc::new(AtomicU32::new(0)));
-            let found = Arc::clone(&seen);
-            let filter = move |_: &u32| {
-                found.store(looking.recorded().len() as u32, Ordering::Relaxed);
-                true
+            let (sender, seen) = channel();
+            let recorder = Arc::new(OnceLock::<Recorder<u32>>::new());
+            let look = || {
+                let (recorder, sender) = (Arc::clone(&recorder), sender.clone());
+                move |_: &u32| sender.send(recorder.get().unwrap().recorded().len()).is_ok()
             };
-            let _later = bus.subscription("a").filter(filter).open().unwrap();
+            let _earlier = bus.subscription("a").filter(look()).open().unwrap();
+            recorder.set(TestKit::new(&bus).record("a").unwrap()).unwrap();
+            let _later = bus.subscription("a").filter(look()).open().unwrap();
             bus.publish("a", 1).unwrap();
-            assert_eq!(seen.load(Ordering::Relaxed), 1);
+            bus.publish_retained("a", 2).unwrap();
+            assert_eq!(seen.try_iter().collect::<Vec<_>>(), [1, 1, 2, 2]);
         });
     }
 
@@ -272,10 +382,10 @@ mod recording {
             let recorder = TestKit::new(&bus).record("a").unwrap();
             let payload = Arc::new(());
             bus.fire("a", Arc::clone(&payload));
-            assert_eq!((bus.stats().subscriptions.len(), bus.stats().dead_letters), (1, 1));
+            assert_eq!((Arc::strong_count(&payload), bus.stats().dead_letters), (3, 1));
             drop(recorder);
             bus.fire("a", Arc::clone(&payload));
-            assert_eq!((bus.stats().subscriptions.len(), bus.stats().dead_letters), (0, 1));
+            assert_eq!(bus.stats().dead_letters, 1);
             assert_eq!((bus.stats().topics, Arc::strong_count(&payload)), (0, 1));
         });
     }
@@ -655,6 +765,21 @@ mod scripts {
                 .collect();
             let unanswered = ReplyError::<String>::Unanswered.to_string();
             assert_eq!(answers, ["first", "the request failed: second", &unanswered, "fourth", "1: 5", "2: 6"]);
+        });
+    }
+
+    #[test]
+    fn an_answer_may_depend_on_headers() {
+        within_limit(|| {
+            let bus = Bus::<u32, String>::builder().build();
+            let kit = TestKit::new(&bus);
+            let script = kit.reply_to("ask.*").unwrap();
+            script.by_message(|message| {
+                format!("{} {} {:?}", message.topic(), **message, message.headers().get("tenant"))
+            });
+            let ask = || bus.message("ask.it", 7);
+            assert_eq!(ask().header("tenant", "acme").request().unwrap().wait().unwrap(), "ask.it 7 Some(\"acme\")");
+            assert_eq!(ask().request().unwrap().wait().unwrap(), "ask.it 7 None");
         });
     }
 

@@ -63,7 +63,12 @@ export interface SubscribeOptions {
   queue?: number;
 }
 
+/** A few short pairs of strings beside the payload, such as `traceparent`. */
+export type MessageHeaders = Record<string, string>;
+
 export interface CommandOptions {
+  /** At most 16; a name of 1 to 256 bytes, a value of up to 256. One that is not is rejected with `bad_header`. */
+  headers?: MessageHeaders;
   /** How many ms to wait for the answer; what the client's options say, if nothing. */
   timeout?: number;
   /** Ends the wait, with the reason of the signal. What was sent already is not taken back. */
@@ -85,6 +90,7 @@ export type ErrorCode =
   | "denied"
   | "bad_topic"
   | "bad_payload"
+  | "bad_header"
   | "bad_option"
   | "already_subscribed"
   | "not_subscribed"
@@ -116,6 +122,8 @@ export class TramlineError extends Error {
 export interface Message<T = unknown, R = unknown> {
   readonly topic: string;
   readonly payload: T;
+  /** Empty if it has none. */
+  readonly headers: Readonly<MessageHeaders>;
   /** How many messages are missing before this one, as far as anybody knows: not those of a time without a connection. */
   readonly lostBefore: number;
   readonly isRequest: boolean;

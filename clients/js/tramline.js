@@ -185,9 +185,10 @@ class Command {
 class Message {
   #answer;
 
-  constructor({ topic, payload, lost_before: lostBefore = 0 }, answer) {
+  constructor({ topic, payload, headers = {}, lost_before: lostBefore = 0 }, answer) {
     this.topic = topic;
     this.payload = payload;
+    this.headers = headers;
     this.lostBefore = lostBefore;
     this.#answer = answer;
   }
@@ -413,14 +414,14 @@ export class Client extends EventTarget {
     return subscription;
   }
 
-  async publish(topic, payload, { timeout, signal } = {}) {
-    const fields = { type: "pub", topic, payload };
+  async publish(topic, payload, { headers, timeout, signal } = {}) {
+    const fields = { type: "pub", topic, payload, headers };
     const { delivered, dropped } = await this.#ask(fields, { timeout, signal, outlivesConnection: true });
     return { delivered, dropped };
   }
 
-  async request(topic, payload, { timeout = this.#timeout, signal } = {}) {
-    const fields = { type: "req", topic, payload, timeout_ms: Math.ceil(Math.min(timeout, LONGEST)) };
+  async request(topic, payload, { headers, timeout = this.#timeout, signal } = {}) {
+    const fields = { type: "req", topic, payload, headers, timeout_ms: Math.ceil(Math.min(timeout, LONGEST)) };
     const { reply } = await this.#ask(fields, { timeout, signal, outlivesConnection: true });
     return reply;
   }

@@ -68,7 +68,9 @@ impl<T: Clone, R> InOrder<T, R> {
                 Ok(index) => self.asked[index].1,
                 Err(index) => {
                     // One that has ended is offered the message, whether it wants it or not.
-                    let wants = mailbox.has_ended() || mailbox.accepts(topic, &self.original.payload, false);
+                    let original = &self.original;
+                    let wants =
+                        mailbox.has_ended() || mailbox.accepts(topic, &original.payload, false, original.properties());
                     self.asked.insert(index, (mailbox.id, wants));
                     wants
                 }

@@ -70,10 +70,11 @@ impl<'a, T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R
         }
         let mut that_want_it = Indices::default();
         let Some(original) = &self.copies.original else { return that_want_it };
-        let is_request = original.is_request();
+        let (is_request, properties) = (original.is_request(), original.properties());
         for (index, sender) in route.mailboxes().iter().enumerate().skip(next) {
             // A batch may come with a route that still has mailboxes which have ended: their filters are not asked any more.
-            if sender.mailbox.has_ended() || sender.mailbox.accepts(self.topic, &original.payload, is_request) {
+            let mailbox = &sender.mailbox;
+            if mailbox.has_ended() || mailbox.accepts(self.topic, &original.payload, is_request, properties) {
                 that_want_it.push(index);
             }
         }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::handshake::Session;
+use crate::metadata::Headers;
 use crate::topic::{Pattern, Topic};
 
 /// What a client is about to do, for the hook of [`GatewayBuilder::authorize`](super::GatewayBuilder::authorize). The allow
@@ -13,10 +14,13 @@ use crate::topic::{Pattern, Topic};
 /// ```
 /// use tramline::gateway::{Action, Decision, Session};
 ///
-/// /// Every client reads; a client with a name writes.
+/// /// Every client reads; a client with a name writes. None of them says for which tenant.
 /// fn decide(session: &Session, action: &Action<'_>) -> Decision {
 ///     match action {
 ///         Action::Subscribe { .. } => Decision::Allow,
+///         Action::Publish { headers, .. } | Action::Request { headers, .. } if headers.get("tenant").is_some() => {
+///             Decision::Deny
+///         }
 ///         _ if session.user().is_some() => Decision::Allow,
 ///         _ => Decision::Deny,
 ///     }
@@ -31,6 +35,8 @@ pub enum Action<'a> {
     Publish {
         /// The topic.
         topic: &'a Topic,
+        /// The headers that the client sets.
+        headers: &'a Headers,
     },
     /// The client subscribes. A subscriber gets requests too, and may answer them.
     #[non_exhaustive]
@@ -45,15 +51,17 @@ pub enum Action<'a> {
     Request {
         /// The topic.
         topic: &'a Topic,
+        /// The headers that the client sets.
+        headers: &'a Headers,
     },
 }
 
 impl fmt::Display for Action<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Publish { topic } => write!(f, "publishing on {topic}"),
+            Self::Publish { topic, .. } => write!(f, "publishing on {topic}"),
             Self::Subscribe { pattern, .. } => write!(f, "subscribing to {pattern}"),
-            Self::Request { topic } => write!(f, "requests on {topic}"),
+            Self::Request { topic, .. } => write!(f, "requests on {topic}"),
         }
     }
 }
@@ -92,12 +100,12 @@ impl Access {
     /// A subscription needs all of its pattern within one that is allowed: one that is wider would match more.
     pub(super) fn allows(&self, session: &Session, action: &Action<'_>) -> bool {
         let listed = match *action {
-            Action::Publish { topic } => self.publish.iter().any(|allowed| allowed.matches(topic)),
+            Action::Publish { topic, .. } => self.publish.iter().any(|allowed| allowed.matches(topic)),
             Action::Subscribe { pattern, group } => {
                 let allowed = if group.is_some() { &self.group } else { &self.subscribe };
                 allowed.iter().any(|allowed| pattern.is_subset_of(allowed))
             }
-            Action::Request { topic } => self.request.iter().any(|allowed| allowed.matches(topic)),
+            Action::Request { topic, .. } => self.request.iter().any(|allowed| allowed.matches(topic)),
         };
         listed && self.authorize.as_ref().is_none_or(|authorize| authorize(session, action) == Decision::Allow)
     }

@@ -28,6 +28,7 @@ use super::registry::Place;
 use super::shared::Shared;
 use super::{group, write};
 use crate::bus::PublishError;
+use crate::metadata::Headers;
 use crate::panic::catch;
 use crate::request::{PendingReply, ReplyError, RequestError};
 use crate::routing::SubscribeError;
@@ -303,8 +304,10 @@ where
             _ if !self.connected => return Err(Failure::new(ErrorCode::NotConnected, "`connect` comes first")),
             Command::Subscribe { pattern, group, options } => return self.subscribe(id, &pattern, group, options),
             Command::Unsubscribe { pattern, group } => return self.unsubscribe(id, &pattern, group),
-            Command::Publish { topic, payload } => return self.publish(id, &topic, payload),
-            Command::Request { topic, payload, timeout } => return self.request(id, &topic, payload, timeout),
+            Command::Publish { topic, payload, headers } => return self.publish(id, &topic, payload, headers),
+            Command::Request { topic, payload, headers, timeout } => {
+                return self.request(id, &topic, payload, headers, timeout);
+            }
             Command::Reply { token, answer } => self.reply(&token, answer)?,
             Command::Ping => {}
         }
@@ -425,15 +428,17 @@ where
         Ok(())
     }
 
-    fn publish(&mut self, id: u64, topic: &str, payload: &str) -> Result<(), Failure> {
-        let topic = self.topic(topic)?;
-        self.allow(&Action::Publish { topic: &topic })?;
+    fn publish(&mut self, id: u64, topic: &str, payload: &str, headers: Option<&str>) -> Result<(), Failure> {
+        let (topic, headers) = (self.topic(topic)?, read_headers(headers)?);
+        self.allow(&Action::Publish { topic: &topic, headers: &headers })?;
         let payload: T = read("payload", payload)?;
         let (bus, patience) = (self.shared.bus.clone(), self.shared.limits.publish_timeout);
         let outcome = Box::pin(async move {
-            let answer = match timeout(patience, bus.publish_async(topic, payload)).await {
+            let publish = bus.message(topic, payload).headers(&headers).publish_async();
+            let answer = match timeout(patience, publish).await {
                 Ok(Ok(delivery)) => frames::published(id, delivery.delivered(), delivery.dropped()),
                 Ok(Err(PublishError::Topic(error, _))) => frames::err(id, ErrorCode::BadTopic, &error.to_string()),
+                Ok(Err(PublishError::Header(error, _))) => frames::err(id, ErrorCode::BadHeader, &error.to_string()),
                 Ok(Err(_)) => frames::err(id, ErrorCode::Closed, CLOSED),
                 Err(_) => frames::err(id, ErrorCode::Timeout, "no room in a mailbox in time; others may have it"),
             };
@@ -443,10 +448,17 @@ where
         Ok(())
     }
 
-    fn request(&mut self, id: u64, topic: &str, payload: &str, wait: Option<Duration>) -> Result<(), Failure> {
+    fn request(
+        &mut self,
+        id: u64,
+        topic: &str,
+        payload: &str,
+        headers: Option<&str>,
+        wait: Option<Duration>,
+    ) -> Result<(), Failure> {
         let limits = &self.shared.limits;
-        let topic = self.topic(topic)?;
-        self.allow(&Action::Request { topic: &topic })?;
+        let (topic, headers) = (self.topic(topic)?, read_headers(headers)?);
+        self.allow(&Action::Request { topic: &topic, headers: &headers })?;
         if self.requests.len() >= limits.requests {
             let why = format!("{} requests have no answer yet", limits.requests);
             return Err(Failure::new(ErrorCode::TooManyRequests, why));
@@ -455,9 +467,11 @@ where
         let until = after(wait.unwrap_or(limits.request_timeout).min(limits.request_timeout));
         let (bus, room) = (self.shared.bus.clone(), until.min(after(limits.publish_timeout)));
         let outcome = Box::pin(async move {
-            let (code, why) = match timeout_at(room, bus.request_async(topic, payload)).await {
+            let request = bus.message(topic, payload).headers(&headers).request_async();
+            let (code, why) = match timeout_at(room, request).await {
                 Ok(Ok(pending)) => return Outcome::Asked { id, pending, until },
                 Ok(Err(RequestError::Topic(error, _))) => (ErrorCode::BadTopic, error.to_string()),
+                Ok(Err(RequestError::Header(error, _))) => (ErrorCode::BadHeader, error.to_string()),
                 Ok(Err(RequestError::NoResponders(_))) => {
                     (ErrorCode::NoResponders, "nobody serves the topic".to_owned())
                 }
@@ -498,6 +512,13 @@ fn read<A: DeserializeOwned>(what: &str, json: &str) -> Result<A, Failure> {
         Ok(read) => read.map_err(|error| bad(error.to_string())),
         Err(panic) => Err(bad(panic)),
     }
+}
+
+/// Reads the headers of a command, which may have none.
+fn read_headers(json: Option<&str>) -> Result<Headers, Failure> {
+    let Some(json) = json else { return Ok(Headers::default()) };
+    let headers = frames::headers(json).map_err(|error| Failure::new(ErrorCode::BadCommand, error))?;
+    headers.map_err(|error| Failure::new(ErrorCode::BadHeader, error))
 }
 
 async fn wait_for<R>(waiting: &mut Option<PendingCommand<R>>) -> Outcome<R> {

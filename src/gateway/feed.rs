@@ -20,6 +20,7 @@ use super::share::{Share, Shares};
 use crate::bus::Bus;
 use crate::mailbox::Overflow;
 use crate::message::{Message, RecvError, Retained};
+use crate::metadata::Properties;
 use crate::panic::catch;
 use crate::routing::SubscribeError;
 use crate::subscription::Subscriber;
@@ -182,7 +183,8 @@ where
         };
         let (mut frames, mut bytes) = (Vec::new(), 0);
         for (topic, value) in &values {
-            let written = catch(|| Broadcast::message(&feed.wanted.pattern, topic, &value.get()));
+            let headers = Properties::headers(value.properties());
+            let written = catch(|| Broadcast::message(&feed.wanted.pattern, topic, headers, &value.get()));
             let Some(frame) = self.written(written) else { continue };
             bytes += frame.len();
             if bytes > client.outbox.limit {

@@ -1,13 +1,16 @@
 //! Frames of `tramline.v1`: what a client says, and what it is told. `docs/gateway-protocol.md` is the contract.
 
+use std::fmt;
 use std::time::Duration;
 
 use axum::extract::ws::Utf8Bytes;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::mailbox::Overflow;
 use crate::message::Message;
+use crate::metadata::{HeaderError, Headers};
 use crate::topic::{Pattern, Topic};
 
 /// The subprotocol of the handshake.
@@ -26,8 +29,8 @@ pub(super) enum Command<'a> {
     Connect { token: Option<String> },
     Subscribe { pattern: String, group: Option<String>, options: MailboxChoice },
     Unsubscribe { pattern: String, group: Option<String> },
-    Publish { topic: String, payload: &'a str },
-    Request { topic: String, payload: &'a str, timeout: Option<Duration> },
+    Publish { topic: String, payload: &'a str, headers: Option<&'a str> },
+    Request { topic: String, payload: &'a str, headers: Option<&'a str>, timeout: Option<Duration> },
     Reply { token: String, answer: Result<&'a str, String> },
     Ping,
 }
@@ -63,6 +66,9 @@ struct Fields<'a> {
     /// `None` also for `null`.
     #[serde(borrow)]
     payload: Option<&'a RawValue>,
+    /// The same. Only commands that can have headers look into it.
+    #[serde(borrow)]
+    headers: Option<&'a RawValue>,
     timeout_ms: Option<u64>,
     token: Option<String>,
     error: Option<String>,
@@ -96,10 +102,11 @@ pub(super) fn parse(text: &str) -> Result<(u64, Command<'_>), Malformed> {
 }
 
 fn command(fields: Fields<'_>) -> Result<Command<'_>, String> {
-    let Fields { kind, pattern, group, retained, overflow, capacity, topic, payload, timeout_ms, token, error } =
-        fields;
+    let Fields { kind, pattern, group, retained, overflow, capacity, .. } = fields;
+    let Fields { topic, payload, headers, timeout_ms, token, error, .. } = fields;
     let needs = |field: &str| format!("`{kind}` needs a `{field}`");
     let payload = payload.map_or("null", RawValue::get);
+    let headers = headers.map(RawValue::get);
     Ok(match &*kind {
         "connect" => Command::Connect { token },
         "sub" => Command::Subscribe {
@@ -116,10 +123,11 @@ fn command(fields: Fields<'_>) -> Result<Command<'_>, String> {
             },
         },
         "unsub" => Command::Unsubscribe { pattern: pattern.ok_or_else(|| needs("pattern"))?, group },
-        "pub" => Command::Publish { topic: topic.ok_or_else(|| needs("topic"))?, payload },
+        "pub" => Command::Publish { topic: topic.ok_or_else(|| needs("topic"))?, payload, headers },
         "req" => Command::Request {
             topic: topic.ok_or_else(|| needs("topic"))?,
             payload,
+            headers,
             timeout: timeout_ms.map(Duration::from_millis),
         },
         "reply" => {
@@ -128,6 +136,48 @@ fn command(fields: Fields<'_>) -> Result<Command<'_>, String> {
         "ping" => Command::Ping,
         _ => return Err(format!("`{kind}` is not a valid command")),
     })
+}
+
+/// Reads the headers of a command.
+///
+/// # Errors
+///
+/// They are not an object of strings, or a name comes twice; or a header is invalid, or they are too many.
+pub(super) fn headers(text: &str) -> Result<Result<Headers, HeaderError>, serde_json::Error> {
+    serde_json::from_str(text).map(|ReadHeaders(headers)| headers)
+}
+
+struct ReadHeaders(Result<Headers, HeaderError>);
+
+impl<'de> Deserialize<'de> for ReadHeaders {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(HeadersVisitor)
+    }
+}
+
+struct HeadersVisitor;
+
+impl<'de> Visitor<'de> for HeadersVisitor {
+    type Value = ReadHeaders;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of strings as headers")
+    }
+
+    /// Looks at no more headers than a message can have: whatever the client sends, it costs little.
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ReadHeaders, A::Error> {
+        let mut headers = Headers::default();
+        while let Some((name, value)) = map.next_entry::<String, String>()? {
+            if headers.get(&name).is_some() {
+                return Err(A::Error::custom(format_args!("duplicate header `{name}`")));
+            }
+            if let Err(error) = headers.set(&name, &value) {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                return Ok(ReadHeaders(Err(error)));
+            }
+        }
+        Ok(ReadHeaders(Ok(headers)))
+    }
 }
 
 /// Why a command failed.
@@ -141,6 +191,7 @@ pub(super) enum ErrorCode {
     Denied,
     BadTopic,
     BadPayload,
+    BadHeader,
     BadOption,
     AlreadySubscribed,
     NotSubscribed,
@@ -276,7 +327,14 @@ struct Msg<'a, T> {
     topic: &'a str,
     #[serde(skip_serializing_if = "is_zero")]
     lost_before: u64,
+    #[serde(skip_serializing_if = "Headers::is_empty", serialize_with = "as_object")]
+    headers: &'a Headers,
     payload: &'a T,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn as_object<S: Serializer>(headers: &&Headers, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(headers.iter())
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
@@ -335,9 +393,10 @@ impl Broadcast {
     pub(super) fn message<T: Serialize>(
         sub: &Pattern,
         topic: &Topic,
+        headers: &Headers,
         payload: &T,
     ) -> Result<Utf8Bytes, serde_json::Error> {
-        let msg = Msg { sub: sub.as_str(), group: None, topic: topic.as_str(), lost_before: 0, payload };
+        let msg = Msg { sub: sub.as_str(), group: None, topic: topic.as_str(), lost_before: 0, headers, payload };
         serde_json::to_string(&Event::Msg(msg)).map(Into::into)
     }
 
@@ -350,8 +409,8 @@ impl Broadcast {
         lost_before: u64,
         message: &Message<T, R>,
     ) -> Result<Self, serde_json::Error> {
-        let (topic, payload) = (message.topic().as_str(), message.payload());
-        let msg = Msg { sub: sub.as_str(), group, topic, lost_before, payload };
+        let (topic, headers, payload) = (message.topic().as_str(), message.headers(), message.payload());
+        let msg = Msg { sub: sub.as_str(), group, topic, lost_before, headers, payload };
         let mut text = serde_json::to_string(&Event::Msg(msg))?;
         if message.is_request() {
             text.pop();
@@ -371,7 +430,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use super::{Command, Malformed, parse};
+    use super::{Command, Headers, Malformed, parse};
 
     /// JSON of every kind, also where a command has something else.
     fn any_json() -> impl Strategy<Value = Value> {
@@ -391,9 +450,13 @@ mod tests {
         })
     }
 
+    fn strings() -> impl Strategy<Value = Value> {
+        prop::collection::btree_map(".{0,4}", ".{0,8}", 0..20).prop_map(|map| map.into_iter().collect())
+    }
+
     fn any_frame() -> impl Strategy<Value = Value> {
         const KINDS: [&str; 8] = ["connect", "sub", "unsub", "pub", "req", "reply", "ping", "dance"];
-        const FIELDS: [&str; 13] = [
+        const FIELDS: [&str; 14] = [
             "pattern",
             "group",
             "retained",
@@ -401,6 +464,7 @@ mod tests {
             "capacity",
             "topic",
             "payload",
+            "headers",
             "timeout_ms",
             "token",
             "error",
@@ -436,8 +500,8 @@ mod tests {
         fn a_payload_comes_through_as_it_is(payload in any_json(), topic in ".{0,8}", id in 0_u64..1 << 53) {
             let text = json!({"type": "pub", "id": id, "topic": topic, "payload": payload}).to_string();
             match parse(&text) {
-                Ok((parsed, Command::Publish { topic: parsed_topic, payload: parsed_payload })) => {
-                    prop_assert_eq!((parsed, parsed_topic), (id, topic));
+                Ok((parsed, Command::Publish { topic: parsed_topic, payload: parsed_payload, headers })) => {
+                    prop_assert_eq!((parsed, parsed_topic, headers), (id, topic, None));
                     prop_assert_eq!(serde_json::from_str::<Value>(parsed_payload).ok(), Some(payload));
                 }
                 other => prop_assert!(false, "{:?}", other),
@@ -445,8 +509,28 @@ mod tests {
         }
 
         #[test]
+        fn headers_come_through_or_are_refused(headers in prop_oneof![any_json(), strings()]) {
+            let object = headers.as_object();
+            let pairs = object.and_then(|object| {
+                object.iter().map(|(name, value)| Some((&**name, value.as_str()?))).collect::<Option<Vec<_>>>()
+            });
+            match (super::headers(&headers.to_string()), object, pairs) {
+                (Err(_), _, None) => {}
+                // What is wrong behind the first invalid header does not matter.
+                (Ok(Err(error)), Some(object), _) => {
+                    let is_invalid = (error.is_empty_name() && object.contains_key(""))
+                        || (error.is_too_many() && object.len() > Headers::MAX_LEN);
+                    prop_assert!(is_invalid, "{}", error);
+                }
+                (Ok(Ok(read)), _, Some(pairs)) => prop_assert!(read.iter().eq(pairs)),
+                other => prop_assert!(false, "{:?}", other),
+            }
+        }
+
+        #[test]
         fn no_text_makes_it_panic(text in ".{0,64}") {
             let _ = parse(&text);
+            let _ = super::headers(&text);
         }
 
         /// A frame that was cut off anywhere has no id that counts.

@@ -11,9 +11,42 @@
 //! and [`authorize`](GatewayBuilder::authorize) is asked after them. Pages of other sites are refused. Everything that a
 //! client can make the server keep has one of the [`Limits`].
 //!
+//! # Headers
+//!
+//! A client may set the [headers](crate::Message::headers) of what it publishes and asks, and gets those of each message. So a
+//! trace goes through the program and back to a page: the client sends `traceparent`, of
+//! [W3C Trace Context](https://www.w3.org/TR/trace-context/), and a handler passes it on. No header is proof of anything: a
+//! client sets what it likes, unless the hook of [`authorize`](GatewayBuilder::authorize), which sees the headers, denies it.
+//! Who the client is stands in its [`Session`].
+//!
+//! ```
+//! use tramline::Bus;
+//! use tramline::gateway::Gateway;
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let bus = Bus::<String>::new();
+//! let weak = bus.downgrade();
+//! let _shop = bus.on("order.placed", move |order| {
+//!     let Some(bus) = weak.upgrade() else { return };
+//!     // From the client that has ordered, to the clients that hear of the payment.
+//!     bus.message("order.paid", order.to_string()).headers(order.headers()).fire();
+//! })?;
+//! let gateway = Gateway::builder(&bus).allow_publish("order.placed").allow_subscribe("order.*").build()?;
+//! # let paid = bus.subscribe("order.paid")?;
+//! # bus.message("order.placed", "tea".to_owned()).header("traceparent", "00-…").publish()?;
+//! # assert_eq!(paid.recv()?.headers().get("traceparent"), Some("00-…"));
+//! # drop(gateway);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # What a slow client costs
 //!
-//! Clients with the same pattern share one mailbox at the bus, and each message is written as JSON once. It waits for
+//! Clients with the same pattern share one mailbox at the bus, and each message is written as JSON once. The mailbox counts as
+//! a subscriber and is offered each message before those of the program, as an
+//! [observer](crate::SubscriptionBuilder::observer) is: a client with one pattern for both gets a cause before its effect.
+//! A message waits for
 //! each client in a bounded queue; a client that does not read is disconnected when its queue is full. A slow client delays
 //! neither publishers nor other clients. The messages in its queue are lost: over a network the server cannot know what has
 //! arrived, so a client that connects again subscribes again, with `retained` where it needs the last values.

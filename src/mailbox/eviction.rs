@@ -124,15 +124,16 @@ impl<T: Clone, R> MailboxSender<T, R> {
             return 0;
         }
         let Outgoing { payload, metadata } = envelope.into_outgoing();
+        let properties = metadata.as_ref().and_then(Metadata::properties);
         if retained {
             // One that the filter would have rejected is nobody's loss.
-            if !mailbox.accepts(&topic, &payload, false) {
+            if !mailbox.accepts(&topic, &payload, false, properties) {
                 return 0;
             }
             self.count_eviction();
         }
         if losses.is_listening() {
-            let properties = metadata.as_ref().and_then(Metadata::properties).cloned();
+            let properties = properties.cloned();
             let recipient = mailbox.recipient(&topic);
             losses.post(DeadLetter::new(topic, payload, DeadLetterReason::Evicted, properties).to(recipient));
         }

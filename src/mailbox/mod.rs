@@ -14,6 +14,7 @@ use crate::counters::OwnerBiasedCounter;
 use crate::dead_letter::{Losses, Recipient};
 use crate::lifecycle::{EndSignal, EndTrigger, HandlerWorkers};
 use crate::message::Retained;
+use crate::metadata::Properties;
 use crate::panic::catch;
 use crate::spans::Labels;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
@@ -74,8 +75,9 @@ pub(crate) struct Filter<T> {
     pub(crate) accepts: Box<Accepts<T>>,
 }
 
-/// Told the topic, the payload, and whether it is a request. The user's closures look at the payload alone.
-pub(crate) type Accepts<T> = dyn Fn(&Topic, &T, bool) -> bool + Send + Sync;
+/// Looks at the topic, the payload, whether it is a request, and what it has beside these. The user's closures look at the
+/// payload alone.
+pub(crate) type Accepts<T> = dyn Fn(&Topic, &T, bool, Option<&Arc<Properties>>) -> bool + Send + Sync;
 
 /// Why a publisher has to look closer before it puts a message in, see `Mailbox::send_flags`.
 mod send_flag {
@@ -253,9 +255,15 @@ impl<T, R> Mailbox<T, R> {
 
     /// Whether the filter lets the message through. A filter that panics does not.
     #[inline]
-    pub(crate) fn accepts(&self, topic: &Topic, payload: &T, is_request: bool) -> bool {
+    pub(crate) fn accepts(
+        &self,
+        topic: &Topic,
+        payload: &T,
+        is_request: bool,
+        properties: Option<&Arc<Properties>>,
+    ) -> bool {
         let Some(filter) = &self.filter else { return true };
-        catch(|| (filter.accepts)(topic, payload, is_request)).unwrap_or_else(|_| {
+        catch(|| (filter.accepts)(topic, payload, is_request, properties)).unwrap_or_else(|_| {
             self.losses.filter_panics.fetch_add(1, Ordering::Relaxed);
             false
         })

@@ -204,7 +204,7 @@ impl<T: Clone, R> Mailbox<T, R> {
                     return None;
                 }
                 let message = value.into_boxed_message(topic);
-                if !self.accepts(message.topic(), message.payload(), false) {
+                if !self.accepts(message.topic(), message.payload(), false, message.properties()) {
                     return None;
                 }
                 message
@@ -286,7 +286,7 @@ impl<T: Clone, R> Mailbox<T, R> {
             return None;
         }
         let message = envelope.into_message(topic);
-        if retained && !self.accepts(message.topic(), message.payload(), false) {
+        if retained && !self.accepts(message.topic(), message.payload(), false, message.properties()) {
             return None;
         }
         Some(message)

@@ -10,6 +10,8 @@ use crate::bus::BusInner;
 use crate::handler::{Handler, Outcome, Retry, Start, StartingWorkers};
 use crate::mailbox::{Filter, MAX_CAPACITY, Mailbox, MailboxOptions, Overflow, Role};
 use crate::message::Message;
+#[cfg(feature = "testkit")]
+use crate::metadata::{Headers, Properties};
 use crate::routing::SubscribeError;
 #[cfg(feature = "testkit")]
 use crate::topic::Topic;
@@ -137,15 +139,16 @@ where
         Ok(Subscriber::new(mailbox, inner))
     }
 
-    /// Takes no message, but has `watch` look at each that is offered: its topic, its payload, whether it is a request. It
-    /// looks on the publishing thread, before any mailbox that was made later has the message.
+    /// Takes no message, but has `watch` look at each that is offered: its topic, its payload, whether it is a request, and
+    /// its headers. It looks on the publishing thread, before any mailbox has the message.
     #[cfg(feature = "testkit")]
     pub(crate) fn watch(
         mut self,
-        watch: impl Fn(&Topic, &T, bool) + Send + Sync + 'static,
+        watch: impl Fn(&Topic, &T, bool, &Headers) + Send + Sync + 'static,
     ) -> Result<Subscriber<T, R>, SubscribeError> {
-        let accepts = move |topic: &Topic, payload: &T, is_request: bool| {
-            watch(topic, payload, is_request);
+        // Invariant 13.
+        let accepts = move |topic: &Topic, payload: &T, is_request: bool, properties: Option<&Arc<Properties>>| {
+            watch(topic, payload, is_request, Properties::headers(properties));
             false
         };
         self.filter = Some(Filter { id: None, accepts: Box::new(accepts) });
@@ -534,7 +537,7 @@ where
         F: Fn(&T) -> bool + Send + Sync + 'static,
     {
         let id = (size_of::<F>() == 0).then(TypeId::of::<F>);
-        self.filter = Some(Filter { id, accepts: Box::new(move |_, payload, _| f(payload)) });
+        self.filter = Some(Filter { id, accepts: Box::new(move |_, payload, _, _| f(payload)) });
         self
     }
 

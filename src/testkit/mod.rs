@@ -47,7 +47,7 @@
 //! fn an_order_is_priced() -> Result<(), Box<dyn std::error::Error>> {
 //!     let bus = Bus::builder().build();
 //!     let kit = TestKit::new(&bus);
-//!     let recorder = kit.record(">")?; // before the module, so that causes come before effects
+//!     let recorder = kit.record(">")?; // before the module, so that nothing is missing
 //!     kit.reply_to("price.*")?.with(350);
 //!     let _billing = billing::start(&bus)?;
 //!
@@ -99,6 +99,15 @@
 //!      0.4 ms  refused      price.tea  out of stock
 //!      0.5 ms  dead letter  order.de.placed  Placed { item: "tea" }: its handler failed: the request failed: out of stock
 //! ```
+//!
+//! # What counts
+//!
+//! A recorder changes nothing that the module under test can see. It is no subscription of
+//! [`Delivery`](crate::Delivery), [`subscriber_count`](crate::Publisher::subscriber_count), [`Bus::stats`], metrics and drain
+//! reports: a message that only recorders see is unheard, and a request has no responders. It does read dead letters.
+//!
+//! Scripted responders and faults take the place of modules, so they are subscriptions as those of modules are: they count in
+//! all of these, with the names `script`, `panics` and `always full`.
 //!
 //! # Many buses
 //!

@@ -1,9 +1,11 @@
 //! What a recorder has seen.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dead_letter::DeadLetterReason;
+use crate::metadata::Headers;
 use crate::topic::Topic;
 
 /// One thing that a [`Recorder`](super::Recorder) has seen: what happened, where and when.
@@ -35,6 +37,8 @@ pub struct Recorded<T> {
     pub topic: Topic,
     /// The kind of the event.
     pub kind: RecordedKind<T>,
+    /// `None` if there are none.
+    pub(super) headers: Option<Arc<Headers>>,
 }
 
 /// The kind of an event that a [`Recorder`](super::Recorder) has recorded.
@@ -103,6 +107,27 @@ impl<T> Recorded<T> {
         }
     }
 
+    /// Returns the headers of the message, request or dead letter. Replies, failures and ignored requests have none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::Bus;
+    /// use tramline::testkit::TestKit;
+    ///
+    /// let bus = Bus::<u32>::new();
+    /// let recorder = TestKit::new(&bus).record("order.*")?;
+    /// bus.message("order.placed", 7).header("tenant", "acme").publish()?;
+    ///
+    /// let recorded = recorder.recorded();
+    /// assert_eq!(recorded[0].headers().get("tenant"), Some("acme"));
+    /// assert!(recorded[0].to_string().ends_with(r#"  7  {"tenant": "acme"}"#));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn headers(&self) -> &Headers {
+        self.headers.as_deref().unwrap_or(Headers::none())
+    }
+
     pub(super) fn is_message(&self) -> bool {
         self.message().is_some()
     }
@@ -114,7 +139,7 @@ impl<T> Recorded<T> {
 
 impl<T: fmt::Debug> fmt::Display for Recorded<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { at, topic, kind } = self;
+        let Self { at, topic, kind, headers } = self;
         let word = match kind {
             RecordedKind::Published(_) => "published",
             RecordedKind::Requested(_) => "requested",
@@ -125,13 +150,17 @@ impl<T: fmt::Debug> fmt::Display for Recorded<T> {
         };
         write!(f, "{:8.1} ms  {word:<11}  {topic}", at.as_secs_f64() * 1000.0)?;
         match kind {
-            RecordedKind::Published(payload) | RecordedKind::Requested(payload) => write!(f, "  {payload:?}"),
-            RecordedKind::Replied(text) | RecordedKind::Refused(text) => write!(f, "  {text}"),
-            RecordedKind::Ignored => Ok(()),
-            RecordedKind::DeadLetter { payload, reason, attempts: 0 | 1 } => write!(f, "  {payload:?}: {reason}"),
+            RecordedKind::Published(payload) | RecordedKind::Requested(payload) => write!(f, "  {payload:?}")?,
+            RecordedKind::Replied(text) | RecordedKind::Refused(text) => write!(f, "  {text}")?,
+            RecordedKind::Ignored => {}
+            RecordedKind::DeadLetter { payload, reason, attempts: 0 | 1 } => write!(f, "  {payload:?}: {reason}")?,
             RecordedKind::DeadLetter { payload, reason, attempts } => {
-                write!(f, "  {payload:?}: {reason}, {attempts} attempts")
+                write!(f, "  {payload:?}: {reason}, {attempts} attempts")?;
             }
+        }
+        match headers {
+            Some(headers) => write!(f, "  {headers:?}"),
+            None => Ok(()),
         }
     }
 }

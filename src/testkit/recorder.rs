@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::recorded::{Recorded, RecordedKind};
 use crate::bus::Bus;
 use crate::dead_letter::Watching;
+use crate::metadata::Headers;
 use crate::routing::SubscribeError;
 use crate::sync::{Condvar, Instant, Mutex};
 use crate::topic::{Pattern, Topic, TopicError};
@@ -30,11 +31,12 @@ struct Written<T> {
 }
 
 impl<T> Tape<T> {
-    fn write(&self, topic: &Topic, kind: RecordedKind<T>) {
+    fn write(&self, topic: &Topic, kind: RecordedKind<T>, headers: &Headers) {
         let topic = topic.clone();
+        let headers = (!headers.is_empty()).then(|| Arc::new(headers.clone()));
         let mut written = self.written.lock();
         // Under the lock, so that times never go back.
-        written.new.push(Recorded { at: self.start.elapsed(), topic, kind });
+        written.new.push(Recorded { at: self.start.elapsed(), topic, kind, headers });
         written.total += 1;
         drop(written);
         self.more.notify_all();
@@ -71,7 +73,7 @@ impl<T> Tapes<T> {
     pub(super) fn write(&self, topic: &Topic, kind: impl Fn() -> RecordedKind<T>) {
         let tapes: Vec<_> = self.list.lock().iter().filter_map(Weak::upgrade).collect();
         for tape in tapes.iter().filter(|tape| tape.pattern.matches(topic)) {
-            tape.write(topic, kind());
+            tape.write(topic, kind(), Headers::none());
         }
     }
 
@@ -88,21 +90,22 @@ impl<T> Tapes<T> {
 /// Records what happens on the topics of a pattern, in order, and asserts it. Made by
 /// [`TestKit::record`](super::TestKit::record).
 ///
-/// It writes down every message and request when it is offered to the mailboxes, on the thread that publishes it;
-/// replies of the kit's [scripted responders](super::Script); and every [dead letter](crate::DeadLetter), which is how
-/// the bus reports losses, and messages that handlers gave up on. A reply goes to its caller alone, so those of the
-/// program's own responders are not there.
+/// It writes down every message and request with its [headers](Recorded::headers) when it is offered to the mailboxes, on the
+/// thread that publishes it; replies of the kit's [scripted responders](super::Script); and every
+/// [dead letter](crate::DeadLetter), which is how the bus reports losses, and messages that handlers gave up on. A reply
+/// goes to its caller alone, so those of the program's own responders are not there.
 ///
 /// **What it changes:** as little as it can. It takes no message, so a message that no subscription takes is still
 /// [unheard](crate::Delivery::is_unheard), and a request that no subscription takes has
 /// [`NoResponders`](crate::RequestError::NoResponders). It delays no publisher and loses nothing: what it has recorded
-/// stays in memory until it is dropped. What it costs the publisher is one more clone of the payload. It is a
-/// subscription in [`Bus::stats`](crate::Bus::stats) and [`subscriber_count`](crate::Publisher::subscriber_count), and
-/// it listens for dead letters, so that `BusStats::dead_letters` counts them.
+/// stays in memory until it is dropped. What it costs the publisher is one more clone of the payload. It is not there in
+/// [`Delivery`](crate::Delivery), [`subscriber_count`](crate::Publisher::subscriber_count),
+/// [`Bus::stats`](crate::Bus::stats), metrics and drain reports. One number does change: it listens for dead letters, so
+/// that `BusStats::dead_letters` counts those that nobody else reads.
 ///
-/// **The order** is that in which things reached it. A recorder that was made before the module under test has what a
-/// message led to after that message. A payload that was handed back by
-/// [`publish_timeout`](crate::Bus::publish_timeout) has been recorded: it was offered.
+/// **The order** is that in which things reached it. It has a message before any mailbox does, also if it was made last, so
+/// it has what a message led to after that message. Messages that were published before it was made are not there. A
+/// payload that was handed back by [`publish_timeout`](crate::Bus::publish_timeout) has been recorded: it was offered.
 ///
 /// **Panics:** its assertions do, with what was expected and all that was recorded instead, a line each. **Dropping it**
 /// ends the recording. **When the bus closes**, what was recorded stays. It needs neither the kit nor the bus any more
@@ -162,19 +165,18 @@ impl<T: Clone + Send + 'static> Recorder<T> {
         let letters = Arc::clone(&tape);
         let dead_letters = bus.inner().losses.watch(move |letter| {
             if letters.pattern.matches(letter.topic()) {
-                let (topic, reason, attempts) = (letter.topic().clone(), letter.reason().clone(), letter.attempts());
-                letters.write(&topic, RecordedKind::DeadLetter { payload: letter.into_payload(), reason, attempts });
+                let (topic, headers) = (letter.topic().clone(), letter.headers().clone());
+                let (reason, attempts) = (letter.reason().clone(), letter.attempts());
+                let kind = RecordedKind::DeadLetter { payload: letter.into_payload(), reason, attempts };
+                letters.write(&topic, kind, &headers);
             }
         });
         let messages = Arc::clone(&tape);
         // It never holds a message, so it needs no room for any.
         let builder = bus.subscription(pattern).name("recorder").capacity(1);
-        let subscription = builder.watch(move |topic, payload, is_request| {
-            let payload = payload.clone();
-            messages.write(
-                topic,
-                if is_request { RecordedKind::Requested(payload) } else { RecordedKind::Published(payload) },
-            );
+        let subscription = builder.watch(move |topic, payload, is_request, headers| {
+            let kind = if is_request { RecordedKind::Requested } else { RecordedKind::Published };
+            messages.write(topic, kind(payload.clone()), headers);
         })?;
         Ok(Self {
             tape,

@@ -14,9 +14,9 @@ use crate::sync::channel::RecvTimeoutError;
 /// The answers of a scripted responder, one request after the other. Made by
 /// [`TestKit::reply_to`](super::TestKit::reply_to).
 ///
-/// Each of [`with`](Self::with), [`by`](Self::by), [`then_fail`](Self::then_fail) and [`then_ignore`](Self::then_ignore)
-/// is one answer, for one request, in the order in which they are written down; the last one is for all requests that come
-/// after it too. A script without an answer fails every request.
+/// Each of [`with`](Self::with), [`by`](Self::by), [`by_message`](Self::by_message), [`then_fail`](Self::then_fail) and
+/// [`then_ignore`](Self::then_ignore) is one answer, for one request, in the order in which they are written down; the last
+/// one is for all requests that come after it too. A script without an answer fails every request.
 ///
 /// The responder is a handler with one thread: it answers requests in turn, and ignores messages that are no requests.
 /// **Dropping the script** changes nothing; the responder goes on until the kit is dropped.
@@ -63,8 +63,8 @@ struct Step<T, R> {
     pause: Duration,
 }
 
-/// Makes the reply to a payload, and its text.
-type Make<T, R> = dyn FnMut(&T) -> (R, String) + Send;
+/// Makes the reply to a request, and its text.
+type Make<T, R> = dyn FnMut(&Message<T, R>) -> (R, String) + Send;
 
 enum ScriptedAnswer<T, R> {
     Reply(Box<Make<T, R>>),
@@ -121,8 +121,27 @@ impl<T: 'static, R: 'static> Script<T, R> {
     where
         R: fmt::Debug,
     {
-        self.step(ScriptedAnswer::Reply(Box::new(move |payload: &T| {
-            let reply = f(payload);
+        self.by_message(move |message| f(message.payload()))
+    }
+
+    /// Answers one request with the result of `f`, which looks at the whole message: its topic and headers too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let kit = tramline::testkit::TestKit::new(&bus);
+    /// kit.reply_to("price.*")?.by_message(|item| if item.headers().get("tenant") == Some("acme") { 90 } else { 100 });
+    /// assert_eq!(bus.message("price.tea", 7).header("tenant", "acme").request()?.wait()?, 90);
+    /// assert_eq!(bus.request("price.tea", 7)?.wait()?, 100);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn by_message(self, mut f: impl FnMut(&Message<T, R>) -> R + Send + 'static) -> Self
+    where
+        R: fmt::Debug,
+    {
+        self.step(ScriptedAnswer::Reply(Box::new(move |message: &Message<T, R>| {
+            let reply = f(message);
             let text = format!("{reply:?}");
             (reply, text)
         })))
@@ -208,7 +227,7 @@ impl<T, R> ScriptState<T, R> {
         // Written down before it is given, so that what the caller makes of it comes behind it.
         match &mut step.answer {
             ScriptedAnswer::Reply(make) => {
-                let (reply, text) = make(message.payload());
+                let (reply, text) = make(message);
                 self.tapes.write(message.topic(), || RecordedKind::Replied(text.clone()));
                 // The caller may have gone, or another responder been first.
                 let _ = message.reply(reply);

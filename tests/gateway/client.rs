@@ -139,13 +139,17 @@ impl Client {
 
     /// The next event, or the close code; 1006 if the connection broke off.
     pub async fn next(&mut self) -> Result<Value, u16> {
+        self.next_text().await.map(|text| serde_json::from_str(&text).expect("JSON"))
+    }
+
+    /// The same, as it was written.
+    pub async fn next_text(&mut self) -> Result<String, u16> {
         let next = async {
             loop {
                 match self.socket.next().await {
                     Some(Ok(Message::Text(text))) => {
-                        let event: Value = serde_json::from_str(&text).expect("JSON");
-                        if event["type"] != "ping" {
-                            return Ok(event);
+                        if text.as_str() != r#"{"type":"ping"}"# {
+                            return Ok(text.to_string());
                         }
                     }
                     Some(Ok(Message::Close(Some(close)))) => return Err(close.code.into()),

@@ -8,6 +8,7 @@ mod commands;
 mod connections;
 mod delivery;
 mod ends;
+mod headers;
 mod limits;
 mod promises;
 mod requests;

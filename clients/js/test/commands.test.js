@@ -25,6 +25,23 @@ test("request has the reply, and tells the server how long it waits", async (t) 
   assert.deepEqual(await asking, { celsius: 4 });
 });
 
+test("headers go with what is published and requested, and only if there are any", (t) => {
+  const { client, WebSocket } = connectedClient(t);
+  const headers = { traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" };
+  client.publish("a", 1, { headers }).catch(() => {});
+  client.request("b", 2, { headers }).catch(() => {});
+  client.publish("c", 3).catch(() => {});
+  client.request("d", 4).catch(() => {});
+  const sent = [...WebSocket.last.all("pub"), ...WebSocket.last.all("req")];
+  assert.deepEqual(sent.map((command) => [command.topic, command.headers]), [
+    ["a", headers],
+    ["c", undefined],
+    ["b", headers],
+    ["d", undefined],
+  ]);
+  client.close();
+});
+
 test("answers find their commands in any order", async (t) => {
   const { client, WebSocket } = connectedClient(t);
   const asking = [client.request("a"), client.request("b")];

@@ -39,6 +39,28 @@ test("what one publishes another gets, in order", async (t) => {
   assert.deepEqual(await ben.publish(room, "anybody?"), { delivered: 0, dropped: 0 });
 });
 
+test("headers come with messages and requests", async (t) => {
+  const [ann, ben] = [connect(t), connect(t)];
+  const headers = { traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", empty: "" };
+  const room = unique("chat");
+  const subscription = ann.subscribe(room);
+  const topic = unique("service");
+  const service = ann.serve(topic, (_, message) => message.headers);
+  await Promise.all([subscription.ready, service.ready]);
+  await ben.publish(room, 1, { headers });
+  await ben.publish(room, 2);
+  const got = [];
+  for await (const message of subscription) if (got.push(message.headers) === 2) break;
+  assert.deepEqual(got, [headers, {}]);
+  assert.deepEqual(await ben.request(topic, null, { headers }), headers);
+  assert.deepEqual(await ben.request(topic, null), {});
+  for (const invalid of [{ "": "x" }, { tenant: "x".repeat(257) }]) {
+    assert.equal(await codeOf(ben.publish(room, 3, { headers: invalid })), "bad_header");
+    assert.equal(await codeOf(ben.request(topic, 3, { headers: invalid })), "bad_header");
+  }
+  assert.equal(await codeOf(ben.publish(room, 4, { headers: { tenant: 7 } })), "bad_command");
+});
+
 test("the limits of the server are known", async (t) => {
   const client = connect(t);
   await state(client, "connected");

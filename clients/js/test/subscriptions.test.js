@@ -30,6 +30,17 @@ test("subscribe sends its options, and is ready with the ok", async (t) => {
   await subscription.ready;
 });
 
+test("a message has its headers, or none", async (t) => {
+  const fake = connectedClient(t);
+  const got = [];
+  subscribed(fake, "a", {}, ({ headers }) => got.push(headers));
+  say(fake.WebSocket, "a", 1, { headers: { tenant: "acme" } });
+  say(fake.WebSocket, "a", 2);
+  await turn();
+  assert.deepEqual(got, [{ tenant: "acme" }, {}]);
+  fake.client.close();
+});
+
 test("messages come in order, whoever waits first", async (t) => {
   const fake = connectedClient(t);
   const subscription = subscribed(fake, "a");
