@@ -25,7 +25,7 @@
 //! | [`publish_timeout`](Publisher::publish_timeout) | waits up to the timeout, then returns the payload; other mailboxes may have it | yes |
 //! | [`try_publish`](Publisher::try_publish) | does not wait: a counted loss | yes |
 //! | [`fire`](Publisher::fire) | does not wait: a counted loss | no: a counted loss |
-//! | [`publish_retained`](Publisher::publish_retained) | waits; and keeps the value for later subscriptions | yes |
+//! | [`publish_retained`](Publisher::publish_retained) | waits; and keeps the value for later subscriptions. Its [long form](Publisher::message) need not wait | yes |
 //!
 //! `Ok` means that the message is in mailboxes: the [`Delivery`] says in how many. Publishing without
 //! subscribers is not an error.
@@ -33,7 +33,7 @@
 //! ## Headers and limits
 //!
 //! These calls are short forms of a [`MessageBuilder`], which [`Bus::message`] and [`Publisher::message`] begin. It sets
-//! [headers](Headers), limits the wait, and says when a message expires; then a call such as `publish` or `request` ends it.
+//! [headers](Headers), limits the wait or does without, and says when a message expires; then a call such as `publish` or `request` ends it.
 //!
 //! ```
 //! use std::time::Duration;
@@ -61,7 +61,8 @@
 //! In a pattern `*` stands for one token and a last `>` for one or more; see [`Pattern`].
 //!
 //! An [observer](SubscriptionBuilder::observer) watches: an audit trail, a recorder, a live view. It gets each message before
-//! the other subscriptions, so it sees a cause before its effect; it does not count in the [`Delivery`] and cannot answer.
+//! the other subscriptions of its bus, so it sees a cause before its effect; it does not count in the [`Delivery`] and cannot
+//! answer.
 //!
 //! ## Which policy
 //!

@@ -47,8 +47,8 @@ use crate::topic::{Topic, TopicError};
 ///     .message("price.of", 7)
 ///     .header("tenant", "acme")
 ///     .timeout(Duration::from_secs(2)) // for room and reply together
-///     .request()?
-///     .wait()?;
+///     .request()? // `RequestError::Timeout` if no responder had room in time
+///     .wait()?; // `ReplyError::Timeout` if none has answered in time
 /// assert_eq!(price, 90);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -230,7 +230,8 @@ impl<'a, T, R> MessageBuilder<'a, T, R> {
     /// Sets a header: a short pair of strings that every copy of the message has. The same name again replaces the value.
     ///
     /// A message has up to [16](Headers::MAX_LEN) headers; a name and a value have up to [256](Headers::MAX_BYTES) bytes each,
-    /// and a name has at least one. The call that ends the builder reports an invalid header, and returns the payload.
+    /// and a name has at least one. The call that ends the builder reports the first header that is invalid, also if the same
+    /// name is set again, and returns the payload.
     ///
     /// # Examples
     ///
@@ -250,20 +251,26 @@ impl<'a, T, R> MessageBuilder<'a, T, R> {
         self
     }
 
-    /// Sets all of these headers, such as those of a message that is passed on.
+    /// Sets all of these headers, such as those of a message that is passed on. Others stay; of the same name the last call
+    /// stands, so set your own afterwards.
+    ///
+    /// Nothing else is passed on: neither a timeout nor the time at which the message expires. A future cannot borrow the
+    /// message of its handler: clone the headers for it.
     ///
     /// # Examples
     ///
     /// ```
     /// let bus = tramline::Bus::<u32>::new();
-    /// let inner = bus.clone();
+    /// let weak = bus.downgrade(); // a clone would keep the bus open
     /// let _shop = bus.on("order.placed", move |order| {
-    ///     inner.message("order.paid", **order).headers(order.headers()).publish().map(|_| ())
+    ///     let bus = weak.upgrade().ok_or("the bus is gone")?;
+    ///     let paid = bus.message("order.paid", **order).headers(order.headers());
+    ///     paid.header("by", "shop").publish().map_err(|_| "the bus is closed")?;
+    ///     Ok::<_, &str>(())
     /// })?;
     /// let paid = bus.subscribe("order.paid")?;
     /// bus.message("order.placed", 7).header("tenant", "acme").publish()?;
     /// assert_eq!(paid.recv()?.headers().get("tenant"), Some("acme"));
-    /// # bus.close();
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn headers(mut self, headers: &Headers) -> Self {

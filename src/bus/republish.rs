@@ -17,7 +17,7 @@ impl<T: Clone + Send + 'static, R: Send + 'static> Republish<T> for BusInner<T, 
         }
     }
 
-    fn retry(&self, mailbox: u64, topic: &Topic, again: Again<T>) -> Result<(), NotRetried<T>> {
+    fn retry(&self, mailbox: u64, topic: &Topic, again: Again<T>, may_wait: bool) -> Result<(), NotRetried<T>> {
         let _letters = self.begin_publish();
         if !self.lifecycle.accepts() {
             return Err(NotRetried::Closed(again.payload));
@@ -30,7 +30,7 @@ impl<T: Clone + Send + 'static, R: Send + 'static> Republish<T> for BusInner<T, 
         // Invariant 3: a publisher that sleeps keeps the sender alone.
         drop(source);
         let Some(sender) = sender else { return Err(NotRetried::Gone(again.payload)) };
-        let delivered = deliver_to_one(&sender, topic, outgoing(again));
+        let delivered = deliver_to_one(&sender, topic, outgoing(again), may_wait);
         if sender.mailbox.is_overflowed() {
             self.unroute(&sender.mailbox);
         }

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::DeadLetter;
 
-/// The error of [`DeadLetter::retry`]. It returns the letter.
+/// The error of [`DeadLetter::retry`] and [`DeadLetter::try_retry`]. It returns the letter.
 ///
 /// # Examples
 ///
@@ -22,7 +22,7 @@ use super::DeadLetter;
 /// assert!(printer.stop(Duration::from_secs(5)).is_complete());
 ///
 /// let error = letter.retry().unwrap_err();
-/// assert_eq!(error.to_string(), "the handler or subscriber of the letter is gone");
+/// assert_eq!(error.to_string(), "cannot retry: the handler or subscriber of the letter is gone");
 /// assert!(matches!(&error, RetryError::Gone(letter) if *letter.payload() == 7));
 /// assert_eq!(error.into_inner().into_payload(), 7);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -31,13 +31,13 @@ use super::DeadLetter;
 #[non_exhaustive]
 pub enum RetryError<T> {
     /// The handler or subscriber has gone, or there never was one.
-    #[error("the handler or subscriber of the letter is gone")]
+    #[error("cannot retry: the handler or subscriber of the letter is gone")]
     Gone(DeadLetter<T>),
     /// The mailbox is full, and this call may not wait for room.
-    #[error("the mailbox of the letter is full")]
+    #[error("cannot retry: the mailbox of the letter is full")]
     Full(DeadLetter<T>),
     /// The bus is being drained, closed or gone.
-    #[error("cannot retry: the bus is closed")]
+    #[error("cannot retry: the bus is closed or being drained")]
     Closed(DeadLetter<T>),
 }
 

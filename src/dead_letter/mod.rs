@@ -159,8 +159,8 @@ pub(crate) trait Republish<T>: Send + Sync {
     /// the payload, if the bus is closed.
     fn republish(&self, topic: &Topic, outgoing: Again<T>) -> Result<(usize, usize), T>;
 
-    /// Puts the message into this mailbox, and waits for room if that blocks.
-    fn retry(&self, mailbox: u64, topic: &Topic, outgoing: Again<T>) -> Result<(), NotRetried<T>>;
+    /// Puts the message into this mailbox, and waits for room if that blocks and the caller may wait.
+    fn retry(&self, mailbox: u64, topic: &Topic, outgoing: Again<T>, may_wait: bool) -> Result<(), NotRetried<T>>;
 }
 
 /// A message that is published again.
@@ -286,10 +286,14 @@ impl<T> DeadLetter<T> {
     /// Delivers the message once more, to the handler or subscriber whose letter this is and to no other, as if it came from
     /// its mailbox.
     ///
-    /// It is put at the end of that mailbox. If the mailbox is full, the call waits for room where a publish would: under
-    /// [`Overflow::Block`](crate::Overflow::Block). In a group any member may take it. A filter is not asked again. Neither
-    /// this call nor its failure makes a dead letter; a handler that fails on the message makes one, as it does for every
-    /// message, and [`attempts`](Self::attempts) of that goes on counting. So a loop that retries can end:
+    /// It is put at the end of that mailbox. If the mailbox is full and [blocks](crate::Overflow::Block), the call waits for
+    /// room, and blocks its thread. A task, or a thread that must not wait, uses [`try_retry`](Self::try_retry). Letters that
+    /// come meanwhile are kept up to the capacity of the [reader](DeadLetters).
+    ///
+    /// In a group any member may take the message. A filter is not asked again. Neither this call nor its failure makes a dead
+    /// letter. A handler that fails on the message makes one, as it does for every message, and
+    /// [`attempts`](Self::attempts) goes on counting: it includes the attempts of the handler's own
+    /// [`Retry`](crate::Retry) policy. So a loop that retries can end:
     ///
     /// ```
     /// use tramline::Bus;
@@ -300,7 +304,7 @@ impl<T> DeadLetter<T> {
     /// bus.publish("print", 7)?;
     /// let given_up = loop {
     ///     let letter = dead_letters.recv()?;
-    ///     if letter.attempts() == 3 {
+    ///     if letter.attempts() >= 3 {
     ///         break letter;
     ///     }
     ///     letter.retry()?;
@@ -309,16 +313,16 @@ impl<T> DeadLetter<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// The message keeps its headers, and has no time at which it expires. What was a request is a message without a caller.
-    /// The wait delays this thread alone. A letter does not keep its bus open.
+    /// The message keeps its headers, and does not expire. What was a request is a message without a caller: the handler runs
+    /// again, and its reply goes nowhere. Do not retry the letters of handlers that serve, unless that is what you want. A letter
+    /// does not keep its bus open.
     ///
     /// # Errors
     ///
-    /// With the letter: [`RetryError::Gone`] if there is no such mailbox: the handler was stopped, the subscriber dropped, or
-    /// nobody wanted the message ([`Unheard`](DeadLetterReason::Unheard)); also when that happens during the wait.
-    /// [`RetryError::Full`] if the mailbox is full and its policy is not to wait, or its handler is the one that calls this, so
-    /// that it would wait for itself. [`RetryError::Closed`] if the bus is being drained, closed or gone; what a handler retries
-    /// during a drain is accepted.
+    /// With the letter: [`RetryError::Gone`] if the handler was stopped or the subscriber dropped, also during the wait, or if
+    /// nobody wanted the message ([`Unheard`](DeadLetterReason::Unheard)). [`RetryError::Full`] if the mailbox is full and drops
+    /// what finds no room, or if the handler of the mailbox itself calls this: it would wait for itself.
+    /// [`RetryError::Closed`] if the bus is closed or gone, or is being drained and the caller is not one of its handlers.
     ///
     /// # Examples
     ///
@@ -337,7 +341,40 @@ impl<T> DeadLetter<T> {
     /// assert_eq!(log.iter().take(2).map(|page| *page).collect::<Vec<_>>(), [7, 8]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[expect(clippy::result_large_err, reason = "the letter comes back as it was")]
     pub fn retry(self) -> Result<(), RetryError<T>> {
+        self.deliver_again(true)
+    }
+
+    /// Delivers the message once more as [`retry`](Self::retry) does, but never waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`retry`](Self::retry), and [`RetryError::Full`] whenever the mailbox is full.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let dead_letters = bus.dead_letters();
+    /// let work = bus.subscription("work").capacity(1).open()?;
+    /// bus.publish("work", 1)?;
+    /// bus.fire("work", 2); // it is full
+    ///
+    /// let letter = dead_letters.recv()?.try_retry().unwrap_err(); // it still is
+    /// assert!(letter.is_full());
+    /// assert_eq!(*work.recv()?, 1);
+    /// letter.into_inner().try_retry()?;
+    /// assert_eq!(*work.recv()?, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[expect(clippy::result_large_err, reason = "as in `retry`")]
+    pub fn try_retry(self) -> Result<(), RetryError<T>> {
+        self.deliver_again(false)
+    }
+
+    #[expect(clippy::result_large_err, reason = "as in `retry`")]
+    fn deliver_again(self, may_wait: bool) -> Result<(), RetryError<T>> {
         let Some(recipient) = &self.recipient else { return Err(RetryError::Gone(self)) };
         let Some(bus) = self.origin.as_ref().and_then(|origin| origin.republish.upgrade()) else {
             return Err(RetryError::Closed(self));
@@ -347,9 +384,10 @@ impl<T> DeadLetter<T> {
         let properties = Some(Arc::new(Properties { headers, attempts: self.attempts, ..Properties::default() }));
         let mailbox = recipient.mailbox;
         let Self { topic, payload, reason, attempts, properties: before, recipient, origin } = self;
-        let letter =
-            |payload| Self { topic: topic.clone(), payload, reason, attempts, properties: before, recipient, origin };
-        bus.retry(mailbox, &topic, Again { payload, properties }).map_err(|error| match error {
+        let again = Again { payload, properties };
+        let delivered = bus.retry(mailbox, &topic, again, may_wait);
+        let letter = |payload| Self { topic, payload, reason, attempts, properties: before, recipient, origin };
+        delivered.map_err(|error| match error {
             NotRetried::Gone(payload) => RetryError::Gone(letter(payload)),
             NotRetried::Full(payload) => RetryError::Full(letter(payload)),
             NotRetried::Closed(payload) => RetryError::Closed(letter(payload)),
@@ -372,7 +410,8 @@ impl<T> DeadLetter<T> {
     }
 
     /// Returns the [name](crate::SubscriptionBuilder::name) of the handler that gave up on the message, or at whose mailbox it
-    /// was lost. A handler without a name is called by its first pattern. `None` if it was no handler: a subscriber, or nobody.
+    /// was lost. A handler without a name is called by its first pattern, so give handlers names of their own if letters are
+    /// kept apart by handler. `None` for a subscriber, also if it has a name, and if nobody wanted the message.
     ///
     /// # Examples
     ///

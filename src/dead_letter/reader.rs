@@ -105,14 +105,16 @@ impl<T> Losses<T> {
 /// It gets what is lost from its making on, and each reader gets every letter. It can have 1,024 letters waiting; when
 /// one more comes, the oldest is dropped and [counted](Self::dropped). It never delays the bus.
 ///
-/// # Republishing
+/// # Trying again
 ///
-/// [`DeadLetter::republish`], and the first publish of the same thread on the same bus after [`DeadLetter::into_payload`],
-/// make no dead letters, so letters for a topic without subscribers do not come again. Every other loss makes a letter,
-/// whatever letters a thread or task has in hand.
+/// [`DeadLetter::retry`] delivers the message to the handler of the letter alone. A handler that fails on it again makes a new
+/// letter, whose [`attempts`](DeadLetter::attempts) go on counting: a loop that retries ends with a look at them.
 ///
-/// A handler that fails on the message again makes a new letter, whose [`attempts`](DeadLetter::attempts) start at 1. A loop
-/// that republishes such letters has no end: limit it, for example by a counter in the payload.
+/// [`DeadLetter::republish`] publishes the message to all subscriptions of its topic. It, and the first publish of the same
+/// thread on the same bus after [`DeadLetter::into_payload`], make no dead letters, so letters for a topic without subscribers
+/// do not come again. Every other loss makes a letter, whatever letters a thread or task has in hand. A handler that fails on a
+/// message that was republished makes a letter whose attempts start at 1, so limit such a loop by a
+/// [header](crate::MessageBuilder::header) or a field of the payload.
 ///
 /// # The end
 ///

@@ -16,14 +16,15 @@ pub(crate) enum NotTaken<T, R> {
     Closed(Outgoing<T, R>),
 }
 
-/// Puts the message into the mailbox. Waits for room if that blocks, unless the publisher would wait for itself.
+/// Puts the message into the mailbox. Waits for room if that blocks and the publisher may wait, unless it would wait for itself.
 pub(crate) fn deliver_to_one<T: Clone, R>(
     sender: &Arc<MailboxSender<T, R>>,
     topic: &Topic,
     outgoing: Outgoing<T, R>,
+    may_wait: bool,
 ) -> Result<(), NotTaken<T, R>> {
     let mailbox = &*sender.mailbox;
-    let mut offer = sender.offer(topic, outgoing, true);
+    let mut offer = sender.offer(topic, outgoing, may_wait);
     loop {
         let outgoing = match offer {
             Offer::Enqueued { .. } => {

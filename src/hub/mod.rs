@@ -358,14 +358,12 @@ impl Hub {
     /// Begins a message for the topic of this event, with headers and limits; see [`MessageBuilder`]. It is
     /// `self.bus::<E>().message(E::TOPIC, event)`.
     ///
-    /// A [`Request`] has no call of its own: `hub.bus_with_reply::<Q, Q::Reply>().message(Q::TOPIC, request)` begins a message
-    /// for it.
+    /// [`request_message`](Self::request_message) does the same for a [`Request`].
     ///
     /// # Examples
     ///
     /// ```
-    /// use std::time::Duration;
-    /// use tramline::{Event, Hub, Request};
+    /// use tramline::{Event, Hub};
     ///
     /// #[derive(Clone)]
     /// struct OrderPlaced { order: u32 }
@@ -373,6 +371,25 @@ impl Hub {
     /// impl Event for OrderPlaced {
     ///     const TOPIC: &'static str = "orders.placed";
     /// }
+    ///
+    /// let hub = Hub::new();
+    /// let orders = hub.subscribe::<OrderPlaced>()?;
+    /// hub.message(OrderPlaced { order: 7 }).header("tenant", "acme").publish()?;
+    /// assert_eq!(orders.recv()?.headers().get("tenant"), Some("acme"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn message<E: Event>(&self, event: E) -> MessageBuilder<'static, E> {
+        self.bus::<E>().into_message(E::TOPIC, event)
+    }
+
+    /// Begins a message for the topic of this request, with headers and limits; see [`MessageBuilder`]. It is
+    /// `self.bus_with_reply::<Q, Q::Reply>().message(Q::TOPIC, request)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::{Hub, Request};
     ///
     /// #[derive(Clone)]
     /// struct GetPrice { order: u32 }
@@ -383,25 +400,20 @@ impl Hub {
     /// }
     ///
     /// let hub = Hub::new();
-    /// let orders = hub.subscribe::<OrderPlaced>()?;
-    /// hub.message(OrderPlaced { order: 7 }).header("tenant", "acme").publish()?;
-    /// assert_eq!(orders.recv()?.headers().get("tenant"), Some("acme"));
-    ///
     /// let _server = hub.serve::<GetPrice>(|request| f64::from(request.order) / 2.0)?;
-    /// let prices = hub.bus_with_reply::<GetPrice, f64>();
-    /// let price = prices.message(GetPrice::TOPIC, GetPrice { order: 7 }).timeout(Duration::from_secs(2)).request()?;
+    /// let price = hub.request_message(GetPrice { order: 7 }).timeout(Duration::from_secs(2)).request()?;
     /// assert_eq!(price.wait()?, 3.5);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn message<E: Event>(&self, event: E) -> MessageBuilder<'static, E> {
-        self.bus::<E>().into_message(E::TOPIC, event)
+    pub fn request_message<Q: Request>(&self, request: Q) -> MessageBuilder<'static, Q, Q::Reply> {
+        self.bus_with_reply::<Q, Q::Reply>().into_message(Q::TOPIC, request)
     }
 
     /// Sends a request on its own topic: `self.bus_with_reply::<Q, Q::Reply>().request(Q::TOPIC, request)`.
     ///
     /// Every subscription of that bus and topic counts as a responder, unless it is an
     /// [observer](crate::SubscriptionBuilder::observer); see [`Publisher::request`](crate::Publisher::request). Long form, with
-    /// headers and limits: [`message`](Self::message). A subscription of `self.bus::<Q>()` never sees the request unless
+    /// headers and limits: [`request_message(request)`](Self::request_message)`.request()`. A subscription of `self.bus::<Q>()` never sees the request unless
     /// `Q::Reply` is `Q`.
     ///
     /// # Errors

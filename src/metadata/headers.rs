@@ -14,7 +14,11 @@ const IN_PLACE: usize = 126;
 /// ([`DeadLetter::headers`](crate::DeadLetter::headers)). A bare message has none, and pays nothing for that.
 ///
 /// All copies of a message share one piece of memory. Names are compared as they are: `Tenant` is not `tenant`. A name
-/// comes once; setting it again replaces its value.
+/// comes once; setting it again replaces its value. A clone has memory of its own.
+///
+/// Headers that come from outside the program, such as those of an HTTP request, need a look before they are set: one that is
+/// too long fails the whole publish, and no character is refused, line breaks among them. Take the names that you know, and cut
+/// or refuse values that are too long.
 ///
 /// # Examples
 ///
