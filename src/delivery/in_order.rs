@@ -175,7 +175,6 @@ impl<T: Clone, R, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, SharedMetadata, F> {
     /// Gives up a mailbox, unless another publisher has put the message in.
     pub(super) fn take_back(&mut self, mailbox: &Mailbox<T, R>, message: &InBacklog<T, R>) {
         match message.take() {
-            Some(outgoing) if mailbox.is_observer() => drop(outgoing),
             Some(outgoing) => self.copies.put_back(outgoing),
             None => self.settle(mailbox, Offer::Enqueued { evicted: 0 }),
         }
