@@ -256,7 +256,7 @@ where
     ///
     /// As [`recv`](Self::recv): the end of a subscription makes it ready too.
     ///
-    /// If what was chosen is a retained value that a filter rejects, it waits for the next message.
+    /// If what was chosen is a message that has expired, or a retained value that a filter rejects, it waits for the next message.
     ///
     /// # Panics
     ///
