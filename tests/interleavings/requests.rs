@@ -199,6 +199,9 @@ pub fn gathered_reply_and_then_close() {
 
 /// A request with a timeout to a full responder. Either the caller gets its payload back, and nobody has the request; or it
 /// gets a pending reply, which the answer reaches even after the time.
+///
+/// Under loom the others go on as far as they can while the caller waits, so there is always room in time; under shuttle they
+/// need not.
 pub fn request_with_a_timeout_against_room_and_reply() {
     let (bus, publisher, responder) = full();
     let asking = meanwhile(move || match publisher.message(1).timeout(SECOND).request() {
