@@ -13,7 +13,7 @@ from rust_source import SOURCE, files, is_in_facade
 # Exempt is what is not a step: reference counts, which no checker models in full; asking whether a thread panics; the
 # layout of memory.
 ELSEWHERE = re.compile(
-    r"\b(parking_lot|crossbeam_channel|crossbeam_utils(?!::CachePadded\b)|arc_swap|core::sync"
+    r"\b(parking_lot|futures_timer|crossbeam_channel|crossbeam_utils(?!::CachePadded\b)|arc_swap|core::sync"
     r"|std::sync::(?!Arc\b|Weak\b|\{Arc, Weak\})|std::thread(?!::panicking\b)|std::thread_local)"
     r"|\bstd::time::(\{[^}]*)?(Instant|SystemTime)\b"
 )

@@ -319,6 +319,30 @@ fn m03_an_expired_message_is_not_received() {
 }
 
 #[test]
+fn m03_losses_that_an_expired_message_was_to_report_are_reported_by_the_next() {
+    let bus = Bus::<u32>::new();
+    let small = bus.subscription("work").capacity(2).open().unwrap();
+    (0..2).for_each(|n| assert_eq!(counts(bus.publish("work", n).unwrap()), (1, 0)));
+    assert_eq!(counts(bus.try_publish("work", 2).unwrap()), (0, 1));
+    assert_eq!(taken(&small), [0, 1]);
+    bus.message("work", 3).expires_after(Duration::ZERO).publish().unwrap();
+    bus.publish("work", 4).unwrap();
+    let message = small.recv().unwrap();
+    assert_eq!((*message, message.lost_before(), small.dropped()), (4, 2, 2));
+
+    // A payload that waits in a box.
+    let bus = Bus::<[u8; 8192]>::new();
+    let small = bus.subscription("frame").capacity(1).open().unwrap();
+    bus.publish("frame", [0; 8192]).unwrap();
+    bus.fire("frame", [1; 8192]);
+    let _handled = small.recv().unwrap();
+    bus.message("frame", [2; 8192]).expires_after(Duration::ZERO).publish().unwrap();
+    assert!(small.try_recv().unwrap_err().is_empty());
+    bus.publish("frame", [3; 8192]).unwrap();
+    assert_eq!(small.recv().unwrap().lost_before(), 2);
+}
+
+#[test]
 fn m03_an_expired_message_is_not_handled() {
     within_limit(|| {
         let bus = Bus::<u32>::new();

@@ -216,6 +216,26 @@ fn m08_a_full_observer_loses_or_is_waited_for_by_its_policy() {
 }
 
 #[test]
+fn m08_a_retained_value_for_which_an_observer_has_no_room_is_lost_there_or_returns() {
+    within_limit(|| {
+        let bus = Bus::<u32>::new();
+        let subscriber = bus.subscribe("price").unwrap();
+        let observer = bus.subscription("price").observer().capacity(1).open().unwrap();
+        bus.publish("price", 1).unwrap();
+        assert_eq!(counts(bus.message("price", 2).timeout(Duration::ZERO).publish_retained().unwrap()), (1, 0));
+        assert_eq!((bus.retained("price"), taken(&subscriber), observer.dropped()), (Some(2), vec![1, 2], 1));
+        thread::scope(|scope| {
+            let publisher = scope.spawn(|| bus.publish_retained("price", 3));
+            assert_eq!(*subscriber.recv().unwrap(), 3);
+            bus.close();
+            let error = publisher.join().unwrap().unwrap_err();
+            assert!(error.is_closed() && counts(error.delivery()) == (1, 0));
+        });
+        assert_eq!(taken(&observer), [1]);
+    });
+}
+
+#[test]
 fn m08_publishers_wait_for_observers_and_others_at_once() {
     within_limit(|| {
         let bus = Bus::<u32>::new();

@@ -48,6 +48,11 @@ models! {
         dead_letters_against_losses,
         letters_published_again_against_each_other,
         letter_published_again_against_close,
+        retry_against_stop,
+        retry_that_waits_against_stop_without_time,
         group_while_members_come_and_go,
+    }
+    observers {
+        handlers_that_react_to_each_other,
     }
 }

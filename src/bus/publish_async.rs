@@ -8,8 +8,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures_timer::Delay;
-
 use super::batch::{no_topic, publish_all_async};
 use super::inner::{may_not_ask, outcome, refusal};
 use super::{Bus, BusInner, PublishAllError, PublishError, Publisher};
@@ -21,7 +19,7 @@ use crate::metadata::Properties;
 use crate::request::{EachReply, MetadataSource, NoMetadata, PendingReply, Replies, RequestError, SharedMetadata};
 use crate::routing::RouteGuard;
 use crate::spans::{PublishingTask, Requesting};
-use crate::sync::Instant;
+use crate::sync::{Delay, Instant};
 use crate::topic::{Topic, TopicError};
 
 /// A part of a delivery, to be run within its span.

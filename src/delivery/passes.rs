@@ -124,8 +124,9 @@ impl<'a, T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R
             }
             Offer::Full(outgoing) | Offer::Gone(outgoing) => outgoing,
         };
-        // An observer's copy has no right to answer.
-        if !is_observer {
+        // An observer's copy has no right to answer. It goes back to the publisher if the bus has closed and no other copy is
+        // left, which happens to retained values alone.
+        if !is_observer || (self.stopped.is_some() && self.copies.original.is_none()) {
             self.copies.put_back(outgoing);
         }
     }

@@ -9,11 +9,10 @@ use std::task::Poll;
 #[cfg(feature = "async")]
 use std::time::Duration;
 
-#[cfg(feature = "async")]
-use futures_timer::Delay;
-
 use super::{Handler, StopReport};
 use crate::lifecycle::{Moment, Step, WorkerCounts};
+#[cfg(feature = "async")]
+use crate::sync::Delay;
 use crate::sync::Instant;
 use crate::sync::channel::RecvTimeoutError;
 #[cfg(feature = "async")]

@@ -5,8 +5,6 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_timer::Delay;
-
 use super::spawner::{HandlerTask, Spawner};
 use super::start::{RunningWorker, Start};
 use super::worker::{SKIPPED, Verdict, Worker};
@@ -15,6 +13,7 @@ use crate::lifecycle::WorkerActivity;
 use crate::message::Message;
 use crate::panic::catch;
 use crate::spans::HandlingTask;
+use crate::sync::Delay;
 use crate::sync::wait_list::WaitEntry;
 
 /// The number of messages that a task handles in a row before it yields.

@@ -26,7 +26,7 @@ pub(crate) fn take_steps<A>(mut step: impl FnMut() -> Step<A>) -> A {
 pub(crate) async fn take_steps_async<A>(mut step: impl FnMut() -> Step<A>) -> A {
     loop {
         match step() {
-            Step::Pause(pause) => futures_timer::Delay::new(pause).await,
+            Step::Pause(pause) => crate::sync::Delay::new(pause).await,
             Step::Done(done) => return done,
         }
     }

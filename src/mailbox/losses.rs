@@ -42,29 +42,30 @@ impl<T, R> Mailbox<T, R> {
         take_unreported(self.evicted.get(), &self.reader.evicted_reported)
     }
 
-    /// Returns the losses not yet reported. Of several threads at the same time, each gets what the others have not.
     /// Counts a message that an observer has, and no delivery counts.
     pub(crate) fn count_observed(&self) {
         self.losses.messages.observed();
     }
 
-    /// Counts a message whose time is over.
-    pub(super) fn count_expiry(&self) {
+    /// Counts a message whose time is over. The next one to be taken out reports it, and the losses that it was to report.
+    pub(super) fn count_expiry(&self, lost_before: u64) {
         self.expired.add(1);
         self.losses.dropped.add(Loss::Expired);
+        self.reader.unreported_expiries.fetch_add(1 + lost_before, Ordering::Relaxed);
         // The next message is to be looked at.
         self.reader.flags.store(self.recv_flags() | recv_flag::WAS_EMPTY, Ordering::Relaxed);
     }
 
     pub(super) fn has_unreported_expiries(&self) -> bool {
-        self.expired.get() != self.reader.expired_reported.load(Ordering::Relaxed)
+        self.reader.unreported_expiries.load(Ordering::Relaxed) != 0
     }
 
     pub(super) fn take_unreported_expiries(&self) -> u64 {
-        take_unreported(self.expired.get(), &self.reader.expired_reported)
+        self.reader.unreported_expiries.swap(0, Ordering::Relaxed)
     }
 }
 
+/// Returns the losses not yet reported. Of several threads at the same time, each gets what the others have not.
 fn take_unreported(lost: u64, reported: &counters::AtomicU64) -> u64 {
     lost.saturating_sub(reported.fetch_max(lost, Ordering::Relaxed))
 }

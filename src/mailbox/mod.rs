@@ -116,8 +116,8 @@ struct ReaderState {
     paused: counters::AtomicBool,
     /// How much of `Mailbox::evicted` was reported by messages.
     evicted_reported: counters::AtomicU64,
-    /// How much of `Mailbox::expired` was reported by messages.
-    expired_reported: counters::AtomicU64,
+    /// Messages that have expired, and what they were to report: the next message to be taken out reports both.
+    unreported_expiries: counters::AtomicU64,
     #[cfg(feature = "async")]
     room_wanted: RoomWanted,
 }
@@ -151,7 +151,7 @@ pub(crate) struct Mailbox<T, R> {
     refused_reported: counters::AtomicU64,
     /// Messages that were evicted. The next one to be taken out reports them.
     evicted: OwnerBiasedCounter,
-    /// Messages that were not delivered because their time was over. The next one to be taken out reports them.
+    /// Messages that were not delivered because their time was over.
     expired: OwnerBiasedCounter,
     high_water: counters::AtomicUsize,
     /// Room beyond the capacity, for the retained values that the queue began with. Each message that leaves takes some

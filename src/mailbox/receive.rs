@@ -295,7 +295,7 @@ impl<T: Clone, R> Mailbox<T, R> {
     /// The time of this message is over: it is a loss.
     #[cold]
     fn expire(&self, message: impl InHand<T, R>) {
-        self.count_expiry();
+        self.count_expiry(message.message().lost_before());
         if self.losses.is_listening() {
             let (topic, properties) = (message.message().topic().clone(), message.message().properties().cloned());
             let recipient = self.recipient(&topic);

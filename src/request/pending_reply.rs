@@ -12,15 +12,14 @@ use std::sync::Weak;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-#[cfg(feature = "async")]
-use futures_timer::Delay;
-
 use super::{Answer, Callback, Metadata, ReplyError, ReplySlot, Sleeper, call};
 #[cfg(feature = "async")]
 use crate::lifecycle::CloseListener;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::metadata::Properties;
 use crate::spans::Requesting;
+#[cfg(feature = "async")]
+use crate::sync::Delay;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::channel::bounded;
 use crate::sync::{Backoff, Instant, recv_before};

@@ -24,6 +24,11 @@ pub(crate) use {
     std::time::Instant,
 };
 
+#[cfg(all(feature = "async", not(any(loom, shuttle))))]
+pub(crate) use futures_timer::Delay;
+#[cfg(all(feature = "async", any(loom, shuttle)))]
+pub(crate) use model::Delay;
+
 #[cfg(any(loom, shuttle))]
 mod model;
 #[cfg(any(loom, shuttle))]

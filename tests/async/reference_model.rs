@@ -1,4 +1,5 @@
-//! Futures at two mailboxes, polled by hand in any order, beside a model that is a queue each.
+//! Futures at two mailboxes, polled by hand in any order, beside a model that is a queue each. One of them may be an observer's.
+//! Some messages have headers, and some expire before they can be taken out.
 //!
 //! After each step: whoever would find something has been woken since it last looked. That is what an executor relies on.
 
@@ -6,9 +7,10 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use proptest::prelude::*;
-use tramline::{Bus, Delivery, Message, PublishError, RecvError, Subscriber, TryRecvError};
+use tramline::{Bus, Delivery, Message, MessageBuilder, PublishError, RecvError, Subscriber, TryRecvError};
 
 use crate::support::ByHand;
 
@@ -22,12 +24,25 @@ enum Step {
     DropReceive(usize),
     ForgetReceive(usize),
     TryReceive(usize),
-    Publish,
+    Publish(Kind),
     PollPublish(usize),
     DropPublish(usize),
     ForgetPublish(usize),
-    TryPublish,
+    TryPublish(Kind),
     Close,
+}
+
+/// What a message has beside its payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    WithHeaders,
+    /// With headers; its time is over at once.
+    Expired,
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![3 => Just(Kind::Plain), 1 => Just(Kind::WithHeaders), 1 => Just(Kind::Expired)]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -38,11 +53,11 @@ fn step() -> impl Strategy<Value = Step> {
         2 => task.clone().prop_map(Step::DropReceive),
         1 => task.clone().prop_map(Step::ForgetReceive),
         4 => mailbox.prop_map(Step::TryReceive),
-        8 => Just(Step::Publish),
+        8 => kind().prop_map(Step::Publish),
         6 => task.clone().prop_map(Step::PollPublish),
         2 => task.clone().prop_map(Step::DropPublish),
         1 => task.prop_map(Step::ForgetPublish),
-        3 => Just(Step::TryPublish),
+        3 => kind().prop_map(Step::TryPublish),
         1 => Just(Step::Close),
     ]
 }
@@ -75,6 +90,7 @@ struct Receive {
 
 struct Publish {
     number: u32,
+    kind: Kind,
     /// The mailboxes that do not have it yet.
     rest: Vec<usize>,
     waiting: Waiting<Result<Delivery, PublishError<u32>>>,
@@ -84,9 +100,12 @@ struct Publish {
 #[derive(Default)]
 struct Queue {
     capacity: usize,
+    is_observer: bool,
     /// Messages, and the losses that they tell of.
-    messages: VecDeque<(u32, u64)>,
+    messages: VecDeque<(u32, Kind, u64)>,
     untold: u64,
+    /// What the next message to be taken out tells of: messages that have expired, and what these were to tell of.
+    untold_in_front: u64,
     lost: u64,
     /// A forgotten publisher may have been told of room in the place of another, until somebody finds the queue empty.
     forgotten: bool,
@@ -97,9 +116,21 @@ impl Queue {
         self.capacity - self.messages.len()
     }
 
-    fn put(&mut self, number: u32) {
+    fn put(&mut self, number: u32, kind: Kind) {
         assert!(self.room() > 0);
-        self.messages.push_back((number, std::mem::take(&mut self.untold)));
+        self.messages.push_back((number, kind, std::mem::take(&mut self.untold)));
+    }
+
+    /// The next message, with the losses that it tells of. What has expired is lost on the way.
+    fn take(&mut self) -> Option<(u32, Kind, u64)> {
+        while let Some((number, kind, lost_before)) = self.messages.pop_front() {
+            if kind != Kind::Expired {
+                return Some((number, kind, lost_before + std::mem::take(&mut self.untold_in_front)));
+            }
+            self.lost += 1;
+            self.untold_in_front += 1 + lost_before;
+        }
+        None
     }
 
     fn lose(&mut self) {
@@ -119,12 +150,21 @@ struct Model {
 }
 
 impl Model {
-    fn new(capacities: [usize; MAILBOXES]) -> Self {
+    /// The last mailbox may be an observer's.
+    fn new(capacities: [usize; MAILBOXES], observed: bool) -> Self {
         let bus = Bus::new();
-        let open = |capacity| Arc::new(bus.subscription("work").capacity(capacity).open().unwrap());
+        let queues: Vec<_> = (1..)
+            .zip(capacities)
+            .map(|(n, capacity)| Queue { capacity, is_observer: observed && n == MAILBOXES, ..Queue::default() })
+            .collect();
+        let open = |queue: &Queue| {
+            let subscription = bus.subscription("work").capacity(queue.capacity);
+            let subscription = if queue.is_observer { subscription.observer() } else { subscription };
+            Arc::new(subscription.open().unwrap())
+        };
         Self {
-            subscribers: capacities.into_iter().map(open).collect(),
-            queues: capacities.map(|capacity| Queue { capacity, ..Queue::default() }).into(),
+            subscribers: queues.iter().map(open).collect(),
+            queues,
             receives: Vec::new(),
             publishes: Vec::new(),
             next: 0,
@@ -155,11 +195,14 @@ impl Model {
                 let received = self.subscribers[mailbox].try_recv();
                 self.received(mailbox, received);
             }
-            Step::Publish => {
+            Step::Publish(kind) => {
                 let (bus, number) = (self.bus.clone(), self.next);
                 self.next += 1;
-                let waiting = Waiting::new(async move { bus.publish_async("work", number).await });
-                self.poll_publish(Publish { number, rest: (0..MAILBOXES).collect(), waiting });
+                let waiting = match kind {
+                    Kind::Plain => Waiting::new(async move { bus.publish_async("work", number).await }),
+                    _ => Waiting::new(async move { message(&bus, number, kind).publish_async().await }),
+                };
+                self.poll_publish(Publish { number, kind, rest: (0..MAILBOXES).collect(), waiting });
             }
             Step::PollPublish(index) => {
                 if let Some(publish) = take(&mut self.publishes, index) {
@@ -179,15 +222,26 @@ impl Model {
                     publish.waiting.future.forget();
                 }
             }
-            Step::TryPublish => {
+            Step::TryPublish(kind) => {
                 let number = self.next;
                 self.next += 1;
-                match self.bus.try_publish("work", number) {
+                let published = match kind {
+                    Kind::Plain => self.bus.try_publish("work", number),
+                    _ => message(&self.bus, number, kind).no_wait().publish(),
+                };
+                match published {
                     Ok(delivery) => {
                         assert!(!self.closed);
-                        let full = self.queues.iter_mut().filter(|queue| queue.room() == 0).map(Queue::lose).count();
-                        let takers = MAILBOXES - full;
-                        self.queues.iter_mut().filter(|queue| queue.room() > 0).for_each(|queue| queue.put(number));
+                        let (mut takers, mut full) = (0, 0);
+                        for queue in &mut self.queues {
+                            if queue.room() > 0 {
+                                queue.put(number, kind);
+                                takers += usize::from(!queue.is_observer);
+                            } else {
+                                queue.lose();
+                                full += usize::from(!queue.is_observer);
+                            }
+                        }
                         assert_eq!((delivery.delivered(), delivery.dropped()), (takers, full));
                     }
                     Err(error) => assert!(self.closed && error.into_inner() == number),
@@ -202,8 +256,11 @@ impl Model {
 
     fn received(&mut self, mailbox: usize, received: Result<Message<u32>, TryRecvError>) {
         let queue = &mut self.queues[mailbox];
-        match (queue.messages.pop_front(), received) {
-            (Some(expected), Ok(message)) => assert_eq!((*message, message.lost_before()), expected),
+        match (queue.take(), received) {
+            (Some((number, kind, lost_before)), Ok(message)) => {
+                assert_eq!((*message, message.lost_before()), (number, lost_before));
+                assert_eq!(message.headers().get("number").is_some(), kind != Kind::Plain);
+            }
             (None, Err(TryRecvError::Empty)) => {
                 assert!(!self.closed);
                 // It has told all that wait for room, whether others were forgotten or not.
@@ -240,7 +297,7 @@ impl Model {
             let queue = &mut self.queues[*mailbox];
             let has_room = queue.room() > 0;
             if has_room {
-                queue.put(publish.number);
+                queue.put(publish.number, publish.kind);
             }
             !has_room
         });
@@ -248,7 +305,8 @@ impl Model {
             Poll::Ready(delivery) => {
                 assert!(publish.rest.is_empty());
                 let delivery = delivery.unwrap();
-                assert_eq!((delivery.delivered(), delivery.dropped()), (MAILBOXES, 0));
+                let counted = self.queues.iter().filter(|queue| !queue.is_observer).count();
+                assert_eq!((delivery.delivered(), delivery.dropped()), (counted, 0));
             }
             Poll::Pending => {
                 assert!(!publish.rest.is_empty());
@@ -276,6 +334,12 @@ impl Model {
     }
 }
 
+/// A message with headers.
+fn message(bus: &Bus<u32>, number: u32, kind: Kind) -> MessageBuilder<'_, u32> {
+    let message = bus.message("work", number).header("number", number.to_string());
+    if kind == Kind::Expired { message.expires_after(Duration::ZERO) } else { message }
+}
+
 /// One of them, if there is any.
 fn take<W>(waiting: &mut Vec<W>, index: usize) -> Option<W> {
     (!waiting.is_empty()).then(|| waiting.remove(index % waiting.len()))
@@ -287,9 +351,10 @@ proptest! {
     #[test]
     fn every_future_that_could_finish_has_been_woken(
         capacities in prop::array::uniform2(1..3_usize),
+        observed in any::<bool>(),
         steps in prop::collection::vec(step(), 1..60),
     ) {
-        let mut model = Model::new(capacities);
+        let mut model = Model::new(capacities, observed);
         for step in steps {
             model.step(step);
             model.check();

@@ -242,6 +242,75 @@ pub fn letters_published_again_against_each_other() {
     assert_eq!(letters.len(), 1);
 }
 
+/// A letter that is retried while its handler stops: it is handled once more, or abandoned with the mailbox, or comes back.
+pub fn retry_against_stop() {
+    let bus = bus(1);
+    let letters = bus.dead_letters();
+    let handled = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&handled);
+    let handler = bus.on(TOPIC, move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Err::<(), _>("it fails")
+    });
+    let handler = handler.unwrap();
+    assert_eq!(bus.publish(TOPIC, 1).unwrap().delivered(), 1);
+    let letter = letters.recv().unwrap();
+    let retrying = meanwhile(move || match letter.retry() {
+        Ok(()) => 1,
+        Err(error) => {
+            assert!(error.is_gone());
+            assert_eq!(error.into_inner().into_payload(), 1);
+            0
+        }
+    });
+    let report = handler.stop(EVER);
+    let retried = retrying.join().unwrap();
+    let again = handled.load(Ordering::Relaxed) - 1;
+    assert_eq!(report.running(), 0);
+    assert_eq!(again + bus.stats().abandoned, retried);
+    assert_eq!(letters.try_iter().map(|letter| letter.attempts()).collect::<Vec<_>>(), vec![2; again as usize]);
+}
+
+/// The same for a letter that waits for room in the mailbox of a handler which is busy, and then stopped without time.
+pub fn retry_that_waits_against_stop_without_time() {
+    let bus = bus(1);
+    let letters = bus.dead_letters();
+    let gate = Arc::new(Mutex::new(()));
+    let shut = gate.lock().unwrap();
+    let (waits, handled) = (Arc::clone(&gate), Arc::new(AtomicU64::new(0)));
+    let counter = Arc::clone(&handled);
+    let handler = bus.on(TOPIC, move |_| {
+        drop(waits.lock().unwrap());
+        counter.fetch_add(1, Ordering::Relaxed);
+    });
+    let handler = handler.unwrap();
+    // One in hand or in the queue, then one in the queue, and one that is too many.
+    let mut delivered = 0;
+    let letter = loop {
+        delivered += bus.try_publish(TOPIC, 1).unwrap().delivered() as u64;
+        if let Ok(letter) = letters.try_recv() {
+            break letter;
+        }
+    };
+    let retrying = meanwhile(move || match letter.retry() {
+        Ok(()) => 1,
+        Err(error) => {
+            assert!(error.is_gone());
+            0
+        }
+    });
+    let report = handler.stop(Duration::ZERO);
+    drop(shut);
+    delivered += retrying.join().unwrap();
+    // The worker that was in the middle of a message finishes it.
+    let all = || handled.load(Ordering::Relaxed) + bus.stats().abandoned;
+    while all() < delivered {
+        super::checker::thread::yield_now();
+    }
+    assert!(report.running() <= 1);
+    assert_eq!(all(), delivered);
+}
+
 /// The mark of a bus and its end are in the same byte.
 pub fn letter_published_again_against_close() {
     let bus = Bus::<u32>::new();

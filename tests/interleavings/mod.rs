@@ -9,11 +9,15 @@ pub use loom as checker;
 #[cfg(shuttle)]
 pub use shuttle as checker;
 
+use std::time::Duration;
+
 use checker::thread::{JoinHandle, spawn};
 use tramline::{Bus, Publisher, Subscriber};
 
+pub mod dead_letters;
 pub mod ends;
 pub mod handlers;
+pub mod observers;
 pub mod overflow;
 pub mod publishing;
 pub mod requests;
@@ -72,6 +76,19 @@ macro_rules! every_case {
                 request_against_unsubscribe,
                 request_against_close,
                 gathered_reply_and_then_close,
+                request_with_a_timeout_against_room_and_reply,
+                request_that_times_out_against_reply,
+            }
+            observers {
+                cause_against_effect,
+                observed_request_against_reply,
+            }
+            dead_letters {
+                retry_that_waits_against_room,
+                retry_against_unsubscribe,
+                retry_that_waits_against_unsubscribe,
+                retry_that_waits_against_close,
+                retry_that_waits_against_room_and_unsubscribe,
             }
         }
         $models! {
@@ -94,6 +111,7 @@ macro_rules! every_case {
                 first_reply_against_second,
                 close_against_reply,
                 gathered_reply_against_a_responder_dropped,
+                request_against_room_at_an_observer_and_a_responder,
             }
         }
         #[cfg(feature = "async")]
@@ -104,6 +122,7 @@ macro_rules! every_case {
                 woken_task_against_the_other_mailbox,
                 receiving_task_against_close,
                 publishing_task_against_room,
+                publishing_task_with_a_timeout_against_room,
                 waiting_task_against_reply,
                 waiting_task_against_a_dropped_request,
                 waiting_task_against_close,
@@ -124,6 +143,7 @@ macro_rules! every_case {
                 publishing_task_against_unsubscribe,
                 forgotten_task_beside_one_that_publishes_retained,
                 publishing_task_against_close,
+                asking_task_with_a_timeout_against_room_and_reply,
                 waiting_task_against_gathered_replies,
             }
         }
@@ -132,6 +152,9 @@ macro_rules! every_case {
 pub(crate) use every_case;
 
 pub const TOPIC: &str = "topic";
+
+/// A time that passes whenever it likes, see `Instant` of `src/sync/model`.
+pub const SECOND: Duration = Duration::from_secs(1);
 
 pub fn bus(capacity: usize) -> Bus<u32> {
     Bus::builder().capacity(capacity).build()

@@ -1,11 +1,9 @@
 //! Full mailboxes: a publisher that waits, against everything that ends its wait; and mailboxes that lose messages.
 
-use std::time::Duration;
-
 use tramline::Overflow;
 
 use super::checker::thread;
-use super::{TOPIC, bus, full, meanwhile, take_all};
+use super::{SECOND, TOPIC, bus, full, meanwhile, take_all};
 
 pub fn blocked_publisher_against_room() {
     let (_bus, publisher, subscriber) = full();
@@ -57,10 +55,9 @@ pub fn blocked_publisher_against_close_and_room() {
 }
 
 pub fn blocked_publisher_against_timeout() {
-    let second = Duration::from_secs(1);
     let (_bus, publisher, subscriber) = full();
     let publishing = meanwhile(move || {
-        let delivered = match publisher.publish_timeout(1, second) {
+        let delivered = match publisher.publish_timeout(1, SECOND) {
             Ok(delivery) => delivery.delivered() == 1,
             Err(error) => !error.is_timeout(),
         };
@@ -70,7 +67,7 @@ pub fn blocked_publisher_against_timeout() {
     let (publisher, delivered) = publishing.join().unwrap();
     if delivered {
         // Full again, and nobody makes room.
-        assert!(publisher.publish_timeout(2, second).unwrap_err().is_timeout());
+        assert!(publisher.publish_timeout(2, SECOND).unwrap_err().is_timeout());
     }
     assert_eq!(take_all(&subscriber), if delivered { vec![1] } else { vec![] });
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tramline::{Bus, Message, PendingReply, ReplyError};
 
 use super::checker::sync::atomic::{AtomicUsize, Ordering};
-use super::{TOPIC, bus, meanwhile};
+use super::{SECOND, TOPIC, bus, full, meanwhile};
 
 /// A request that has reached its responder.
 fn request() -> (Bus<u32>, PendingReply<u32>, Message<u32>) {
@@ -53,7 +53,7 @@ pub fn replies_against_cancel() {
 pub fn reply_against_timeout() {
     let (_bus, pending, message) = request();
     let replying = meanwhile(move || message.reply(1).unwrap());
-    let reply = match pending.wait_timeout(Duration::from_secs(1)) {
+    let reply = match pending.wait_timeout(SECOND) {
         Err(ReplyError::Timeout(pending)) => pending.wait(),
         reply => reply,
     };
@@ -195,4 +195,78 @@ pub fn gathered_reply_and_then_close() {
     });
     assert_eq!(replies.collect_within(Duration::MAX), [1]);
     replying.join().unwrap();
+}
+
+/// A request with a timeout to a full responder. Either the caller gets its payload back, and nobody has the request; or it
+/// gets a pending reply, which the answer reaches even after the time.
+///
+/// Under loom the others go on as far as they can while the caller waits, so there is always room in time; under shuttle they
+/// need not.
+pub fn request_with_a_timeout_against_room_and_reply() {
+    let (bus, publisher, responder) = full();
+    let asking = meanwhile(move || match publisher.message(1).timeout(SECOND).request() {
+        Ok(pending) => {
+            let reply = match pending.wait() {
+                Err(ReplyError::Timeout(pending)) => pending.wait_timeout(Duration::MAX),
+                reply => reply,
+            };
+            assert_eq!(reply.unwrap(), 2);
+            true
+        }
+        Err(error) => {
+            assert!(error.is_timeout());
+            assert_eq!(error.into_inner(), 1);
+            // The responder waits for the request or for the end.
+            bus.close();
+            false
+        }
+    });
+    assert_eq!(*responder.recv().unwrap(), 0);
+    let has_request = match responder.recv() {
+        Ok(message) => {
+            assert_eq!(*message, 1);
+            message.reply(2).unwrap();
+            true
+        }
+        Err(error) => !error.is_closed(),
+    };
+    assert_eq!(asking.join().unwrap(), has_request);
+}
+
+/// The time of a request ends while its responder replies: a reply that was accepted is there for the caller all the same.
+pub fn request_that_times_out_against_reply() {
+    let bus = bus(1);
+    let responder = bus.subscribe(TOPIC).unwrap();
+    let pending = bus.message(TOPIC, 0).timeout(SECOND).request().unwrap();
+    let message = responder.recv().unwrap();
+    let replying = meanwhile(move || message.reply(1).unwrap());
+    let reply = match pending.wait() {
+        Err(ReplyError::Timeout(pending)) => {
+            replying.join().unwrap();
+            pending.try_take().unwrap()
+        }
+        reply => {
+            replying.join().unwrap();
+            reply
+        }
+    };
+    assert_eq!(reply.unwrap(), 1);
+}
+
+/// A request waits for a full observer and a full responder at once, and uses the room of either when it comes.
+pub fn request_against_room_at_an_observer_and_a_responder() {
+    let (bus, publisher, responder) = full();
+    assert_eq!(*responder.recv().unwrap(), 0);
+    let observer = bus.subscription(TOPIC).observer().open().unwrap();
+    assert_eq!(publisher.publish(0).unwrap().delivered(), 1);
+    let asking = meanwhile(move || assert_eq!(publisher.request(1).unwrap().wait().unwrap(), 2));
+    let observing = meanwhile(move || {
+        assert_eq!(*observer.recv().unwrap(), 0);
+        let observed = observer.recv().unwrap();
+        assert_eq!((*observed, observed.is_request()), (1, false));
+    });
+    assert_eq!(*responder.recv().unwrap(), 0);
+    responder.recv().unwrap().reply(2).unwrap();
+    asking.join().unwrap();
+    observing.join().unwrap();
 }

@@ -12,7 +12,7 @@ use futures_core::Stream;
 use tramline::Bus;
 
 use super::checker::sync::{Condvar, Mutex};
-use super::{TOPIC, bus, full, meanwhile};
+use super::{SECOND, TOPIC, bus, full, meanwhile, take_all};
 
 /// Wakes a thread that runs a future.
 struct Alarm {
@@ -95,6 +95,55 @@ pub fn publishing_task_against_room() {
     // The reader does nothing more until the task has used the room.
     assert_eq!(publishing.join().unwrap(), 1);
     assert_eq!(*subscriber.recv().unwrap(), 1);
+}
+
+/// The message is delivered, or the task has it back.
+pub fn publishing_task_with_a_timeout_against_room() {
+    let (bus, publisher, subscriber) = full();
+    let publishing = meanwhile(move || {
+        let publish = publisher.message(1).timeout(SECOND).publish_async();
+        match block_on(publish) {
+            Ok(delivery) => {
+                assert_eq!(delivery.delivered(), 1);
+                true
+            }
+            Err(error) => {
+                assert!(error.is_timeout() && error.delivery().is_unheard());
+                assert_eq!(error.into_inner(), 1);
+                false
+            }
+        }
+    });
+    assert_eq!(*subscriber.recv().unwrap(), 0);
+    let delivered = publishing.join().unwrap();
+    assert_eq!(take_all(&subscriber), if delivered { vec![1] } else { vec![] });
+    assert_eq!(bus.stats().dropped, 0);
+}
+
+/// The same for a request, which the responder has or has not; and for the reply, which comes in time or not.
+pub fn asking_task_with_a_timeout_against_room_and_reply() {
+    let (bus, publisher, responder) = full();
+    let asking = meanwhile(move || {
+        let pending = match block_on(publisher.message(1).timeout(SECOND).request_async()) {
+            Ok(pending) => pending,
+            Err(error) => {
+                assert!(error.is_timeout());
+                assert_eq!(error.into_inner(), 1);
+                // The responder waits for the request or for the end.
+                bus.close();
+                return false;
+            }
+        };
+        let reply = match block_on(pending) {
+            Err(error) if error.is_timeout() => error.into_inner().unwrap().wait_timeout(Duration::MAX),
+            reply => reply,
+        };
+        assert_eq!(reply.unwrap(), 2);
+        true
+    });
+    assert_eq!(*responder.recv().unwrap(), 0);
+    let has_request = responder.recv().map(|message| message.reply(2).unwrap()).is_ok();
+    assert_eq!(asking.join().unwrap(), has_request);
 }
 
 pub fn publishing_task_against_unsubscribe() {

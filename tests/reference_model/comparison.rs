@@ -9,14 +9,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Select;
-use tramline::{DeadLetters, Handler, PendingReply, PublishAllError, Replies, Responder, Retry, WeakBus};
+use tramline::{
+    DeadLetter, DeadLetters, Handler, MessageBuilder, PendingReply, PublishAllError, Replies, Responder, Retry, WeakBus,
+};
 
-use super::model::{Model, Queued};
-use super::operations::{Await, By, Collect, Kind, Later, Operation, Options, Receive, Setup, Then};
-use super::terms::{Answer, Behaviour, Call, Id, NoMessage, ON_PURPOSE, Wait, behaviour, served};
+use super::model::{From, Model, Queued};
+use super::operations::{
+    self, Await, By, Collect, Kind, Later, Limit, Operation, Options, Properties, Receive, Setup, Then,
+};
+use super::terms::{Answer, Behaviour, Call, Id, NoMessage, NotRetried, NotSent, ON_PURPOSE, Wait, behaviour, served};
 use super::translation::{
-    Bus, Message, Payload, answer, builder, gathered, heard, letter, no_message, no_message_ever, no_message_in_time,
-    not_requested, not_subscribed, panic_on_purpose, published, replied, stats,
+    Bus, Message, Payload, answer, builder, gathered, heard, letter, message, no_message, no_message_ever,
+    no_message_in_time, not_requested, not_subscribed, panic_on_purpose, published, replied, retried, stats,
 };
 
 /// A wait that is as long as this hangs.
@@ -55,14 +59,17 @@ struct Closure {
     serves: bool,
     gate: Arc<Gate>,
     calls: Sender<Call>,
-    attempts: Mutex<BTreeMap<u32, u32>>,
+    attempts: Attempts,
 }
+
+/// How often closures were called, by mailbox and payload: a payload that is delivered again comes to the same mailbox.
+type Attempts = Arc<Mutex<BTreeMap<(Id, u32), u32>>>;
 
 impl Closure {
     fn call(&self, message: &Message) -> Result<(), &'static str> {
         let attempt = {
             let mut attempts = self.attempts.lock().unwrap_or_else(|broken| broken.into_inner());
-            let attempt = attempts.entry(message.number).or_default();
+            let attempt = attempts.entry((self.mailbox, message.number)).or_default();
             *attempt += 1;
             *attempt
         };
@@ -97,6 +104,20 @@ fn pick<A>(things: &[A], index: usize) -> Option<usize> {
     index.checked_rem(things.len())
 }
 
+/// Sets the limit. A message that would wait and must not has a time-out of zero.
+fn limited<'a>(
+    message: MessageBuilder<'a, Payload, u32>,
+    limit: Limit,
+    would_wait: bool,
+) -> (MessageBuilder<'a, Payload, u32>, Wait) {
+    match limit {
+        Limit::None if !would_wait => (message, Wait::Forever),
+        Limit::Max if !would_wait => (message.timeout(Duration::MAX), Wait::Forever),
+        Limit::None | Limit::Max | Limit::Zero => (message.no_wait().timeout(Duration::ZERO), Wait::Zero),
+        Limit::NoWait => (message.timeout(Duration::MAX).no_wait(), Wait::Never),
+    }
+}
+
 pub struct Comparison {
     model: Model,
     bus: Option<Bus>,
@@ -113,9 +134,11 @@ pub struct Comparison {
     messages: Vec<Message>,
     /// With the slot.
     responders: Vec<(Responder<u32>, Id)>,
-    pending: Vec<(PendingReply<u32>, Id)>,
+    /// With whether their time is over.
+    pending: Vec<(PendingReply<u32>, Id, bool)>,
     replies: Vec<(Replies<u32>, Id)>,
     listeners: Vec<(DeadLetters<Payload>, Id)>,
+    attempts: Attempts,
     calls: (Sender<Call>, Receiver<Call>),
     fired: (Sender<Fired>, Receiver<Fired>),
     /// What was seen and should not have been.
@@ -164,6 +187,7 @@ impl Comparison {
             pending: Vec::new(),
             replies: Vec::new(),
             listeners: Vec::new(),
+            attempts: Attempts::default(),
             calls: channel(),
             fired: channel(),
             surprise: None,
@@ -215,8 +239,12 @@ impl Comparison {
         }
         // Also those for which a dead letter was the last thing to be.
         let mut operations = Vec::new();
-        operations.extend(each(self.listeners.len(), |which| Operation::ReadDeadLetter(which, Receive::TryIter)));
-        operations.extend(each(self.listeners.len(), |which| Operation::ReadDeadLetter(which, Receive::Recv)));
+        operations.extend(each(self.listeners.len(), |which| {
+            Operation::ReadDeadLetter(which, Receive::TryIter, operations::Letter::IntoPayload)
+        }));
+        operations.extend(each(self.listeners.len(), |which| {
+            Operation::ReadDeadLetter(which, Receive::Recv, operations::Letter::IntoPayload)
+        }));
         operations.extend(one_by_one(self.listeners.len(), Operation::DropDeadLetters));
         for operation in &operations {
             self.step(operation).map_err(|error| format!("after the end, {operation:?}: {error}"))?;
@@ -249,10 +277,10 @@ impl Comparison {
             Operation::Handle { options, serves, workers, retries } => {
                 self.handle(options, *serves, *workers, *retries)
             }
-            Operation::Publish(by, how) => self.publish(*by, *how),
+            Operation::Publish(by, how, properties) => self.publish(*by, *how, *properties),
             Operation::PublishAll { publisher, count } => self.publish_all(*publisher, *count),
-            Operation::Request(by) => self.request(*by),
-            Operation::Gather(by) => self.gather(*by),
+            Operation::Request(by, properties) => self.request(*by, *properties),
+            Operation::Gather(by, properties) => self.gather(*by, *properties),
             Operation::Receive(which, how, then) => self.receive(*which, *how, *then),
             Operation::Unsubscribe(which) => {
                 let Some(which) = pick(&self.subscribers, *which) else { return Ok(()) };
@@ -287,7 +315,7 @@ impl Comparison {
                 }
                 Ok(())
             }
-            Operation::ReadDeadLetter(which, how) => self.read_letters(*which, *how),
+            Operation::ReadDeadLetter(which, how, then) => self.read_letters(*which, *how, *then),
             Operation::DropDeadLetters(which) => {
                 if let Some(which) = pick(&self.listeners, *which) {
                     let (listener, id) = self.listeners.swap_remove(which);
@@ -406,7 +434,7 @@ impl Comparison {
             serves,
             gate: Arc::clone(&gate),
             calls: self.calls.0.clone(),
-            attempts: Mutex::default(),
+            attempts: Arc::clone(&self.attempts),
         };
         let retry = if retries == 0 { Retry::none() } else { Retry::fixed(retries, Duration::ZERO) };
         let is_plain = options.is_plain() && workers == 1 && retries == 0;
@@ -433,25 +461,48 @@ impl Comparison {
         }
     }
 
-    fn publish(&mut self, by: By, how: Kind) -> Compared {
+    fn publish(&mut self, by: By, how: Kind, properties: Properties) -> Compared {
         let (which, topic) = self.by(by);
         let Some(bus) = self.reach() else { return Ok(()) };
         let would_wait = self.model.would_wait(topic, self.next + 1);
-        if would_wait && matches!(how, Kind::PublishRetained) {
+        if would_wait && matches!(how, Kind::PublishRetained) && properties.limit == Limit::None {
             return Ok(());
         }
         let payload = self.payload();
         let number = payload.number;
         let publisher = which.map(|which| &self.publishers[which].0);
+        if properties != Properties::NONE {
+            let message = message(&bus, publisher, topic, payload, properties);
+            let limit = match how {
+                Kind::Timeout => Limit::Zero,
+                Kind::Try => Limit::NoWait,
+                Kind::Publish | Kind::Fire | Kind::PublishRetained => properties.limit,
+            };
+            let (message, wait) = limited(message, limit, would_wait);
+            let (expected, outcome) = match how {
+                Kind::Fire => {
+                    message.fire();
+                    self.model.fire(topic, number, properties);
+                    return Ok(());
+                }
+                Kind::PublishRetained => {
+                    (self.model.publish_retained(topic, number, properties, wait), message.publish_retained())
+                }
+                Kind::Publish | Kind::Timeout | Kind::Try => {
+                    (self.model.publish(topic, number, properties, wait), message.publish())
+                }
+            };
+            return compare("delivery", expected, published(outcome));
+        }
         let outcome = match (how, publisher) {
             (Kind::Fire, None) => {
                 bus.fire(topic, payload);
-                self.model.fire(topic, number);
+                self.model.fire(topic, number, properties);
                 return Ok(());
             }
             (Kind::Fire, Some(publisher)) => {
                 publisher.fire(payload);
-                self.model.fire(topic, number);
+                self.model.fire(topic, number, properties);
                 return Ok(());
             }
             (Kind::Publish, None) if !would_wait => bus.publish(topic, payload),
@@ -464,9 +515,9 @@ impl Comparison {
             (Kind::PublishRetained, Some(publisher)) => publisher.publish_retained(payload),
         };
         let expected = match how {
-            Kind::Publish | Kind::Timeout => self.model.publish(topic, number, Wait::Zero),
-            Kind::Try | Kind::Fire => self.model.publish(topic, number, Wait::Never),
-            Kind::PublishRetained => self.model.publish_retained(topic, number),
+            Kind::Publish | Kind::Timeout => self.model.publish(topic, number, properties, Wait::Zero),
+            Kind::Try | Kind::Fire => self.model.publish(topic, number, properties, Wait::Never),
+            Kind::PublishRetained => self.model.publish_retained(topic, number, properties, Wait::Forever),
         };
         compare("delivery", expected, published(outcome))
     }
@@ -487,7 +538,7 @@ impl Comparison {
         };
         let mut expected = (Vec::new(), 0, 0);
         for number in numbers {
-            match self.model.publish(topic, number, Wait::Forever) {
+            match self.model.publish(topic, number, Properties::NONE, Wait::Forever) {
                 Ok((delivered, dropped)) => {
                     expected.1 += delivered;
                     expected.2 += dropped;
@@ -498,40 +549,56 @@ impl Comparison {
         compare("not published, delivered, dropped", expected, outcome)
     }
 
-    /// Returns what a request takes: the bus, the number of the publisher, the topic and the payload. `None` if the bus is
-    /// gone, or the request would wait.
-    fn question(&mut self, by: By) -> Option<(Bus, Option<usize>, &'static str, Payload)> {
+    /// Returns what a request takes: the bus, the number of the publisher, the topic, the payload, and whether it would wait.
+    /// `None` if the bus is gone, or the request would wait without a limit.
+    fn question(
+        &mut self,
+        by: By,
+        properties: Properties,
+    ) -> Option<(Bus, Option<usize>, &'static str, Payload, bool)> {
         let (which, topic) = self.by(by);
         let bus = self.reach()?;
         let waits = self.model.would_wait(topic, self.next + 1);
-        (!waits).then(|| (bus, which, topic, self.payload()))
+        (!waits || properties.limit != Limit::None).then(|| (bus, which, topic, self.payload(), waits))
     }
 
-    fn request(&mut self, by: By) -> Compared {
-        let Some((bus, which, topic, payload)) = self.question(by) else { return Ok(()) };
+    fn request(&mut self, by: By, properties: Properties) -> Compared {
+        let Some((bus, which, topic, payload, waits)) = self.question(by, properties) else { return Ok(()) };
         let number = payload.number;
-        let asked = match which {
-            Some(which) => self.publishers[which].0.request(payload),
-            None => bus.request(topic, payload),
+        let publisher = which.map(|which| &self.publishers[which].0);
+        let (asked, wait) = match publisher {
+            _ if properties != Properties::NONE => {
+                let message = message(&bus, publisher, topic, payload, properties);
+                let (message, wait) = limited(message, properties.limit, waits);
+                (message.request(), wait)
+            }
+            Some(publisher) => (publisher.request(payload), Wait::Forever),
+            None => (bus.request(topic, payload), Wait::Forever),
         };
-        let expected = self.model.request(topic, number);
+        let expected = self.model.request(topic, number, properties, wait);
         match (asked, expected) {
             (Ok(pending), Ok(id)) => {
-                self.pending.push((pending, id));
+                self.pending.push((pending, id, wait == Wait::Zero));
                 Ok(())
             }
             (asked, expected) => compare("request", expected.map(drop), asked.map(drop).map_err(not_requested)),
         }
     }
 
-    fn gather(&mut self, by: By) -> Compared {
-        let Some((bus, which, topic, payload)) = self.question(by) else { return Ok(()) };
+    fn gather(&mut self, by: By, properties: Properties) -> Compared {
+        let Some((bus, which, topic, payload, waits)) = self.question(by, properties) else { return Ok(()) };
         let number = payload.number;
-        let asked = match which {
-            Some(which) => self.publishers[which].0.gather(payload),
-            None => bus.gather(topic, payload),
+        let publisher = which.map(|which| &self.publishers[which].0);
+        let (asked, wait) = match publisher {
+            _ if properties != Properties::NONE => {
+                let message = message(&bus, publisher, topic, payload, properties);
+                let (message, wait) = limited(message, properties.limit, waits);
+                (message.gather(), wait)
+            }
+            Some(publisher) => (publisher.gather(payload), Wait::Forever),
+            None => (bus.gather(topic, payload), Wait::Forever),
         };
-        let expected = self.model.gather(topic, number);
+        let expected = self.model.gather(topic, number, properties, wait);
         match (asked, expected) {
             (Ok(replies), Ok(id)) => {
                 self.replies.push((replies, id));
@@ -548,6 +615,9 @@ impl Comparison {
         let Some(which) = pick(&self.subscribers, which) else { return Ok(()) };
         let (subscriber, mailbox) = &self.subscribers[which];
         let mailbox = *mailbox;
+        if self.model.may_make_letters(mailbox) {
+            return Ok(());
+        }
         let would_wait = self.model.has_nothing(mailbox);
         let mut messages = Vec::new();
         // Why there was no other, if that can be seen.
@@ -695,14 +765,14 @@ impl Comparison {
 
     fn wait(&mut self, which: usize, how: Await) -> Compared {
         let Some(which) = pick(&self.pending, which) else { return Ok(()) };
-        let id = self.pending[which].1;
+        let (_, id, is_over) = self.pending[which];
         if let Await::TryTake = how {
             let taken = self.pending[which].0.try_take().map(|taken| answer(taken).ok());
             return compare("answer", self.model.try_take(id).map(Some), taken);
         }
-        let (pending, _) = self.pending.swap_remove(which);
+        let (pending, ..) = self.pending.swap_remove(which);
         let result = match how {
-            Await::Wait if !self.model.is_unanswered_yet(id) => pending.wait(),
+            Await::Wait if is_over || !self.model.is_unanswered_yet(id) => pending.wait(),
             Await::Wait | Await::Timeout => pending.wait_timeout(Duration::ZERO),
             Await::Deadline => pending.wait_deadline(Instant::now()),
             Await::OnReply { panics } => {
@@ -728,7 +798,7 @@ impl Comparison {
         let waited = match answer(result) {
             Ok(answer) => Some(answer),
             Err(again) => {
-                self.pending.extend(again.map(|again| (again, id)));
+                self.pending.extend(again.map(|again| (again, id, is_over)));
                 None
             }
         };
@@ -759,10 +829,10 @@ impl Comparison {
         }
     }
 
-    fn read_letters(&mut self, which: usize, how: Receive) -> Compared {
+    fn read_letters(&mut self, which: usize, how: Receive, then: operations::Letter) -> Compared {
         let Some(which) = pick(&self.listeners, which) else { return Ok(()) };
-        let (listener, id) = &self.listeners[which];
         loop {
+            let (listener, id) = &self.listeners[which];
             let is_empty = self.model.letters(*id) == 0;
             let is_end = self.model.is_end_of_letters();
             let read = if is_empty && is_end && self.model.workers > 0 {
@@ -779,18 +849,45 @@ impl Comparison {
             };
             let seen = read.as_ref().ok().map(letter);
             let compared = self.model.read_letter(*id, seen.as_ref());
-            compared.map_err(|expected| format!("dead letter: the model says {expected}, the bus {seen:?}"))?;
-            let number = read.map(|letter| letter.into_payload().number);
-            if number.is_ok() {
+            let from =
+                compared.map_err(|expected| format!("dead letter: the model says {expected}, the bus {seen:?}"))?;
+            let letter = match read {
+                Ok(letter) => letter,
+                Err(end) => {
+                    return compare("no letter", if is_end { NoMessage::Closed } else { NoMessage::Empty }, end);
+                }
+            };
+            if !matches!(how, Receive::TryIter) {
+                return self.dispose_of_letter(letter, from, then);
+            }
+            // Handlers would run at the same time as what is done about the next letter.
+            self.dispose_of_letter(letter, from, operations::Letter::IntoPayload)?;
+        }
+    }
+
+    fn dispose_of_letter(&mut self, dead: DeadLetter<Payload>, from: From, then: operations::Letter) -> Compared {
+        let seen = letter(&dead);
+        let (number, is_reachable) = (seen.payload, self.reach().is_some());
+        match (then, from) {
+            (operations::Letter::Drop, _) => drop(dead),
+            (operations::Letter::Retry, From::Nowhere) => {
+                return compare("retry", Err((NotRetried::Gone, number)), retried(dead.retry()));
+            }
+            (operations::Letter::Retry, From::Mailbox(id)) if !self.model.retry_would_wait(id) => {
+                let expected = if is_reachable { self.model.retry(&seen, id) } else { Err(NotRetried::Closed) };
+                return compare("retry", expected.map_err(|why| (why, number)), retried(dead.retry()));
+            }
+            (operations::Letter::Republish, _) if !self.model.would_wait(&seen.topic, number) => {
+                let closed = Err((NotSent::Closed, number));
+                let expected = if is_reachable { self.model.republish(&seen) } else { closed };
+                return compare("republish", expected, published(dead.republish()));
+            }
+            _ => {
+                compare("payload of a letter", number, dead.into_payload().number)?;
                 self.model.take_payload_of_letter();
             }
-            if let Err(end) = number {
-                return compare("no letter", if is_end { NoMessage::Closed } else { NoMessage::Empty }, end);
-            }
-            if !matches!(how, Receive::TryIter) {
-                return Ok(());
-            }
         }
+        Ok(())
     }
 }
 

@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tramline::{DeadLetterReason, Overflow};
 
 use super::naive;
-use super::operations::{Filter, Options, Setup};
+use super::operations::{self, Expires, Filter, Options, Properties, Setup};
 use super::terms::{
-    Answer, Behaviour, Call, Cause, Delivered, Heard, Id, Letter, MailboxStats, NoMessage, NotReplied, NotSent,
-    NotSubscribed, ON_PURPOSE, Parallel, Payload, Published, Stats, Wait, behaviour, served,
+    Answer, Behaviour, Call, Cause, Delivered, Headers, Heard, Id, Letter, MailboxStats, NoMessage, NotReplied,
+    NotRetried, NotSent, NotSubscribed, ON_PURPOSE, Parallel, Payload, Published, Stats, Wait, behaviour, served,
 };
 
 /// The default capacity of a bus, and the largest.
@@ -36,15 +36,54 @@ pub struct Queued {
     pub slot: Option<Id>,
     /// It is a retained value, of this number.
     value: Option<u64>,
+    headers: Headers,
+    /// Its time is over before it can be taken out.
+    is_expired: bool,
+    /// Of a letter that was delivered again.
+    attempts: u32,
 }
 
 impl Queued {
+    fn new(topic: &'static str, payload: Payload, properties: Properties) -> Self {
+        Self {
+            payload,
+            topic,
+            lost_before: 0,
+            slot: None,
+            value: None,
+            headers: properties.headers.pairs(),
+            is_expired: properties.expires == Expires::AtOnce,
+            attempts: 0,
+        }
+    }
+
+    /// What was in the letter, as a message without a caller and without a time at which it expires.
+    fn again(letter: &Letter) -> Self {
+        let message = Self::new(operations::topic_named(&letter.topic), letter.payload, Properties::NONE);
+        Self { headers: letter.headers.clone(), ..message }
+    }
+}
+
+impl Queued {
+    fn letter(&self, reason: DeadLetterReason, pattern: Option<&str>) -> Letter {
+        Letter {
+            payload: self.payload,
+            topic: self.topic.to_owned(),
+            reason,
+            attempts: self.attempts,
+            headers: self.headers.clone(),
+            pattern: pattern.map(str::to_owned),
+            handler: None,
+        }
+    }
+
     pub fn heard(&self) -> Heard {
         Heard {
             payload: self.payload,
             topic: self.topic.to_owned(),
             lost_before: self.lost_before,
             is_request: self.slot.is_some(),
+            headers: self.headers.clone(),
         }
     }
 }
@@ -63,10 +102,12 @@ struct Mailbox {
     extra_room: usize,
     /// Messages that did not get in since the last that did.
     lost_behind: u64,
-    /// Messages that were evicted since the last that was taken out.
+    /// Losses that the next message to be taken out reports: those of messages that were evicted or have expired, and what
+    /// these were to report.
     lost_in_front: u64,
     taken: u64,
-    evicted: u64,
+    /// Taken out, and given to nobody: evicted or expired.
+    removed: u64,
     dropped: u64,
     deepest: usize,
     /// A handler has, or had, part in it.
@@ -153,6 +194,8 @@ struct Gathering {
 #[derive(Debug, Clone)]
 struct Handler {
     mailbox: Id,
+    name: String,
+    patterns: Vec<&'static str>,
     serves: bool,
     workers: usize,
     retries: u32,
@@ -164,9 +207,26 @@ struct Handler {
     is_dropped: bool,
 }
 
+/// Where a letter comes from.
+#[derive(Debug, Clone, Copy)]
+pub enum From {
+    /// From no mailbox.
+    Nowhere,
+    Mailbox(Id),
+    /// Letters of several mailboxes look the same.
+    OneOfSeveral,
+}
+
 #[derive(Debug, Clone)]
 struct Listener {
-    letters: Parallel<Letter>,
+    /// With the mailbox that they come from.
+    letters: Parallel<(Letter, Option<Id>)>,
+}
+
+impl Listener {
+    fn next(&self) -> String {
+        format!("the next of {:?}", self.letters)
+    }
 }
 
 /// Whether what this thread loses makes no letters.
@@ -206,8 +266,8 @@ pub struct Model {
     next: Id,
     /// How many there are for each topic.
     publishers: BTreeMap<&'static str, usize>,
-    /// The payload and its number, by topic.
-    values: BTreeMap<&'static str, (Payload, u64)>,
+    /// The last retained value and its number, by topic.
+    values: BTreeMap<&'static str, (Queued, u64)>,
     next_value: u64,
     slots: BTreeMap<Id, Slot>,
     pending: BTreeMap<Id, Pending>,
@@ -225,6 +285,8 @@ pub struct Model {
     cause: Cause,
     next_cause: u64,
     quiet: Quiet,
+    /// How often closures of handlers were called, by mailbox and payload.
+    attempts: BTreeMap<(Id, Payload), u32>,
     /// Of all handlers there ever were.
     pub workers: usize,
 }
@@ -252,6 +314,7 @@ impl Model {
             cause: Cause::Main,
             next_cause: 0,
             quiet: Quiet::No,
+            attempts: BTreeMap::new(),
             workers: 0,
         }
     }
@@ -276,7 +339,7 @@ impl Model {
     }
 
     pub fn subscriber_count(&self, topic: &str) -> usize {
-        self.mailboxes.values().filter(|mailbox| mailbox.matches(topic)).count()
+        self.mailboxes.values().filter(|mailbox| mailbox.matches(topic) && !mailbox.options.observer).count()
     }
 
     fn topics(&self) -> usize {
@@ -319,15 +382,13 @@ impl Model {
             mailbox.members += 1;
             return Ok(*id);
         }
-        let mut values: Vec<_> =
-            self.values.iter().map(|(topic, (payload, number))| (*number, *topic, *payload)).collect();
-        values
-            .retain(|(_, topic, _)| options.retained && patterns.iter().any(|pattern| naive::matches(pattern, topic)));
-        values.sort_unstable();
-        let queue: VecDeque<_> = values
-            .into_iter()
-            .map(|(number, topic, payload)| Queued { payload, topic, lost_before: 0, slot: None, value: Some(number) })
-            .collect();
+        let is_for_it = |value: &Queued| {
+            options.retained && !value.is_expired && patterns.iter().any(|pattern| naive::matches(pattern, value.topic))
+        };
+        let mut values: Vec<_> = self.values.values().filter(|(value, _)| is_for_it(value)).cloned().collect();
+        values.sort_unstable_by_key(|(_, number)| *number);
+        let queue: VecDeque<_> =
+            values.into_iter().map(|(value, number)| Queued { value: Some(number), ..value }).collect();
         let id = self.next_id();
         let mailbox = Mailbox {
             patterns,
@@ -341,7 +402,7 @@ impl Model {
             lost_behind: 0,
             lost_in_front: 0,
             taken: 0,
-            evicted: 0,
+            removed: 0,
             dropped: 0,
             deepest: queue.len(),
             is_handled: false,
@@ -394,6 +455,7 @@ fn difference(mailbox: &Mailbox, options: &Options, capacity: usize, overflow: O
     };
     let differences = [
         ("capacity", mailbox.capacity.to_string(), capacity.to_string()),
+        ("observer", mailbox.options.observer.to_string(), options.observer.to_string()),
         ("overflow", format!("{:?}", mailbox.overflow), format!("{overflow:?}")),
         ("retained", mailbox.options.retained.to_string(), options.retained.to_string()),
         ("filter", existing_filter.to_owned(), requested_filter.to_owned()),
@@ -431,49 +493,64 @@ impl Model {
         slow.map(Mailbox::room).min().unwrap_or(usize::MAX)
     }
 
-    pub fn publish(&mut self, topic: &'static str, payload: Payload, wait: Wait) -> Published {
-        if !naive::is_topic(topic) {
-            return Err((NotSent::Topic, payload));
-        }
-        if self.is_closed {
-            return Err((NotSent::Closed, payload));
-        }
+    pub fn publish(&mut self, topic: &'static str, payload: Payload, properties: Properties, wait: Wait) -> Published {
+        self.may_publish(topic, properties).map_err(|why| (why, payload))?;
+        self.send(&Queued::new(topic, payload, properties), wait)
+    }
+
+    fn send(&mut self, message: &Queued, wait: Wait) -> Published {
+        let payload = message.payload;
         self.begin_publish();
-        let ((delivered, dropped), timed_out) = self.deliver(topic, payload, wait, &Asking::Nobody);
-        if timed_out {
+        let ((delivered, dropped), late) = self.deliver(message, wait, &Asking::Nobody);
+        if !late.is_empty() {
             self.quiet = Quiet::No;
             return Err((NotSent::Timeout((delivered, dropped)), payload));
         }
         if delivered == 0 {
             self.counters.unheard += 1;
             if dropped == 0 {
-                self.post(payload, topic, DeadLetterReason::Unheard, 0);
+                self.post(message, DeadLetterReason::Unheard, None);
             }
         }
         self.quiet = Quiet::No;
         Ok((delivered, dropped))
     }
 
+    fn may_publish(&self, topic: &str, properties: Properties) -> Result<(), NotSent> {
+        match () {
+            () if !naive::is_topic(topic) => Err(NotSent::Topic),
+            () if properties.headers == operations::Headers::Invalid => Err(NotSent::Header),
+            () if self.is_closed => Err(NotSent::Closed),
+            () => Ok(()),
+        }
+    }
+
     fn begin_publish(&mut self) {
         self.quiet = if self.quiet == Quiet::Next { Quiet::Now } else { Quiet::No };
     }
 
-    pub fn fire(&mut self, topic: &'static str, payload: Payload) {
-        if self.publish(topic, payload, Wait::Never).is_err() {
+    pub fn fire(&mut self, topic: &'static str, payload: Payload, properties: Properties) {
+        if self.publish(topic, payload, properties, Wait::Never).is_err() {
             self.counters.dropped += 1;
         }
     }
 
-    pub fn publish_retained(&mut self, topic: &'static str, payload: Payload) -> Published {
-        if naive::is_topic(topic) && !self.is_closed {
-            self.values.insert(topic, (payload, self.next_value));
+    pub fn publish_retained(
+        &mut self,
+        topic: &'static str,
+        payload: Payload,
+        properties: Properties,
+        wait: Wait,
+    ) -> Published {
+        if self.may_publish(topic, properties).is_ok() {
+            self.values.insert(topic, (Queued::new(topic, payload, properties), self.next_value));
             self.next_value += 1;
         }
-        self.publish(topic, payload, Wait::Forever)
+        self.publish(topic, payload, properties, wait)
     }
 
     pub fn retained(&self, topic: &str) -> Option<Payload> {
-        self.values.get(topic).map(|(payload, _)| *payload)
+        self.values.get(topic).filter(|(value, _)| !value.is_expired).map(|(value, _)| value.payload)
     }
 
     pub fn kept_topics(&self) -> Vec<&'static str> {
@@ -481,23 +558,26 @@ impl Model {
     }
 
     pub fn clear_retained(&mut self, topic: &str) -> Option<Payload> {
-        self.values.remove(topic).map(|(payload, _)| payload)
+        let value = self.retained(topic);
+        self.values.remove(topic);
+        value
     }
 
-    /// Offers the message to one mailbox after the other. Tells whether there was none left that had to wait.
-    fn deliver(&mut self, topic: &'static str, payload: Payload, wait: Wait, asking: &Asking) -> (Delivered, bool) {
-        let matching: Vec<_> =
-            self.mailboxes.iter().filter(|(_, mailbox)| mailbox.matches(topic)).map(|(id, _)| *id).collect();
-        let wanting: Vec<_> = matching.into_iter().filter(|id| self.passes(*id, payload)).collect();
-        let (mut delivered, mut dropped, mut timed_out) = (0, 0, false);
-        for id in wanting {
+    /// Offers the message to one mailbox after the other, to observers first. Returns those that had no room in time too.
+    fn deliver(&mut self, message: &Queued, wait: Wait, asking: &Asking) -> (Delivered, Vec<Id>) {
+        let matching = self.mailboxes.iter().filter(|(_, mailbox)| mailbox.matches(message.topic));
+        let mut matching: Vec<_> = matching.map(|(id, mailbox)| (!mailbox.options.observer, *id)).collect();
+        matching.sort_unstable();
+        let wanting: Vec<_> = matching.into_iter().filter(|(_, id)| self.passes(*id, message.payload)).collect();
+        let (mut delivered, mut dropped, mut late) = (0, 0, Vec::new());
+        for (counts, id) in wanting {
             let Some(mailbox) = self.mailboxes.get_mut(&id) else { continue };
             let is_full = mailbox.room() == 0;
             let lost = match mailbox.overflow {
                 _ if !is_full => None,
                 Overflow::Block if wait == Wait::Never => Some(DeadLetterReason::Full),
                 Overflow::Block => {
-                    timed_out = true;
+                    late.push(id);
                     continue;
                 }
                 Overflow::DropNewest => Some(DeadLetterReason::Full),
@@ -506,32 +586,56 @@ impl Model {
                     Some(DeadLetterReason::Overflowed)
                 }
                 _ => {
-                    dropped += self.evict(id);
+                    let evicted = self.evict(id);
+                    dropped += if counts { evicted } else { 0 };
                     None
                 }
             };
-            let Some(mailbox) = self.mailboxes.get_mut(&id) else { continue };
             if let Some(reason) = lost {
-                mailbox.dropped += 1;
-                mailbox.lost_behind += 1;
-                self.counters.dropped += 1;
-                dropped += 1;
-                self.post(payload, topic, reason, 0);
+                self.lose(id, message, reason);
+                dropped += usize::from(counts);
                 continue;
             }
-            let lost_before = std::mem::take(&mut mailbox.lost_behind);
             let slot = match asking {
+                _ if !counts => None,
                 Asking::Nobody => None,
                 Asking::One(slot) => Some(*slot),
                 Asking::Each(gathering) => Some(self.add_slot(AnswerTo::Gathering(*gathering))),
             };
             self.add_copy(slot);
-            if let Some(mailbox) = self.mailboxes.get_mut(&id) {
-                mailbox.push(Queued { payload, topic, lost_before, slot, value: None });
-            }
-            delivered += 1;
+            self.put(id, Queued { slot, ..message.clone() });
+            delivered += usize::from(counts);
         }
-        ((delivered, dropped), timed_out)
+        ((delivered, dropped), late)
+    }
+
+    fn put(&mut self, id: Id, message: Queued) {
+        if let Some(mailbox) = self.mailboxes.get_mut(&id) {
+            let lost_before = std::mem::take(&mut mailbox.lost_behind);
+            mailbox.push(Queued { lost_before, ..message });
+        }
+    }
+
+    /// The mailbox does not get this message.
+    fn lose(&mut self, id: Id, message: &Queued, reason: DeadLetterReason) {
+        if let Some(mailbox) = self.mailboxes.get_mut(&id) {
+            mailbox.dropped += 1;
+            mailbox.lost_behind += 1;
+        }
+        self.counters.dropped += 1;
+        self.post(message, reason, Some(id));
+    }
+
+    /// A message that was in the mailbox is not delivered.
+    fn remove(&mut self, id: Id, message: &Queued, reason: DeadLetterReason) {
+        if let Some(mailbox) = self.mailboxes.get_mut(&id) {
+            mailbox.removed += 1;
+            mailbox.dropped += 1;
+            mailbox.lost_in_front += 1 + message.lost_before;
+        }
+        self.counters.dropped += 1;
+        self.drop_copy(message.slot);
+        self.post(message, reason, Some(id));
     }
 
     /// Whether the filter lets it through. That it panics is counted.
@@ -553,15 +657,8 @@ impl Model {
             if oldest.value.is_some() && !self.passes(id, oldest.payload) {
                 continue;
             }
-            if let Some(mailbox) = self.mailboxes.get_mut(&id) {
-                mailbox.evicted += 1;
-                mailbox.dropped += 1;
-                mailbox.lost_in_front += 1;
-            }
-            self.counters.dropped += 1;
+            self.remove(id, &oldest, DeadLetterReason::Evicted);
             lost += 1;
-            self.drop_copy(oldest.slot);
-            self.post(oldest.payload, oldest.topic, DeadLetterReason::Evicted, 0);
         }
         lost
     }
@@ -573,6 +670,10 @@ impl Model {
     pub fn receive(&mut self, id: Id) -> Result<Queued, NoMessage> {
         while let Some(mut message) = self.mailboxes.get_mut(&id).and_then(Mailbox::pop) {
             if message.value.is_some() && !self.passes(id, message.payload) {
+                continue;
+            }
+            if message.is_expired {
+                self.remove(id, &message, DeadLetterReason::Expired);
                 continue;
             }
             if let Some(mailbox) = self.mailboxes.get_mut(&id) {
@@ -591,7 +692,8 @@ impl Model {
     /// Whether who waits for a message would have to.
     pub fn has_nothing(&self, id: Id) -> bool {
         let mailbox = &self.mailboxes[&id];
-        let is_message = |message: &Queued| message.value.is_none() || mailbox.wants(message.payload);
+        let is_message =
+            |message: &Queued| !message.is_expired && (message.value.is_none() || mailbox.wants(message.payload));
         mailbox.is_routed() && !mailbox.queue.iter().any(is_message)
     }
 }
@@ -599,37 +701,59 @@ impl Model {
 /// Requests.
 impl Model {
     /// The request whose answer is to come.
-    pub fn request(&mut self, topic: &'static str, payload: Payload) -> Result<Id, (NotSent, Payload)> {
+    pub fn request(
+        &mut self,
+        topic: &'static str,
+        payload: Payload,
+        properties: Properties,
+        wait: Wait,
+    ) -> Result<Id, (NotSent, Payload)> {
         let id = self.next_id();
         let slot = self.add_slot(AnswerTo::One(id));
         self.pending.insert(id, Pending { slot, answer: None, was_taken: false, callback: None });
-        let asked = self.ask(topic, payload, &Asking::One(slot));
+        let asked = self.ask(topic, payload, properties, wait, &Asking::One(slot));
         if asked.is_err() {
             self.pending.remove(&id);
         }
         asked.map(|()| id)
     }
 
-    pub fn gather(&mut self, topic: &'static str, payload: Payload) -> Result<Id, (NotSent, Payload)> {
+    pub fn gather(
+        &mut self,
+        topic: &'static str,
+        payload: Payload,
+        properties: Properties,
+        wait: Wait,
+    ) -> Result<Id, (NotSent, Payload)> {
         let id = self.next_id();
         self.gathering.insert(id, Gathering { slots: Vec::new(), answers: Parallel::new(), closed: false });
-        let asked = self.ask(topic, payload, &Asking::Each(id));
+        let asked = self.ask(topic, payload, properties, wait, &Asking::Each(id));
         if asked.is_err() {
             self.gathering.remove(&id);
         }
         asked.map(|()| id)
     }
 
-    fn ask(&mut self, topic: &'static str, payload: Payload, asking: &Asking) -> Result<(), (NotSent, Payload)> {
-        if !naive::is_topic(topic) {
-            return Err((NotSent::Topic, payload));
-        }
-        if self.is_closed {
-            return Err((NotSent::Closed, payload));
-        }
+    fn ask(
+        &mut self,
+        topic: &'static str,
+        payload: Payload,
+        properties: Properties,
+        wait: Wait,
+        asking: &Asking,
+    ) -> Result<(), (NotSent, Payload)> {
+        self.may_publish(topic, properties).map_err(|why| (why, payload))?;
         self.begin_publish();
-        let ((delivered, _), _) = self.deliver(topic, payload, Wait::Forever, asking);
+        let message = Queued::new(topic, payload, properties);
+        let ((delivered, _), late) = self.deliver(&message, wait, asking);
+        if delivered > 0 {
+            // Those that have it may answer; the others have lost it.
+            late.iter().for_each(|id| self.lose(*id, &message, DeadLetterReason::Full));
+        }
         self.quiet = Quiet::No;
+        if delivered == 0 && !late.is_empty() {
+            return Err((NotSent::RequestTimeout, payload));
+        }
         if delivered == 0 {
             self.counters.unheard += 1;
             return Err((NotSent::NoResponders, payload));
@@ -821,14 +945,69 @@ impl Model {
         self.is_closed && self.handlers.values().all(|handler| handler.in_hand.is_none())
     }
 
-    /// Takes the letter that was seen, or none if none was; otherwise tells what should have been seen.
-    pub fn read_letter(&mut self, id: Id, seen: Option<&Letter>) -> Result<(), String> {
+    /// Whether the threads of handlers, which are about to end, decide whether what has expired in this mailbox makes letters.
+    pub fn may_make_letters(&self, id: Id) -> bool {
+        let is_open = self.workers > 0 && !self.listeners.is_empty();
+        is_open && self.is_end_of_letters() && self.mailboxes[&id].queue.iter().any(|message| message.is_expired)
+    }
+
+    /// Takes the letter that was seen, or none if none was; otherwise tells what should have been seen. Returns what is known
+    /// of the mailbox that the letter comes from.
+    pub fn read_letter(&mut self, id: Id, seen: Option<&Letter>) -> Result<From, String> {
         let listener = self.listeners.get_mut(&id).expect("a listener stays until it is dropped");
-        match seen {
-            Some(seen) if listener.letters.take(|letter| letter == seen).is_some() => Ok(()),
-            None if listener.letters.len() == 0 => Ok(()),
-            _ => Err(format!("the next of {:?}", listener.letters)),
+        let Some(seen) = seen else {
+            return if listener.letters.len() == 0 { Ok(From::Nowhere) } else { Err(listener.next()) };
+        };
+        let is_one_of_several = listener.letters.count_first(|(letter, _)| letter == seen) > 1;
+        match listener.letters.take(|(letter, _)| letter == seen) {
+            Some(_) if is_one_of_several => Ok(From::OneOfSeveral),
+            Some((_, mailbox)) => Ok(mailbox.map_or(From::Nowhere, From::Mailbox)),
+            None => Err(listener.next()),
         }
+    }
+
+    /// Whether a letter that is delivered to this mailbox again would have to wait.
+    pub fn retry_would_wait(&self, id: Id) -> bool {
+        let waits =
+            |mailbox: &Mailbox| mailbox.is_routed() && mailbox.overflow == Overflow::Block && mailbox.room() == 0;
+        !self.is_closed && self.mailboxes.get(&id).is_some_and(waits)
+    }
+
+    /// Delivers the letter again, to the mailbox from which it comes.
+    pub fn retry(&mut self, letter: &Letter, id: Id) -> Result<(), NotRetried> {
+        if self.is_closed {
+            return Err(NotRetried::Closed);
+        }
+        // What it costs makes no letter.
+        self.quiet = Quiet::Now;
+        let retried = self.put_again(letter, id);
+        self.quiet = Quiet::No;
+        retried
+    }
+
+    fn put_again(&mut self, letter: &Letter, id: Id) -> Result<(), NotRetried> {
+        let mailbox = self.mailboxes.get_mut(&id).filter(|mailbox| mailbox.is_routed()).ok_or(NotRetried::Gone)?;
+        if mailbox.room() == 0 {
+            match mailbox.overflow {
+                Overflow::DropOldest => _ = self.evict(id),
+                Overflow::Disconnect => {
+                    mailbox.end = End::Overflowed;
+                    return Err(NotRetried::Full);
+                }
+                _ => return Err(NotRetried::Full),
+            }
+        }
+        self.put(id, Queued { attempts: letter.attempts, ..Queued::again(letter) });
+        Ok(())
+    }
+
+    /// Publishes the letter again. What becomes of it makes no letter.
+    pub fn republish(&mut self, letter: &Letter) -> Published {
+        if self.is_closed {
+            return Err((NotSent::Closed, letter.payload));
+        }
+        self.quiet = Quiet::Next;
+        self.send(&Queued::again(letter), Wait::Forever)
     }
 
     /// This thread takes the payload out of a letter.
@@ -836,14 +1015,22 @@ impl Model {
         self.quiet = Quiet::Next;
     }
 
-    fn post(&mut self, payload: Payload, topic: &'static str, reason: DeadLetterReason, attempts: u32) {
-        if self.listeners.is_empty() || self.quiet == Quiet::Now {
+    /// Writes a letter about this message, which this mailbox has lost or did not get, or which nobody wanted.
+    fn post(&mut self, message: &Queued, reason: DeadLetterReason, mailbox: Option<Id>) {
+        let from = mailbox.and_then(|id| self.mailboxes.get(&id));
+        let pattern = from.map(|from| pattern_of(&from.patterns, message.topic));
+        self.post_letter(&message.letter(reason, pattern), mailbox);
+    }
+
+    fn post_letter(&mut self, letter: &Letter, mailbox: Option<Id>) {
+        // After the end, this thread may still take out what has expired.
+        let is_over = self.cause == Cause::Main && self.is_end_of_letters();
+        if self.listeners.is_empty() || self.quiet == Quiet::Now || is_over {
             return;
         }
         self.counters.dead_letters += 1;
         for listener in self.listeners.values_mut() {
-            let letter = Letter { payload, topic: topic.to_owned(), reason: reason.clone(), attempts };
-            listener.letters.push(self.step, self.cause, letter);
+            listener.letters.push(self.step, self.cause, (letter.clone(), mailbox));
         }
     }
 }
@@ -860,12 +1047,18 @@ impl Model {
         if workers == 0 {
             return Err(NotSubscribed::Workers(workers));
         }
+        if serves && options.observer {
+            return Err(NotSubscribed::Observer);
+        }
         let mailbox = self.subscribe(options)?;
         self.mailboxes.entry(mailbox).and_modify(|mailbox| mailbox.is_handled = true);
         let id = self.next_id();
         let has_gate = workers == 1 && options.group.is_none();
         let (is_shut, in_hand, is_dropped) = (false, None, false);
-        let handler = Handler { mailbox, serves, workers, retries, has_gate, is_shut, in_hand, is_dropped };
+        let patterns = self.mailboxes[&mailbox].patterns.clone();
+        let name = options.name.unwrap_or(patterns[0]).to_owned();
+        let handler =
+            Handler { mailbox, name, patterns, serves, workers, retries, has_gate, is_shut, in_hand, is_dropped };
         self.handlers.insert(id, handler);
         self.workers += workers;
         Ok((id, mailbox))
@@ -938,7 +1131,7 @@ impl Model {
             self.drop_copy(message.slot);
             return true;
         }
-        self.call(&handler, &message, 1);
+        self.call(&handler, &message);
         if handler.is_shut {
             self.handlers.entry(id).and_modify(|handler| handler.in_hand = Some(message));
         } else {
@@ -947,16 +1140,23 @@ impl Model {
         true
     }
 
-    fn call(&mut self, handler: &Handler, message: &Queued, attempt: u32) {
+    /// Calls the closure. Returns how often that has been done with this payload.
+    fn call(&mut self, handler: &Handler, message: &Queued) -> u32 {
+        let attempt = self.attempts.entry((handler.mailbox, message.payload)).or_default();
+        *attempt += 1;
+        let attempt = *attempt;
         let call = Call { mailbox: handler.mailbox, message: message.heard(), attempt };
         self.calls.push(self.step, self.cause, call);
+        attempt
     }
 
     /// The closure has been called once.
     fn finish(&mut self, handler: &Handler, message: Queued) {
         let mut attempts = 1;
+        // More, if the message comes again.
+        let mut calls = self.attempts[&(handler.mailbox, message.payload)];
         let reason = loop {
-            match behaviour(message.payload, attempts, handler.serves) {
+            match behaviour(message.payload, calls, handler.serves) {
                 Behaviour::Succeeds => {
                     if handler.serves {
                         // Another may have been first.
@@ -970,7 +1170,7 @@ impl Model {
                 }
                 Behaviour::Fails => {
                     attempts += 1;
-                    self.call(handler, &message, attempts);
+                    calls = self.call(handler, &message);
                 }
             }
         };
@@ -988,7 +1188,10 @@ impl Model {
             }
         }
         self.drop_copy(message.slot);
-        self.post(message.payload, message.topic, reason, attempts);
+        let letter = message.letter(reason, Some(pattern_of(&handler.patterns, message.topic)));
+        let attempts = letter.attempts + attempts;
+        let letter = Letter { attempts, handler: Some(handler.name.clone()), ..letter };
+        self.post_letter(&letter, Some(handler.mailbox));
     }
 }
 
@@ -1060,6 +1263,11 @@ impl Model {
     }
 }
 
+/// The first pattern that matches.
+fn pattern_of<'a>(patterns: &[&'a str], topic: &str) -> &'a str {
+    patterns.iter().find(|pattern| naive::matches(pattern, topic)).copied().unwrap_or(patterns[0])
+}
+
 fn mailbox_stats(mailbox: &Mailbox) -> MailboxStats {
     MailboxStats {
         patterns: mailbox.patterns.iter().map(ToString::to_string).collect(),
@@ -1069,8 +1277,9 @@ fn mailbox_stats(mailbox: &Mailbox) -> MailboxStats {
         depth: mailbox.queue.len(),
         capacity: mailbox.capacity,
         overflow: mailbox.overflow,
-        delivered: mailbox.taken + mailbox.evicted + mailbox.queue.len() as u64,
+        delivered: mailbox.taken + mailbox.removed + mailbox.queue.len() as u64,
         dropped: mailbox.dropped,
+        observer: mailbox.options.observer,
         overflowed: mailbox.end == End::Overflowed,
     }
 }

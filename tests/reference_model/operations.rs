@@ -5,6 +5,7 @@
 //! operation does nothing.
 
 use std::fmt;
+use std::time::Duration;
 
 use tramline::Overflow;
 
@@ -67,6 +68,7 @@ pub struct Options {
     pub group: Option<&'static str>,
     pub filter: Option<Filter>,
     pub retained: bool,
+    pub observer: bool,
     pub name: Option<&'static str>,
 }
 
@@ -79,6 +81,7 @@ impl Options {
             group: None,
             filter: None,
             retained: false,
+            observer: false,
             name: None,
         }
     }
@@ -92,7 +95,7 @@ impl Options {
 /// What is set.
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { patterns, capacity, overflow, group, filter, retained, name } = self;
+        let Self { patterns, capacity, overflow, group, filter, retained, observer, name } = self;
         let mut options = f.debug_struct("Options");
         options.field("patterns", patterns);
         if let Some(capacity) = capacity {
@@ -110,6 +113,9 @@ impl fmt::Debug for Options {
         if *retained {
             options.field("retained", retained);
         }
+        if *observer {
+            options.field("observer", observer);
+        }
         if let Some(name) = name {
             options.field("name", name);
         }
@@ -124,6 +130,92 @@ pub enum By {
     Bus(&'static str),
     /// This publisher; if there is none, the bus.
     Publisher(usize, &'static str),
+}
+
+/// The headers of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Headers {
+    None,
+    One,
+    /// As many as there may be, with one of the longest values.
+    Many,
+    /// One without a name.
+    Invalid,
+}
+
+impl Headers {
+    /// As they are set. What is set twice has its last value.
+    pub fn pairs(self) -> Vec<(String, String)> {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        match self {
+            Self::None => Vec::new(),
+            Self::One => vec![pair("tenant", "acme")],
+            Self::Many => (0..16).map(|n| (format!("header-{n}"), "v".repeat(if n == 7 { 256 } else { n }))).collect(),
+            Self::Invalid => vec![pair("", "nameless")],
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expires {
+    /// Without a limit.
+    No,
+    AtOnce,
+    /// At a time that does not come before the end of the test.
+    Late,
+    /// Beyond the end of the clock.
+    Never,
+}
+
+impl Expires {
+    pub fn after(self) -> Option<Duration> {
+        match self {
+            Self::No => None,
+            Self::AtOnce => Some(Duration::ZERO),
+            Self::Late => Some(Duration::from_secs(1_000_000)),
+            Self::Never => Some(Duration::MAX),
+        }
+    }
+}
+
+/// How long the publisher of a message waits for room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Without a limit if it need not wait; otherwise the operation is left out, or has a time-out of zero.
+    None,
+    Zero,
+    /// Beyond the end of the clock, if it need not wait.
+    Max,
+    NoWait,
+}
+
+/// What a message has beside its payload. If it has nothing, the short forms publish it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Properties {
+    pub headers: Headers,
+    pub expires: Expires,
+    pub limit: Limit,
+}
+
+impl Properties {
+    pub const NONE: Self = Self { headers: Headers::None, expires: Expires::No, limit: Limit::None };
+}
+
+/// What is set.
+impl fmt::Debug for Properties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut properties = f.debug_struct("Properties");
+        if self.headers != Headers::None {
+            properties.field("headers", &self.headers);
+        }
+        if self.expires != Expires::No {
+            properties.field("expires", &self.expires);
+        }
+        if self.limit != Limit::None {
+            properties.field("limit", &self.limit);
+        }
+        properties.finish()
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -160,6 +252,17 @@ pub enum Then {
     /// A responder is kept, the message dropped.
     Detach,
     IntoPayload,
+}
+
+/// What becomes of a dead letter.
+#[derive(Debug, Clone, Copy)]
+pub enum Letter {
+    IntoPayload,
+    Drop,
+    /// Not if it would wait, or if all letters are read at once.
+    Retry,
+    /// The same.
+    Republish,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -202,13 +305,13 @@ pub enum Operation {
         workers: usize,
         retries: u32,
     },
-    Publish(By, Kind),
+    Publish(By, Kind, Properties),
     PublishAll {
         publisher: usize,
         count: usize,
     },
-    Request(By),
-    Gather(By),
+    Request(By, Properties),
+    Gather(By, Properties),
     Receive(usize, Receive, Then),
     Unsubscribe(usize),
     DropSubscriber(usize),
@@ -220,7 +323,7 @@ pub enum Operation {
     LookUpRetained(&'static str),
     Forget(&'static str),
     ListenForDeadLetters,
-    ReadDeadLetter(usize, Receive),
+    ReadDeadLetter(usize, Receive, Letter),
     DropDeadLetters(usize),
     /// A handler with one worker finishes no message until its gate is opened again.
     ShutGate(usize),
@@ -236,6 +339,11 @@ fn topic(byte: u8) -> &'static str {
     let index = usize::from(byte);
     // One in 32 is invalid.
     if byte % 32 == 31 { INVALID_TOPICS[index / 32 % INVALID_TOPICS.len()] } else { TOPICS[index % TOPICS.len()] }
+}
+
+/// The topic of a message that was published.
+pub fn topic_named(name: &str) -> &'static str {
+    TOPICS.into_iter().find(|topic| *topic == name).expect("it is a topic")
 }
 
 fn pattern(byte: u8) -> &'static str {
@@ -277,6 +385,7 @@ fn options([first, second, queue, group, choices]: [u8; 5]) -> Options {
         _ => None,
     };
     options.retained = choices % 4 == 1;
+    options.observer = group / 64 == 3;
     options.name = (choices % 8 == 2).then_some("name");
     options.group = match group / 8 % 8 {
         0 => Some("crew"),
@@ -290,8 +399,45 @@ fn options([first, second, queue, group, choices]: [u8; 5]) -> Options {
         options.overflow = if options.group == Some("crew") { None } else { Some(Overflow::DropOldest) };
         options.filter = (options.group == Some("team")).then_some(Filter::Fragile);
         options.retained = false;
+        options.observer = false;
     }
     options
+}
+
+/// Half of the messages have nothing beside their payload.
+fn properties(headers_and_limit: u8, expires: u8) -> Properties {
+    if headers_and_limit % 2 == 0 {
+        return Properties::NONE;
+    }
+    Properties {
+        headers: match headers_and_limit / 2 % 16 {
+            0..=5 => Headers::None,
+            6..=11 => Headers::One,
+            12..=14 => Headers::Many,
+            _ => Headers::Invalid,
+        },
+        expires: match expires % 8 {
+            0..=2 => Expires::No,
+            3..=5 => Expires::AtOnce,
+            6 => Expires::Late,
+            _ => Expires::Never,
+        },
+        limit: match headers_and_limit / 32 {
+            0..=2 => Limit::None,
+            3..=4 => Limit::Zero,
+            5 => Limit::Max,
+            _ => Limit::NoWait,
+        },
+    }
+}
+
+fn letter(byte: u8) -> Letter {
+    match byte % 8 {
+        0 | 1 => Letter::IntoPayload,
+        2 => Letter::Drop,
+        3..=5 => Letter::Retry,
+        _ => Letter::Republish,
+    }
 }
 
 fn by(kind: u8, which: u8) -> By {
@@ -350,9 +496,10 @@ impl Operation {
             12..=17 => Self::DropPublisher(which),
             18..=53 => Self::Subscribe(options([a, b, c, d, e])),
             54..=65 => {
-                let options = options([a, b, c, d, e]);
-                // Whichever member of a group takes a message, the same becomes of it.
+                let mut options = options([a, b, c, d, e]);
+                // Whichever member of a group takes a message, the same becomes of it, under the same name.
                 let is_alone = options.group.is_none();
+                options.name = options.name.filter(|_| is_alone);
                 Self::Handle {
                     serves: if is_alone { kind % 2 == 0 } else { options.group == Some("team") },
                     retries: if is_alone { u32::from(e / 8 % 3) } else { 0 },
@@ -373,11 +520,11 @@ impl Operation {
                     7..=8 => Kind::Fire,
                     _ => Kind::PublishRetained,
                 };
-                Self::Publish(by(b, a), how)
+                Self::Publish(by(b, a), how, properties(d, e))
             }
             110..=115 => Self::PublishAll { publisher: which, count: usize::from(b % 5) },
-            116..=133 => Self::Request(by(b, a)),
-            134..=141 => Self::Gather(by(b, a)),
+            116..=133 => Self::Request(by(b, a), properties(d, e)),
+            134..=141 => Self::Gather(by(b, a), properties(d, e)),
             142..=177 => Self::Receive(which, receive(b), then(c)),
             178..=180 => Self::Unsubscribe(which),
             181..=184 => Self::DropSubscriber(which),
@@ -414,7 +561,7 @@ impl Operation {
             218..=220 => Self::LookUpRetained(topic(a)),
             221..=224 => Self::Forget(topic(a)),
             225..=230 => Self::ListenForDeadLetters,
-            231..=236 => Self::ReadDeadLetter(which, receive(b)),
+            231..=236 => Self::ReadDeadLetter(which, receive(b), letter(c)),
             237..=238 => Self::DropDeadLetters(which),
             239..=242 => Self::ShutGate(which),
             243..=246 => Self::OpenGate(which),

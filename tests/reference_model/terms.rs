@@ -6,6 +6,7 @@ use tramline::{DeadLetterReason, Overflow};
 
 pub type Payload = u32;
 pub type Id = usize;
+pub type Headers = Vec<(String, String)>;
 
 /// What a handler, a filter or a callback panics with, and a handler's error.
 pub const ON_PURPOSE: &str = "on purpose";
@@ -40,6 +41,7 @@ pub struct Heard {
     pub topic: String,
     pub lost_before: u64,
     pub is_request: bool,
+    pub headers: Headers,
 }
 
 /// Why there is no message.
@@ -58,9 +60,12 @@ pub type Delivered = (usize, usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotSent {
     Topic,
+    Header,
     Closed,
     /// With the outcome at the mailboxes that were not waited for.
     Timeout(Delivered),
+    /// Of a request, which does not report what it has delivered: nothing.
+    RequestTimeout,
     NoResponders,
 }
 
@@ -73,6 +78,7 @@ pub enum NotSubscribed {
     Closed,
     Capacity(usize),
     Workers(usize),
+    Observer,
     Group { group: String, option: String, existing: String, requested: String },
 }
 
@@ -98,6 +104,19 @@ pub struct Letter {
     pub topic: String,
     pub reason: DeadLetterReason,
     pub attempts: u32,
+    pub headers: Headers,
+    /// The pattern of the subscription from which it comes.
+    pub pattern: Option<String>,
+    /// The handler that has failed.
+    pub handler: Option<String>,
+}
+
+/// Why a dead letter was not delivered again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotRetried {
+    Gone,
+    Full,
+    Closed,
 }
 
 /// One call of a handler's closure.
@@ -135,6 +154,7 @@ pub struct MailboxStats {
     pub overflow: Overflow,
     pub delivered: u64,
     pub dropped: u64,
+    pub observer: bool,
     pub overflowed: bool,
 }
 
@@ -177,6 +197,11 @@ impl<A> Parallel<A> {
             }
         }
         places
+    }
+
+    /// The number of those that may come first and for which this holds.
+    pub fn count_first(&self, is_it: impl Fn(&A) -> bool) -> usize {
+        self.first().into_iter().filter(|place| is_it(&self.0[*place].2)).count()
     }
 
     /// Takes out the first for which this holds, if it may be the first.

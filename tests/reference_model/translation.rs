@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tramline::{
-    DeadLetter, Delivery, GatherError, PendingReply, PublishError, RecvError, RecvTimeoutError, ReplyError,
-    RequestError, RespondError, SubscribeError, TryRecvError,
+    DeadLetter, DeadLetterReason, Delivery, GatherError, PendingReply, PublishError, RecvError, RecvTimeoutError,
+    ReplyError, RequestError, RespondError, RetryError, SubscribeError, TryRecvError,
 };
 
-use super::operations::{Filter, Options};
+use super::operations::{self, Filter, Options, Properties};
 use super::terms::{
-    Answer, Heard, Letter, MailboxStats, NoMessage, NotReplied, NotSent, NotSubscribed, ON_PURPOSE, Published, Stats,
+    Answer, Headers, Heard, Letter, MailboxStats, NoMessage, NotReplied, NotRetried, NotSent, NotSubscribed,
+    ON_PURPOSE, Published, Stats,
 };
 
 /// A number. The clones of all payloads of one world are counted.
@@ -48,12 +49,39 @@ pub fn panic_on_purpose() -> ! {
     resume_unwind(Box::new(ON_PURPOSE))
 }
 
+fn headers(headers: &tramline::Headers) -> Headers {
+    headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// A message with these properties, for all but the limit.
+pub fn message<'a>(
+    bus: &'a Bus,
+    publisher: Option<&'a tramline::Publisher<Payload, u32>>,
+    topic: &'static str,
+    payload: Payload,
+    properties: Properties,
+) -> tramline::MessageBuilder<'a, Payload, u32> {
+    let message = match publisher {
+        Some(publisher) => publisher.message(payload),
+        None => bus.message(topic, payload),
+    };
+    // The last value counts.
+    let message =
+        if properties.headers == operations::Headers::One { message.header("tenant", "none") } else { message };
+    let message = properties.headers.pairs().iter().fold(message, |message, (name, value)| message.header(name, value));
+    match properties.expires.after() {
+        Some(time) => message.expires_after(time),
+        None => message,
+    }
+}
+
 pub fn heard(message: &Message) -> Heard {
     Heard {
         payload: message.number,
         topic: message.topic().to_string(),
         lost_before: message.lost_before(),
         is_request: message.is_request(),
+        headers: headers(message.headers()),
     }
 }
 
@@ -88,10 +116,12 @@ pub fn published(outcome: Result<Delivery, PublishError<Payload>>) -> Published 
         }
         Err(error) => {
             let delivery = (error.delivery().delivered(), error.delivery().dropped());
-            let why = match (error.is_invalid_topic(), error.is_closed(), error.is_timeout()) {
-                (true, false, false) if delivery == (0, 0) => NotSent::Topic,
-                (false, true, false) if delivery == (0, 0) => NotSent::Closed,
-                (false, false, true) => NotSent::Timeout(delivery),
+            let is_invalid = (error.is_invalid_topic(), error.is_invalid_header());
+            let why = match (is_invalid, error.is_closed(), error.is_timeout()) {
+                ((true, false), false, false) if delivery == (0, 0) => NotSent::Topic,
+                ((false, true), false, false) if delivery == (0, 0) => NotSent::Header,
+                ((false, false), true, false) if delivery == (0, 0) => NotSent::Closed,
+                ((false, false), false, true) => NotSent::Timeout(delivery),
                 other => panic!("an error is one thing: {other:?}"),
             };
             Err((why, error.into_inner().number))
@@ -100,10 +130,13 @@ pub fn published(outcome: Result<Delivery, PublishError<Payload>>) -> Published 
 }
 
 pub fn not_requested(error: RequestError<Payload>) -> (NotSent, u32) {
-    let why = match (error.is_invalid_topic(), error.is_closed(), error.is_no_responders()) {
-        (true, false, false) => NotSent::Topic,
-        (false, true, false) => NotSent::Closed,
-        (false, false, true) => NotSent::NoResponders,
+    let is_invalid = (error.is_invalid_topic(), error.is_invalid_header());
+    let why = match (is_invalid, error.is_closed(), error.is_no_responders(), error.is_timeout()) {
+        ((true, false), false, false, false) => NotSent::Topic,
+        ((false, true), false, false, false) => NotSent::Header,
+        ((false, false), true, false, false) => NotSent::Closed,
+        ((false, false), false, true, false) => NotSent::NoResponders,
+        ((false, false), false, false, true) => NotSent::RequestTimeout,
         other => panic!("an error is one thing: {other:?}"),
     };
     (why, error.into_inner().number)
@@ -113,6 +146,7 @@ pub fn not_subscribed(error: SubscribeError) -> NotSubscribed {
     match error {
         SubscribeError::Topic(_) => NotSubscribed::Topic,
         SubscribeError::Closed => NotSubscribed::Closed,
+        SubscribeError::Observer => NotSubscribed::Observer,
         SubscribeError::Capacity { capacity, .. } => NotSubscribed::Capacity(capacity),
         SubscribeError::Workers { workers, .. } => NotSubscribed::Workers(workers),
         SubscribeError::Group { group, option, existing, requested, .. } => {
@@ -163,7 +197,27 @@ pub fn letter(letter: &DeadLetter<Payload>) -> Letter {
         topic: letter.topic().to_string(),
         reason: letter.reason().clone(),
         attempts: letter.attempts(),
+        headers: headers(letter.headers()),
+        pattern: letter.pattern().map(ToString::to_string),
+        // Of a loss, it depends on whether the threads of a handler that was dropped have ended.
+        handler: match letter.reason() {
+            DeadLetterReason::Failed(_) | DeadLetterReason::Panicked(_) => letter.handler().map(str::to_owned),
+            _ => None,
+        },
     }
+}
+
+/// With the payload of the letter that is handed back.
+pub fn retried(result: Result<(), RetryError<Payload>>) -> Result<(), (NotRetried, u32)> {
+    result.map_err(|error| {
+        let why = match (error.is_gone(), error.is_full(), error.is_closed()) {
+            (true, false, false) => NotRetried::Gone,
+            (false, true, false) => NotRetried::Full,
+            (false, false, true) => NotRetried::Closed,
+            other => panic!("an error is one thing: {other:?}"),
+        };
+        (why, error.into_inner().payload().number)
+    })
 }
 
 /// With the high-water marks.
@@ -180,6 +234,7 @@ pub fn stats(bus: &Bus) -> (Stats, Vec<usize>) {
         overflow: mailbox.overflow,
         delivered: mailbox.delivered,
         dropped: mailbox.dropped,
+        observer: mailbox.observer,
         overflowed: mailbox.overflowed,
     });
     let all = Stats {
@@ -217,6 +272,9 @@ pub fn builder(bus: &Bus, options: &Options) -> tramline::SubscriptionBuilder<Pa
     }
     if options.retained {
         builder = builder.with_retained();
+    }
+    if options.observer {
+        builder = builder.observer();
     }
     match options.filter {
         None => builder,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use tramline::{Bus, Handler, Message, PendingReply, Responder, Subscriber};
+use tramline::{Bus, Handler, Message, PendingReply, ReplyError, Responder, Subscriber};
 
 use super::ledger::{Checks, Sum};
 #[cfg(feature = "async")]
@@ -73,6 +73,11 @@ pub(super) struct Ledger {
     wrong: Sum,
     hung: Sum,
     no_responders: Sum,
+    /// Requests that no responder had room for in time, and requests that expired.
+    timed_out: Sum,
+    expired: Sum,
+    /// Callers that waited longer than their limit.
+    late: Sum,
     given_up: Sum,
     callbacks: Sum,
     called_back: Sum,
@@ -222,7 +227,24 @@ fn ask(post: &Post, mut chance: Chance) {
             let refused = post.bus.request("nobody", question(post, &mut chance, number, false));
             ledger.no_responders.add(u64::from(refused.is_err_and(|error| error.is_no_responders())));
         }
-        let asked = post.bus.request(topic, question(post, &mut chance, number, patient));
+        if chance.one_in(20) {
+            expire(post, topic, question(post, &mut chance, number, false));
+        }
+        let question = question(post, &mut chance, number, patient);
+        let asked = if chance.one_in(4) {
+            let timeout = Duration::from_micros(chance.below(100));
+            match post.bus.message(topic, question).timeout(timeout).request() {
+                Err(error) if error.is_timeout() => {
+                    // Nobody has it.
+                    ledger.wrong.add(u64::from(error.into_inner().number != number));
+                    ledger.timed_out.one();
+                    continue;
+                }
+                asked => asked,
+            }
+        } else {
+            post.bus.request(topic, question)
+        };
         let Ok(pending) = asked else { unreachable!("there is a responder") };
         ledger.asked.one();
         if patient {
@@ -238,9 +260,28 @@ fn ask(post: &Post, mut chance: Chance) {
     in_flight.drain(..).for_each(|(number, pending)| wait(post, number, pending));
 }
 
+/// A request whose time is over when it is taken out: its caller hears of that.
+fn expire(post: &Post, topic: &str, question: Question) {
+    let ledger = &post.ledger;
+    let Ok(pending) = post.bus.message(topic.to_owned(), question).expires_after(Duration::ZERO).request() else {
+        unreachable!("there is a responder")
+    };
+    ledger.expired.one();
+    let unanswered = pending.wait_timeout(LONG).is_err_and(|error| error.is_unanswered());
+    ledger.hung.add(u64::from(!unanswered));
+}
+
 fn wait(post: &Post, number: u64, pending: PendingReply<u64>) {
     let ends = &post.ledger.callers;
-    match wait_for(number, pending) {
+    let answer = match wait_for(number, pending) {
+        // The limit of the request is over, and the caller decides to wait on.
+        Err(ReplyError::Timeout(pending)) => {
+            post.ledger.late.one();
+            pending.wait_timeout(LONG)
+        }
+        answer => answer,
+    };
+    match answer {
         Ok(answer) => {
             ends.answered.one();
             post.ledger.wrong.add(u64::from(answer != 2 * number));
@@ -252,13 +293,13 @@ fn wait(post: &Post, number: u64, pending: PendingReply<u64>) {
 }
 
 #[cfg(feature = "async")]
-fn wait_for(number: u64, pending: PendingReply<u64>) -> Result<u64, tramline::ReplyError<u64>> {
-    if number % 3 == 0 { futures_lite::future::block_on(pending) } else { pending.wait_timeout(LONG) }
+fn wait_for(number: u64, pending: PendingReply<u64>) -> Result<u64, ReplyError<u64>> {
+    if number % 3 == 0 { futures_lite::future::block_on(pending) } else { pending.wait() }
 }
 
 #[cfg(not(feature = "async"))]
-fn wait_for(_: u64, pending: PendingReply<u64>) -> Result<u64, tramline::ReplyError<u64>> {
-    pending.wait_timeout(LONG)
+fn wait_for(_: u64, pending: PendingReply<u64>) -> Result<u64, ReplyError<u64>> {
+    pending.wait()
 }
 
 /// The ways not to wait for an answer to its end.
@@ -345,12 +386,14 @@ impl Asking {
         checks.equal("callbacks that panicked", ledger.callback_panics.get(), stats.callback_panics);
         checks.equal("servers that panicked", ledger.server_panics.get(), stats.handler_panics);
         checks.equal("requests for nobody", ledger.no_responders.get(), stats.unheard);
-        checks.equal("requests lost at mailboxes", stats.dropped, 0);
+        checks.equal("requests that expired, and those lost at mailboxes", ledger.expired.get(), stats.dropped);
         vec![
             ("requests", ledger.asked.get().to_string()),
             ("ended", format!("{} answered, {} failed, {} dropped", callers[0], callers[1], callers[2])),
             ("gathered", ledger.gathered.get().to_string()),
             ("without responders", ledger.no_responders.get().to_string()),
+            ("timed out", format!("{} for room, {} for the reply", ledger.timed_out.get(), ledger.late.get())),
+            ("expired", ledger.expired.get().to_string()),
             ("given up", ledger.given_up.get().to_string()),
             ("callbacks", format!("{}, {} panics", ledger.callbacks.get(), stats.callback_panics)),
             ("server panics", stats.handler_panics.to_string()),

@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Select;
-use tramline::{Bus, Handler, Message, Overflow, Publisher, Retry, Subscriber, SubscriptionBuilder};
+use tramline::{
+    Bus, Handler, Headers, Message, MessageBuilder, Overflow, PublishError, Publisher, Retry, Subscriber,
+    SubscriptionBuilder,
+};
 
 use super::ledger::{Account, Checks, Lane, Sum};
 #[cfg(feature = "async")]
@@ -24,6 +27,12 @@ const STRICT: usize = 3;
 
 /// Topics with a retained value.
 const KEPT: u64 = 4;
+
+/// The header of a payload that is labelled: its number.
+const LABEL: &str = "number";
+
+/// Of the payloads of `again`, these fail whenever they are handled.
+const FAILS: u64 = 3;
 
 /// What a handler does with a message.
 #[derive(Clone, Copy)]
@@ -57,6 +66,8 @@ pub(super) struct Load {
     fate: Fate,
     /// Published by a handler, which publishes nothing for it.
     derived: bool,
+    /// Its message has the number in a header.
+    labelled: bool,
     attempts: AtomicU32,
     alive: Token,
 }
@@ -84,7 +95,13 @@ impl Load {
 
     /// What a handler publishes for this one.
     pub(super) fn derive(&self) -> Self {
-        Self { derived: true, fate: Fate::Fine, ..self.clone() }
+        Self { derived: true, labelled: false, fate: Fate::Fine, ..self.clone() }
+    }
+
+    /// Whether the headers are those of this payload.
+    fn has(&self, headers: &Headers) -> bool {
+        let number = self.labelled.then(|| self.number.to_string());
+        headers.get(LABEL) == number.as_deref() && headers.len() == usize::from(self.labelled)
     }
 
     /// Whether there is to be one for `fired`.
@@ -118,6 +135,17 @@ pub(super) struct Ledger {
     stays: [Account; 3],
     audit: Account,
     of_fired: [Account; 4],
+    /// Some of them expire before they are taken out.
+    brief: Lane,
+    of_brief: Account,
+    /// An observer of the first lane, which blocks, and one of all lanes, which drops the oldest.
+    observers: [Account; 2],
+    /// Dead letters of its handler are delivered again, to the handler alone or to the topic.
+    again: Lane,
+    retried: Sum,
+    republished: Sum,
+    /// Messages and letters that had other headers than they were published with.
+    wrong_headers: Sum,
     letters: Sum,
     letters_lost: Sum,
     handler_failures: Sum,
@@ -150,7 +178,20 @@ pub(super) struct Post {
 
 impl Post {
     fn load(&self, number: u64, fate: Fate) -> Load {
-        Load { number, fate, derived: false, attempts: AtomicU32::new(0), alive: Token::new(&self.alive) }
+        Load {
+            number,
+            fate,
+            derived: false,
+            labelled: false,
+            attempts: AtomicU32::new(0),
+            alive: Token::new(&self.alive),
+        }
+    }
+
+    /// A message with a header.
+    fn labelled(&self, topic: &str, load: Load) -> MessageBuilder<'_, Load> {
+        let number = load.number.to_string();
+        self.bus.message(topic.to_owned(), Load { labelled: true, ..load }).header(LABEL, number)
     }
 
     fn is_over(&self) -> bool {
@@ -189,13 +230,30 @@ pub(crate) fn start(seed: u64, stop: &Arc<AtomicBool>, alive: &Arc<AtomicI64>, c
             bus.subscription(format!("{name}.>")).capacity(16).overflow(overflow).open().expect("it is open");
         let (ledger, chance) = (Arc::clone(&ledger), chance());
         crew.reads(move || {
-            read_to_the_end(&subscriber, chance, &ledger.stays[lane], || ledger.lanes[lane].received.one());
+            let counts = &*ledger;
+            read_to_the_end(&subscriber, chance, counts, &counts.stays[lane], || counts.lanes[lane].received.one());
         });
     }
     for _ in 0..2 {
         let (member, ledger, chance) = (audit(&bus).open().expect("it is open"), Arc::clone(&ledger), chance());
         // Counted to one of the lanes: what counts is the sum of all.
-        crew.reads(move || read_to_the_end(&member, chance, &ledger.audit, || ledger.lanes[0].received.one()));
+        crew.reads(move || {
+            read_to_the_end(&member, chance, &ledger, &ledger.audit, || ledger.lanes[0].received.one());
+        });
+    }
+    for index in 0..2 {
+        // Those who publish do not count them.
+        let builder = if index == 0 { bus.subscription("block.>").capacity(16) } else { all_lanes(&bus).capacity(32) };
+        let builder = builder.overflow([Overflow::Block, Overflow::DropOldest][index]).observer();
+        let (subscriber, ledger, chance) = (builder.open().expect("it is open"), Arc::clone(&ledger), chance());
+        crew.reads(move || read_to_the_end(&subscriber, chance, &ledger, &ledger.observers[index], || {}));
+    }
+    {
+        let subscriber = bus.subscription("brief").capacity(16).open().expect("it is open");
+        let (ledger, chance) = (Arc::clone(&ledger), chance());
+        crew.reads(move || {
+            read_to_the_end(&subscriber, chance, &ledger, &ledger.of_brief, || ledger.brief.received.one());
+        });
     }
     {
         // Ends again and again, and begins anew.
@@ -231,7 +289,7 @@ pub(crate) fn start(seed: u64, stop: &Arc<AtomicBool>, alive: &Arc<AtomicI64>, c
         };
         let builder = if index == 3 { builder.filter(rejects) } else { builder };
         let (subscriber, ledger, chance) = (builder.open().expect("it is open"), Arc::clone(&ledger), chance());
-        crew.reads(move || read_to_the_end(&subscriber, chance, &ledger.of_fired[index], || {}));
+        crew.reads(move || read_to_the_end(&subscriber, chance, &ledger, &ledger.of_fired[index], || {}));
     }
     for _ in 0..2 {
         let member = bus.subscription("timed").group("timed").capacity(2).open().expect("it is open");
@@ -245,6 +303,7 @@ pub(crate) fn start(seed: u64, stop: &Arc<AtomicBool>, alive: &Arc<AtomicI64>, c
     }
     let handlers = vec![
         work(&post),
+        fail_again(&post),
         #[cfg(feature = "async")]
         tasks.work(&post),
     ];
@@ -257,8 +316,20 @@ pub(crate) fn start(seed: u64, stop: &Arc<AtomicBool>, alive: &Arc<AtomicI64>, c
         let (post, chance) = (post.clone(), chance());
         crew.active(move || publish_to_lanes(&post, chance, thread));
     }
-    let roles: [fn(&Post, Chance); 9] =
-        [churn, churn, churn, churn, publish_timed, publish_kept, churn_kept, publish_work, fire];
+    let roles: [fn(&Post, Chance); 12] = [
+        churn,
+        churn,
+        churn,
+        churn,
+        publish_timed,
+        publish_kept,
+        churn_kept,
+        publish_work,
+        fire,
+        publish_brief,
+        publish_again,
+        deliver_again,
+    ];
     for role in roles {
         let (post, chance) = (post.clone(), chance());
         crew.active(move || role(&post, chance));
@@ -274,12 +345,21 @@ pub(crate) fn start(seed: u64, stop: &Arc<AtomicBool>, alive: &Arc<AtomicI64>, c
 
 /// The group that gets everything of all lanes.
 fn audit(bus: &Bus<Load>) -> SubscriptionBuilder<Load, Load> {
-    let builder = bus.subscription("block.>").group("audit").capacity(64);
-    LANES[1..].iter().fold(builder, |builder, (name, _)| builder.also(format!("{name}.>")))
+    all_lanes(bus).group("audit").capacity(64)
+}
+
+fn all_lanes(bus: &Bus<Load>) -> SubscriptionBuilder<Load, Load> {
+    LANES[1..].iter().fold(bus.subscription("block.>"), |builder, (name, _)| builder.also(format!("{name}.>")))
 }
 
 /// Receives in every way that there is.
-fn read_to_the_end(subscriber: &Subscriber<Load>, mut chance: Chance, account: &Account, each: impl Fn()) {
+fn read_to_the_end(
+    subscriber: &Subscriber<Load>,
+    mut chance: Chance,
+    ledger: &Ledger,
+    account: &Account,
+    each: impl Fn(),
+) {
     let mut messages = Vec::new();
     let mut is_open = true;
     while is_open {
@@ -302,6 +382,7 @@ fn read_to_the_end(subscriber: &Subscriber<Load>, mut chance: Chance, account: &
         for message in messages.drain(..) {
             account.received.one();
             account.told.add(message.lost_before());
+            ledger.wrong_headers.add(u64::from(!message.has(message.headers())));
             each();
             chance.dawdle();
         }
@@ -393,6 +474,11 @@ fn publish_to_lanes(post: &Post, mut chance: Chance, thread: u64) {
                     Err(_) => unreachable!("it is open"),
                 }
                 publisher.publish(load)
+            }
+            // Time enough, in one way or the other.
+            4 => {
+                let timeout = if chance.one_in(2) { LONG } else { Duration::MAX };
+                post.labelled(&topic, load).timeout(timeout).expires_after(timeout).publish()
             }
             _ => post.bus.publish(topic, load),
         };
@@ -507,12 +593,93 @@ fn publish_timed(post: &Post, mut chance: Chance) {
     let publisher = post.bus.publisher("timed").expect("a valid topic");
     while !post.is_over() {
         let timeout = Duration::from_micros(chance.below(200));
-        match publisher.publish_timeout(post.load(0, Fate::Fine), timeout) {
+        let outcome = match chance.below(3) {
+            0 => post.labelled("timed", post.load(0, Fate::Fine)).timeout(timeout).publish(),
+            1 => publish_timed_in_a_task(post, timeout),
+            _ => publisher.publish_timeout(post.load(0, Fate::Fine), timeout),
+        };
+        match outcome {
             Ok(delivery) => post.ledger.timed.count(1, delivery),
             Err(error) if error.is_timeout() => post.ledger.timeouts.one(),
             Err(_) => unreachable!("it is open"),
         }
         chance.dawdle();
+    }
+}
+
+#[cfg(feature = "async")]
+fn publish_timed_in_a_task(post: &Post, timeout: Duration) -> Result<tramline::Delivery, PublishError<Load>> {
+    futures_lite::future::block_on(post.labelled("timed", post.load(0, Fate::Fine)).timeout(timeout).publish_async())
+}
+
+#[cfg(not(feature = "async"))]
+fn publish_timed_in_a_task(post: &Post, timeout: Duration) -> Result<tramline::Delivery, PublishError<Load>> {
+    post.bus.publish_timeout("timed", post.load(0, Fate::Fine), timeout)
+}
+
+/// To a mailbox that stays: what expires there is a loss of the mailbox.
+fn publish_brief(post: &Post, mut chance: Chance) {
+    let mut number = 0;
+    while !post.is_over() {
+        number += 1;
+        let time = match chance.below(4) {
+            0 => Duration::ZERO,
+            1 => LONG,
+            _ => Duration::from_micros(chance.below(200)),
+        };
+        match post.labelled("brief", post.load(number, Fate::Fine)).expires_after(time).publish() {
+            Ok(delivery) => post.ledger.brief.count(1, delivery),
+            Err(_) => unreachable!("it is open"),
+        }
+        chance.dawdle();
+    }
+}
+
+/// A handler that fails on some messages, whenever they come.
+fn fail_again(post: &Post) -> Handler {
+    let ledger = Arc::clone(&post.ledger);
+    let handler = post.bus.subscription("again").workers(2).name("again").handle(move |message: &Message<Load>| {
+        ledger.again.received.one();
+        ledger.wrong_headers.add(u64::from(!message.has(message.headers())));
+        if message.number % FAILS > 0 {
+            return Ok(());
+        }
+        ledger.handler_failures.one();
+        Err("it fails again")
+    });
+    handler.expect("it is open")
+}
+
+fn publish_again(post: &Post, mut chance: Chance) {
+    let mut number = 0;
+    while !post.is_over() {
+        number += 1;
+        match post.labelled("again", post.load(number, Fate::Fine)).publish() {
+            Ok(delivery) => post.ledger.again.count(1, delivery),
+            Err(_) => unreachable!("it is open"),
+        }
+        chance.dawdle();
+    }
+}
+
+/// Delivers the letters of that handler again: each to the handler, as often as it has failed less than three times, or to the
+/// topic.
+fn deliver_again(post: &Post, mut chance: Chance) {
+    let (letters, ledger) = (post.bus.dead_letters(), &post.ledger);
+    while !post.is_over() {
+        let Ok(letter) = letters.recv_timeout(Duration::from_millis(1)) else { continue };
+        if letter.handler() != Some("again") {
+            continue;
+        }
+        ledger.wrong_headers.add(u64::from(!letter.payload().has(letter.headers())));
+        if letter.attempts() < 3 {
+            ledger.retried.add(u64::from(letter.retry().is_ok()));
+        } else if chance.one_in(4) {
+            match letter.republish() {
+                Ok(delivery) => ledger.republished.add(delivery.delivered() as u64),
+                Err(_) => unreachable!("it is open"),
+            }
+        }
     }
 }
 
@@ -606,6 +773,14 @@ impl Traffic {
             checks.accounted(LANES[lane].0, ledger.lanes[lane].published.get(), account);
         }
         checks.accounted("audit", published_to_lanes, &ledger.audit);
+        let observed = [ledger.lanes[0].published.get(), published_to_lanes];
+        for ((account, published), name) in ledger.observers.iter().zip(observed).zip(["blocks", "oldest"]) {
+            checks.accounted(&format!("an observer that {name}"), published, account);
+        }
+        checks.accounted("brief", ledger.brief.published.get(), &ledger.of_brief);
+        let again = ledger.again.delivered.get() + ledger.retried.get() + ledger.republished.get();
+        checks.equal("again: delivered, also as letters, and handled", again, ledger.again.received.get());
+        checks.equal("wrong headers", ledger.wrong_headers.get(), 0);
         for (account, name) in ledger.of_fired.iter().zip(["block", "newest", "oldest", "filtered"]) {
             checks.accounted(&format!("fired, {name}"), ledger.fired.get(), account);
         }
@@ -619,8 +794,14 @@ impl Traffic {
             received + evicted + stats.abandoned + left,
         );
         let fired_lost: u64 = ledger.of_fired.iter().map(|account| account.dropped.get()).sum();
+        let (expired, observers_lost) =
+            (ledger.of_brief.dropped.get(), ledger.observers.iter().map(|account| account.dropped.get()).sum::<u64>());
         let dropped = sum(|lane| &lane.dropped);
-        checks.equal("losses that publishers were told of, and those of the bus", dropped + fired_lost, stats.dropped);
+        checks.equal(
+            "losses that publishers were told of, of mailboxes that stay, and of the bus",
+            dropped + fired_lost + expired + observers_lost,
+            stats.dropped,
+        );
         checks.equal("timed: delivered, and received", ledger.timed.published.get(), ledger.timed.received.get());
         checks.equal("work: delivered, and handled", ledger.work.delivered.get(), ledger.work.received.get());
         checks.equal("handlers that failed", ledger.handler_failures.get(), stats.handler_failures);
@@ -638,6 +819,9 @@ impl Traffic {
             ("received", received.to_string()),
             ("evicted", evicted.to_string()),
             ("refused", format!("{refused}, and {fired_lost} lost of the fired")),
+            ("expired", expired.to_string()),
+            ("lost by observers", observers_lost.to_string()),
+            ("letters again", format!("{} retried, {} republished", ledger.retried.get(), ledger.republished.get())),
             ("overflowed", format!("{}", ledger.lanes[STRICT].dropped.get())),
             ("self-deadlocks refused", ledger.work.dropped.get().to_string()),
             ("abandoned", stats.abandoned.to_string()),

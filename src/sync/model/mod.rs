@@ -7,8 +7,14 @@
 #![allow(unreachable_pub, missing_debug_implementations, reason = "the public interface names some, in models only")]
 
 use std::cell::Cell;
+#[cfg(feature = "async")]
+use std::future::Future;
 use std::ops::{Add, Deref};
+#[cfg(feature = "async")]
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
+#[cfg(feature = "async")]
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 #[cfg(loom)]
@@ -175,6 +181,36 @@ impl Add<Duration> for Instant {
 
     fn add(self, duration: Duration) -> Self {
         Self(self.0 + duration)
+    }
+}
+
+/// A timer for tasks. It wakes its task at once, and has passed when it is polled again: the others may be anywhere by then,
+/// so this too is a deadline that passes whenever it likes.
+#[cfg(feature = "async")]
+pub struct Delay {
+    until: Option<Instant>,
+    was_polled: bool,
+}
+
+#[cfg(feature = "async")]
+impl Delay {
+    pub fn new(duration: Duration) -> Self {
+        Self { until: Instant::now().checked_add(duration), was_polled: false }
+    }
+}
+
+#[cfg(feature = "async")]
+impl Future for Delay {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Some(until) = self.until else { return Poll::Pending };
+        if std::mem::replace(&mut self.was_polled, true) {
+            NOW.set(NOW.get().max(until.0));
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
