@@ -6,7 +6,8 @@ use thiserror::Error;
 
 use super::DeadLetter;
 
-/// The error of [`DeadLetter::retry`] and [`DeadLetter::try_retry`]. It returns the letter.
+/// The error of [`DeadLetter::retry`] and [`DeadLetter::try_retry`]. It returns the letter, in a box, so that the error is
+/// small.
 ///
 /// # Examples
 ///
@@ -32,13 +33,13 @@ use super::DeadLetter;
 pub enum RetryError<T> {
     /// The handler or subscriber has gone, or there never was one.
     #[error("cannot retry: the handler or subscriber of the letter is gone")]
-    Gone(DeadLetter<T>),
+    Gone(Box<DeadLetter<T>>),
     /// The mailbox is full, and this call may not wait for room.
     #[error("cannot retry: the mailbox of the letter is full")]
-    Full(DeadLetter<T>),
+    Full(Box<DeadLetter<T>>),
     /// The bus is being drained, closed or gone.
     #[error("cannot retry: the bus is closed or being drained")]
-    Closed(DeadLetter<T>),
+    Closed(Box<DeadLetter<T>>),
 }
 
 impl<T> RetryError<T> {
@@ -56,7 +57,7 @@ impl<T> RetryError<T> {
     /// ```
     pub fn into_inner(self) -> DeadLetter<T> {
         match self {
-            Self::Gone(letter) | Self::Full(letter) | Self::Closed(letter) => letter,
+            Self::Gone(letter) | Self::Full(letter) | Self::Closed(letter) => *letter,
         }
     }
 

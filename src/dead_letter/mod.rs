@@ -341,7 +341,6 @@ impl<T> DeadLetter<T> {
     /// assert_eq!(log.iter().take(2).map(|page| *page).collect::<Vec<_>>(), [7, 8]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[expect(clippy::result_large_err, reason = "the letter comes back as it was")]
     pub fn retry(self) -> Result<(), RetryError<T>> {
         self.deliver_again(true)
     }
@@ -368,16 +367,14 @@ impl<T> DeadLetter<T> {
     /// assert_eq!(*work.recv()?, 2);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[expect(clippy::result_large_err, reason = "as in `retry`")]
     pub fn try_retry(self) -> Result<(), RetryError<T>> {
         self.deliver_again(false)
     }
 
-    #[expect(clippy::result_large_err, reason = "as in `retry`")]
     fn deliver_again(self, may_wait: bool) -> Result<(), RetryError<T>> {
-        let Some(recipient) = &self.recipient else { return Err(RetryError::Gone(self)) };
+        let Some(recipient) = &self.recipient else { return Err(RetryError::Gone(Box::new(self))) };
         let Some(bus) = self.origin.as_ref().and_then(|origin| origin.republish.upgrade()) else {
-            return Err(RetryError::Closed(self));
+            return Err(RetryError::Closed(Box::new(self)));
         };
         self.mark_next_publish();
         let headers = Properties::headers(self.properties.as_ref()).clone();
@@ -386,7 +383,8 @@ impl<T> DeadLetter<T> {
         let Self { topic, payload, reason, attempts, properties: before, recipient, origin } = self;
         let again = Again { payload, properties };
         let delivered = bus.retry(mailbox, &topic, again, may_wait);
-        let letter = |payload| Self { topic, payload, reason, attempts, properties: before, recipient, origin };
+        let letter =
+            |payload| Box::new(Self { topic, payload, reason, attempts, properties: before, recipient, origin });
         delivered.map_err(|error| match error {
             NotRetried::Gone(payload) => RetryError::Gone(letter(payload)),
             NotRetried::Full(payload) => RetryError::Full(letter(payload)),
