@@ -220,7 +220,7 @@
 //!
 //! While a message is published, or a handler's closure runs, the span is entered; for a task, in each poll. The parent
 //! of a `handle` is the request that is handled, across threads. The `handle` of a message that is not a request has no parent;
-//! with [`trace_messages`](BusBuilder::trace_messages) it follows from the span in which the message was published.
+//! with `Bus::builder().trace_messages(true)` it follows from the span in which the message was published.
 //!
 //! A handler belongs to the caller of the request at every level. With a subscriber at `INFO`, which wants none of these
 //! spans, the request carries the span that the caller is in, and the handler's closure runs within that: its own spans

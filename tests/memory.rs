@@ -285,3 +285,42 @@ fn counting_subscribers_makes_no_queue() {
         drop(idle);
     });
 }
+
+/// The memory that a message takes while it waits in this number of mailboxes, in bytes, and the most meanwhile.
+fn of_a_message(mailboxes: usize, publish: impl Fn(&Bus<u64>)) -> (usize, usize) {
+    let bus = Bus::<u64>::new();
+    let subscribers: Vec<_> = (0..mailboxes).map(|_| bus.subscribe("order").unwrap()).collect();
+    let mut measured: Vec<_> = (0..51)
+        .map(|_| {
+            let before = HEAP.current_usage();
+            HEAP.reset_peak_usage();
+            publish(&bus);
+            let (after, peak) = (HEAP.current_usage(), HEAP.peak_usage());
+            assert!(subscribers.iter().all(|subscriber| subscriber.recv().is_ok()));
+            (after.saturating_sub(before), peak.saturating_sub(before))
+        })
+        .collect();
+    // The first use of anything allocates, and so may the thread that runs the tests.
+    measured.sort_unstable();
+    measured[measured.len() / 2]
+}
+
+#[test]
+fn m01_a_bare_message_allocates_nothing_and_headers_are_shared() {
+    in_turn(Duration::from_secs(30), || {
+        for mailboxes in [1, 8] {
+            assert_eq!(of_a_message(mailboxes, |bus| drop(bus.publish("order", 7).unwrap())), (0, 0));
+            assert_eq!(
+                of_a_message(mailboxes, |bus| drop(bus.message("order", 7).no_wait().publish().unwrap())),
+                (0, 0)
+            );
+        }
+        let with_header = |bus: &Bus<u64>| drop(bus.message("order", 7).header("tenant", "acme").publish().unwrap());
+        let ((one, most), (eight, most_of_eight)) = (of_a_message(1, with_header), of_a_message(8, with_header));
+        // A small box for each mailbox, and one piece of memory for the headers; nothing besides.
+        let each = (eight - one) / 7;
+        assert_eq!((one, eight), (most, most_of_eight));
+        assert_eq!(eight - one, 7 * each);
+        assert!(each <= 48 && one - each > 100, "{each} bytes for each mailbox, {} for all", one - each);
+    });
+}
