@@ -1,6 +1,7 @@
 //! M: headers, limits and expiry of messages.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -567,4 +568,28 @@ fn m09_a_republished_letter_keeps_its_headers_and_does_not_expire() {
     assert!(orders.try_recv().is_err());
     dead_letters.recv().unwrap().retry().unwrap();
     assert_eq!(*orders.recv().unwrap(), 8);
+}
+
+#[test]
+fn m03_a_wait_ends_in_time_though_expired_messages_keep_coming() {
+    within_limit(|| {
+        let bus = Bus::<u32>::new();
+        let flooded = bus.subscription("offer").overflow(Overflow::DropNewest).open().unwrap();
+        let ended = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while !ended.load(Ordering::Relaxed) {
+                        bus.message("offer", 1).expires_after(Duration::ZERO).publish().unwrap();
+                    }
+                });
+            }
+            for _ in 0..10 {
+                let began = Instant::now();
+                assert!(flooded.recv_timeout(Duration::from_millis(5)).unwrap_err().is_timeout());
+                assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+            }
+            ended.store(true, Ordering::Relaxed);
+        });
+    });
 }

@@ -240,23 +240,73 @@ fn m08_publishers_wait_for_observers_and_others_at_once() {
     within_limit(|| {
         let bus = Bus::<u32>::new();
         let observer = bus.subscription("price").observer().capacity(1).open().unwrap();
-        let responder = bus.subscription("price").capacity(1).open().unwrap();
+        let other = bus.subscription("price").capacity(1).open().unwrap();
         for n in 1..=20 {
             bus.publish("price", 0).unwrap();
             thread::scope(|scope| {
-                let caller = scope.spawn(|| bus.request("price", n).unwrap().wait());
+                let publisher = scope.spawn(|| bus.message("price", n).header("tenant", "acme").publish());
                 // Either has room first.
-                let mut takes = [&observer, &responder];
+                let mut takes = [&observer, &other];
                 if n % 2 == 0 {
                     takes.swap(0, 1);
                 }
                 takes.iter().for_each(|subscriber| assert_eq!(*subscriber.recv().unwrap(), 0));
-                let observed = observer.recv().unwrap();
-                assert!(!observed.is_request());
-                responder.recv().unwrap().reply(2 * n).unwrap();
-                assert_eq!(caller.join().unwrap().unwrap(), 2 * n);
+                for subscriber in takes {
+                    let message = subscriber.recv().unwrap();
+                    assert_eq!((*message, message.headers().len()), (n, 1));
+                }
+                assert_eq!(counts(publisher.join().unwrap().unwrap()), (1, 0));
             });
         }
+    });
+}
+
+#[test]
+fn m08_a_request_does_not_wait_for_a_full_observer() {
+    within_limit(|| {
+        let bus = Bus::<u32>::new();
+        let dead_letters = bus.dead_letters();
+        let stuck = bus.subscription(">").observer().capacity(1).open().unwrap();
+        let _rejects = bus.subscription("price").filter(|_| false).open().unwrap();
+        bus.publish("x", 0).unwrap();
+        letters(&dead_letters);
+        assert!(bus.request("price", 1).unwrap_err().is_no_responders());
+        assert!(bus.gather("price", 2).unwrap_err().is_no_responders());
+        let responder = bus.subscription("price").capacity(1).open().unwrap();
+        let pending = bus.request("price", 3).unwrap();
+        responder.recv().unwrap().reply(30).unwrap();
+        assert_eq!(pending.wait().unwrap(), 30);
+        // The observer has lost them.
+        assert!(letters(&dead_letters).into_iter().eq((1..=3).map(|n| (n, DeadLetterReason::Full))));
+        assert_eq!((stuck.dropped(), taken(&stuck)), (3, vec![0]));
+    });
+}
+
+#[test]
+fn m08_a_subscription_that_begins_with_a_value_begins_after_the_observer_has_it() {
+    within(Duration::from_secs(120), || {
+        const VALUES: u32 = 500;
+        let bus = Bus::<u32>::new();
+        let observer = bus.subscription(">").observer().capacity(1 << 16).open().unwrap();
+        thread::scope(|scope| {
+            let keeping = scope.spawn(|| (0..VALUES).for_each(|n| assert!(bus.publish_retained("cause", n).is_ok())));
+            // Joins again and again, and says which value it began with.
+            while !keeping.is_finished() {
+                let joined = bus.subscription("cause").with_retained().open().unwrap();
+                if let Ok(value) = joined.try_recv() {
+                    bus.publish("effect", *value).unwrap();
+                }
+            }
+            keeping.join().unwrap();
+        });
+        let mut kept = None;
+        for message in observer.try_iter() {
+            match message.topic().as_str() {
+                "cause" => kept = Some(*message),
+                _ => assert!(kept >= Some(*message), "{} had an effect before it was seen", *message),
+            }
+        }
+        assert_eq!(kept, Some(VALUES - 1));
     });
 }
 

@@ -142,8 +142,9 @@ impl<T: Clone, R> BusInner<T, R> {
                 continue;
             }
             let replaced = map.keep(entry, kept, properties);
-            drop(map);
+            // Under the lock of the map, so that a subscription that begins with the value has not begun before observers have it.
             let message = message.put(route, &entry.topic, &mut backlogs, replaced, may_wait);
+            drop(map);
             drop(backlogs);
             return Ok(message);
         }

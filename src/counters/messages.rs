@@ -38,12 +38,12 @@ mod counted {
             shard.delivered.add(delivered as u64);
         }
 
-        /// A handler's closure has succeeded.
         /// An observer has it.
         pub(crate) fn observed(&self) {
             self.shard().delivered.add(1);
         }
 
+        /// A handler's closure has succeeded.
         #[inline]
         pub(crate) fn handled(&self) {
             self.shard().handled.add(1);

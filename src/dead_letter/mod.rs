@@ -290,6 +290,9 @@ impl<T> DeadLetter<T> {
     /// room, and blocks its thread. A task, or a thread that must not wait, uses [`try_retry`](Self::try_retry). Letters that
     /// come meanwhile are kept up to the capacity of the [reader](DeadLetters).
     ///
+    /// A mailbox that does not block does what its policy says: [`DropOldest`](crate::Overflow::DropOldest) evicts a newer
+    /// message, without a letter for that one, and [`Disconnect`](crate::Overflow::Disconnect) ends the subscription.
+    ///
     /// In a group any member may take the message. A filter is not asked again. Neither this call nor its failure makes a dead
     /// letter. A handler that fails on the message makes one, as it does for every message, and
     /// [`attempts`](Self::attempts) goes on counting: it includes the attempts of the handler's own
@@ -315,7 +318,7 @@ impl<T> DeadLetter<T> {
     ///
     /// The message keeps its headers, and does not expire. What was a request is a message without a caller: the handler runs
     /// again, and its reply goes nowhere. Do not retry the letters of handlers that serve, unless that is what you want. A letter
-    /// does not keep its bus open.
+    /// does not keep its bus open, except during the wait.
     ///
     /// # Errors
     ///

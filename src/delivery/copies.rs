@@ -28,9 +28,14 @@ impl<T: Clone, R, S: MetadataSource<R>> Copies<'_, T, R, S> {
         if last { self.original.take() } else { self.copy() }
     }
 
-    /// A copy for an observer, which leaves the original for those that count.
-    pub(super) fn observed(&self) -> Option<Outgoing<T, R>> {
-        Some(self.original.as_ref()?.observed())
+    /// A copy for an observer, which leaves the original for those that count. It has no right to answer.
+    pub(super) fn observed(&mut self) -> Option<Outgoing<T, R>> {
+        if self.is_of_request() { Some(self.original.as_ref()?.observed()) } else { self.copy() }
+    }
+
+    /// Whether the copies of observers differ from the others.
+    pub(super) fn is_of_request(&self) -> bool {
+        self.original.as_ref().is_some_and(Outgoing::is_request)
     }
 
     /// Keeps a copy that a mailbox did not take.

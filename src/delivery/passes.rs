@@ -11,6 +11,7 @@ use super::wake_tasks::WakeTasks;
 use super::{Delivered, Delivery, Stopped, Undelivered};
 use crate::dead_letter::DeadLetterReason;
 use crate::mailbox::{Mailbox, MailboxSender, Offer};
+use crate::message::Outgoing;
 use crate::request::MetadataSource;
 use crate::routing::Route;
 use crate::topic::Topic;
@@ -83,14 +84,12 @@ impl<'a, T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R
 
     /// Offers the message to one mailbox. Returns `true` if that is full and worth waiting for.
     pub(super) fn offer(&mut self, sender: &MailboxSender<T, R>, last: bool, may_wait: bool) -> bool {
-        let is_observer = sender.mailbox.is_observer();
-        let outgoing = if is_observer { self.copies.observed() } else { self.copies.take(last) };
-        let Some(outgoing) = outgoing else { return false };
+        // A caller does not wait for those that cannot answer.
+        let may_wait = may_wait && !(sender.mailbox.is_observer() && self.copies.is_of_request());
+        let Some(outgoing) = self.copy_for(&sender.mailbox, last) else { return false };
         match sender.offer(self.topic, outgoing, may_wait) {
             Offer::Full(outgoing) => {
-                if !is_observer {
-                    self.copies.put_back(outgoing);
-                }
+                self.copies.put_back(outgoing);
                 true
             }
             offer => {
@@ -98,6 +97,11 @@ impl<'a, T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R
                 false
             }
         }
+    }
+
+    /// The original for the last mailbox that counts, a copy for the others.
+    pub(super) fn copy_for(&mut self, mailbox: &Mailbox<T, R>, last: bool) -> Option<Outgoing<T, R>> {
+        if mailbox.is_observer() { self.copies.observed() } else { self.copies.take(last) }
     }
 
     /// Notes what a mailbox did with the message.
@@ -124,9 +128,8 @@ impl<'a, T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R
             }
             Offer::Full(outgoing) | Offer::Gone(outgoing) => outgoing,
         };
-        // An observer's copy has no right to answer. It goes back to the publisher if the bus has closed and no other copy is
-        // left, which happens to retained values alone.
-        if !is_observer || (self.stopped.is_some() && self.copies.original.is_none()) {
+        // An observer's copy of a request has no right to answer.
+        if !(is_observer && self.copies.is_of_request()) {
             self.copies.put_back(outgoing);
         }
     }

@@ -94,11 +94,8 @@ impl<T: Clone, R> PendingDelivery<T, R> {
             if pass.stopped.is_some() {
                 break;
             }
-            let is_observer = full.mailbox.is_observer();
-            let outgoing = if is_observer { pass.copies.observed() } else { pass.copies.take(unsettled == 1) };
-            let Some(outgoing) = outgoing else { break };
+            let Some(outgoing) = pass.copy_for(&full.mailbox, unsettled == 1) else { break };
             match full.offer(topic, outgoing, context) {
-                Offer::Full(_) if is_observer => {}
                 Offer::Full(outgoing) => pass.copies.put_back(outgoing),
                 offer => {
                     full.settled = true;
@@ -113,9 +110,7 @@ impl<T: Clone, R> PendingDelivery<T, R> {
         drop(round);
         if let Some(index) = self.full.iter_mut().position(Full::must_not_wait) {
             let full = self.full.remove(index);
-            let is_observer = full.mailbox.is_observer();
-            let outgoing = if is_observer { pass.copies.observed() } else { pass.copies.take(self.full.is_empty()) };
-            if let Some(outgoing) = outgoing {
+            if let Some(outgoing) = pass.copy_for(&full.mailbox, self.full.is_empty()) {
                 pass.settle(&full.mailbox, Offer::Lost(outgoing, DeadLetterReason::SelfDeadlock));
             }
         }

@@ -8,7 +8,7 @@ use super::passes::Pass;
 use super::wake_tasks::WakeTasks;
 use super::{Delivered, Delivery, Stopped, Undelivered, Wait, permit_to_wait};
 use crate::dead_letter::DeadLetterReason;
-use crate::mailbox::{CopiesForAny, Mailbox, MailboxSender, Offer, wait_for_any};
+use crate::mailbox::{Mailbox, MailboxSender, Offer, wait_for_any};
 use crate::request::MetadataSource;
 use crate::routing::RouteGuard;
 use crate::sync::{Backoff, Instant};
@@ -75,49 +75,35 @@ impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S,
 
     /// Sleeps until all of these mailboxes have the message or have ended, the wait is over, or the bus closes.
     fn sleep(&mut self, mut full: Vec<Arc<MailboxSender<T, R>>>, wait: Wait) {
-        let mut copies = CopiesForAny { counted: None, observed: None };
         while !full.is_empty() && self.stopped.is_none() {
-            // The copies are made before the choice: user code must not run between the choice and the sending. Nor may it
+            // The copy is made before the choice: user code must not run between the choice and the sending. Nor may it
             // run while this thread counts as one that waits: it may come to wait itself.
-            if copies.observed.is_none() && full.iter().any(|sender| sender.mailbox.is_observer()) {
-                copies.observed = self.copies.observed();
-            }
-            if full.iter().any(|sender| !sender.mailbox.is_observer()) {
-                copies.counted = self.copies.take(full.len() == 1);
-                if copies.counted.is_none() {
-                    return;
-                }
-            }
+            let Some(outgoing) = self.copy_for(&full[0].mailbox, full.len() == 1) else { return };
             let paused = match permit_to_wait(full.iter().map(|sender| &*sender.mailbox)) {
                 Ok(paused) => paused,
                 Err(index) => {
                     let sender = full.remove(index);
-                    if let Some(copy) = copies.take_for(&sender.mailbox) {
-                        self.settle(&sender.mailbox, Offer::Lost(copy, DeadLetterReason::SelfDeadlock));
-                    }
-                    self.keep(&mut copies);
+                    self.settle(&sender.mailbox, Offer::Lost(outgoing, DeadLetterReason::SelfDeadlock));
                     continue;
                 }
             };
-            let chosen = wait_for_any(&full, self.topic, &mut copies, look_again(wait, paused.is_some()));
+            let chosen = wait_for_any(&full, self.topic, outgoing, look_again(wait, paused.is_some()));
             drop(paused);
             match chosen {
-                Some((index, offer)) => {
+                Ok((index, offer)) => {
                     let sender = full.remove(index);
                     self.settle(&sender.mailbox, offer);
                 }
-                None if wait.is_over() => self.stopped = Some(Stopped::Timeout),
-                None => {}
+                Err(outgoing) => {
+                    self.copies.put_back(outgoing);
+                    if wait.is_over() {
+                        self.stopped = Some(Stopped::Timeout);
+                    }
+                }
             }
-            self.keep(&mut copies);
         }
         if matches!(self.stopped, Some(Stopped::Timeout)) {
             self.late.extend(full.iter().map(|sender| Arc::clone(&sender.mailbox)));
         }
-    }
-
-    /// Keeps the copy that was not needed.
-    fn keep(&mut self, copies: &mut CopiesForAny<T, R>) {
-        copies.counted.take().into_iter().for_each(|copy| self.copies.put_back(copy));
     }
 }

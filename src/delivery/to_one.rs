@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::sleeping::look_again;
 use super::{Wait, permit_to_wait};
-use crate::mailbox::{CopiesForAny, MailboxSender, Offer, wait_for_any};
+use crate::mailbox::{MailboxSender, Offer, wait_for_any};
 use crate::message::Outgoing;
 use crate::topic::Topic;
 
@@ -39,14 +39,12 @@ pub(crate) fn deliver_to_one<T: Clone, R>(
         let Ok(paused) = permit_to_wait(slice::from_ref(mailbox).iter()) else {
             return Err(NotTaken::Full(outgoing));
         };
-        let mut copies = CopiesForAny::of_one(mailbox, outgoing);
         let deadline = look_again(Wait::Forever, paused.is_some());
-        let chosen = wait_for_any(slice::from_ref(sender), topic, &mut copies, deadline);
+        let chosen = wait_for_any(slice::from_ref(sender), topic, outgoing, deadline);
         drop(paused);
-        offer = match (chosen, copies.take_for(mailbox)) {
-            (Some((_, offer)), _) => offer,
-            (None, Some(outgoing)) => sender.offer(topic, outgoing, true),
-            (None, None) => unreachable!("a copy that was not sent is kept"),
+        offer = match chosen {
+            Ok((_, offer)) => offer,
+            Err(outgoing) => sender.offer(topic, outgoing, true),
         };
     }
 }

@@ -44,7 +44,7 @@ pub use overflow::Overflow;
 pub(crate) use overflow::{AtOnce, Offer, Permit};
 use queue::QueueReceiver;
 pub(crate) use role::Role;
-pub(crate) use sender::{CopiesForAny, MailboxSender, MailboxSource, wait_for_any};
+pub(crate) use sender::{MailboxSender, MailboxSource, wait_for_any};
 #[cfg(feature = "async")]
 use waiting_tasks::{RoomWanted, WaitingTasks};
 pub(crate) use workers::{Left, SeenWorkers};

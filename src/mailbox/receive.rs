@@ -57,11 +57,18 @@ impl<T: Clone, R> Mailbox<T, R> {
 
     #[inline]
     pub(crate) fn try_recv(&self) -> Result<Message<T, R>, TryRecvError> {
+        self.try_recv_until(|| false)
+    }
+
+    /// As `try_recv`, but ends as if the mailbox was empty if the time is over when a message was not for the reader, such as
+    /// one that has expired: others like it may come without an end.
+    #[inline]
+    fn try_recv_until(&self, is_over: impl Fn() -> bool) -> Result<Message<T, R>, TryRecvError> {
         if const { is_large::<T>() } {
-            return self.try_recv_closer(self.queue.try_recv());
+            return self.try_recv_closer(self.queue.try_recv(), is_over);
         }
         let plain = |topic, payload| Ok(Message::plain(topic, payload));
-        self.queue.try_recv_plain(|| self.count_if_plain(), plain, |item| self.try_recv_closer(item))
+        self.queue.try_recv_plain(|| self.count_if_plain(), plain, |item| self.try_recv_closer(item, is_over))
     }
 
     /// Counts a message that is a bare payload. Returns `false` if it has more to report.
@@ -153,11 +160,13 @@ impl<T: Clone, R> Mailbox<T, R> {
     fn try_recv_closer(
         &self,
         mut item: Result<Addressed<T, R>, channel::TryRecvError>,
+        is_over: impl Fn() -> bool,
     ) -> Result<Message<T, R>, TryRecvError> {
         loop {
             match item {
                 Ok(received) => match self.open(received) {
                     Some(message) => return Ok(message),
+                    None if is_over() => return Err(TryRecvError::Empty),
                     None => item = self.queue.try_recv(),
                 },
                 Err(channel::TryRecvError::Empty) => {
@@ -222,7 +231,8 @@ impl<T: Clone, R> Mailbox<T, R> {
     }
 
     pub(crate) fn recv_deadline(&self, deadline: Instant) -> Result<Message<T, R>, RecvTimeoutError> {
-        match self.try_recv() {
+        let is_over = || deadline <= Instant::now();
+        match self.try_recv_until(is_over) {
             Ok(message) => return Ok(message),
             Err(TryRecvError::Closed) => return Err(RecvTimeoutError::Closed),
             Err(TryRecvError::Overflowed) => return Err(RecvTimeoutError::Overflowed),
@@ -232,6 +242,7 @@ impl<T: Clone, R> Mailbox<T, R> {
         loop {
             match self.queue.recv_deadline(deadline).map(|item| self.open(item)) {
                 Ok(Some(message)) => return Ok(message),
+                Ok(None) if is_over() => return Err(RecvTimeoutError::Timeout),
                 Ok(None) => {}
                 Err(channel::RecvTimeoutError::Timeout) => {
                     self.record_empty();

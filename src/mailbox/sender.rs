@@ -158,36 +158,15 @@ impl<T, R> MailboxSender<T, R> {
     }
 }
 
-/// The copies of a message with which a publisher waits for any of several mailboxes.
-pub(crate) struct CopiesForAny<T, R> {
-    /// For a mailbox that counts.
-    pub(crate) counted: Option<Outgoing<T, R>>,
-    /// For an observer's.
-    pub(crate) observed: Option<Outgoing<T, R>>,
-}
-
-impl<T, R> CopiesForAny<T, R> {
-    /// One copy, which is for this mailbox.
-    pub(crate) fn of_one(mailbox: &Mailbox<T, R>, outgoing: Outgoing<T, R>) -> Self {
-        let (counted, observed) = if mailbox.is_observer() { (None, Some(outgoing)) } else { (Some(outgoing), None) };
-        Self { counted, observed }
-    }
-
-    /// Takes the copy for this mailbox.
-    pub(crate) fn take_for(&mut self, mailbox: &Mailbox<T, R>) -> Option<Outgoing<T, R>> {
-        if mailbox.is_observer() { self.observed.take() } else { self.counted.take() }
-    }
-}
-
 // Invariant 4.
-/// Sleeps until one of these mailboxes takes its copy of the message or ends. Returns which; `None` if none did by the
-/// deadline.
+/// Sleeps until one of these mailboxes takes the message or ends. Returns which, or the message if none did
+/// by the deadline.
 pub(crate) fn wait_for_any<T: Clone, R>(
     full: &[Arc<MailboxSender<T, R>>],
     topic: &Topic,
-    copies: &mut CopiesForAny<T, R>,
+    outgoing: Outgoing<T, R>,
     deadline: Option<Instant>,
-) -> Option<(usize, Offer<T, R>)> {
+) -> Result<(usize, Offer<T, R>), Outgoing<T, R>> {
     // The ends come first: a mailbox that has ended may also have room, because it was emptied.
     let mut select = Select::new_biased();
     for sender in full {
@@ -197,18 +176,16 @@ pub(crate) fn wait_for_any<T: Clone, R>(
         sender.queue.register(&mut select);
     }
     let operation = match deadline {
-        Some(deadline) => select.select_deadline(deadline).ok()?,
-        None => select.select(),
+        Some(deadline) => select.select_deadline(deadline).ok(),
+        None => Some(select.select()),
     };
+    let Some(operation) = operation else { return Err(outgoing) };
     let index = operation.index() % full.len();
     let sender = &full[index];
-    let Some(outgoing) = copies.take_for(&sender.mailbox) else {
-        unreachable!("there is a copy for each kind of mailbox")
-    };
     if operation.index() < full.len() {
         // It carries nothing: that it is ready means that it has ended.
         let _ = operation.recv(&sender.mailbox.ended);
-        return Some((index, sender.mailbox.ended(outgoing)));
+        return Ok((index, sender.mailbox.ended(outgoing)));
     }
     match sender.queue.complete(operation, topic, sender.envelope(outgoing)) {
         Ok(()) => {
@@ -216,9 +193,9 @@ pub(crate) fn wait_for_any<T: Clone, R>(
             if sender.after_enqueue() {
                 sender.mailbox.wake_receivers();
             }
-            Some((index, Offer::Enqueued { evicted: 0 }))
+            Ok((index, Offer::Enqueued { evicted: 0 }))
         }
-        Err(back) => Some((index, sender.mailbox.ended(sender.unpack(back)))),
+        Err(back) => Ok((index, sender.mailbox.ended(sender.unpack(back)))),
     }
 }
 

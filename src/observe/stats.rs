@@ -34,7 +34,7 @@ pub struct BusStats {
     pub topics: usize,
     /// Every mailbox that has a member, oldest first.
     pub subscriptions: Vec<SubscriptionStats>,
-    /// Messages that no mailbox took: because there was none, because filters rejected them, or because all were full
+    /// Messages that no mailbox took, observers aside: because there was none, because filters rejected them, or because all were full
     /// (then they count in `dropped` too).
     pub unheard: u64,
     /// Messages lost at mailboxes, counted once for each mailbox, and messages fired at a closed bus or an invalid

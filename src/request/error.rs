@@ -173,7 +173,8 @@ impl<T> fmt::Debug for RequestError<T> {
 #[derive(Error)]
 #[non_exhaustive]
 pub enum ReplyError<R> {
-    /// The wait timed out; the pending reply can be waited on again.
+    /// The wait timed out; the pending reply can be waited on again. If the time of the request itself is over, see
+    /// [`MessageBuilder::timeout`](crate::MessageBuilder::timeout), only a wait with a time of its own waits on.
     #[error("no reply came in time")]
     Timeout(PendingReply<R>),
     /// Every copy of the request is gone, and none was answered.

@@ -570,7 +570,7 @@ where
     ///
     /// **A full mailbox.** A publisher that finds the observer full serves the others first, and then does what the
     /// [`overflow`](Self::overflow) policy says. With the default, [`Block`](Overflow::Block), it waits: an observer that hangs
-    /// then holds up every publisher, like any subscriber. What follows from the message may meanwhile come before it. If a
+    /// then holds up every publisher, like any subscriber. A request does not wait for observers: a full one loses it. What follows from the message may meanwhile come before it. If a
     /// [timeout](crate::MessageBuilder::timeout) ends while only observers have no room, the publish succeeds, and the observers
     /// lose the message. Give an observer room for bursts, or a policy that drops.
     ///

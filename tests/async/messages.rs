@@ -202,26 +202,32 @@ async fn a01_m08_publishers_wait_for_observers_and_others_at_once(runtime: impl 
     let responder = bus.subscription("price").capacity(1).open().unwrap();
     for n in 1..=20 {
         bus.publish_async("price", 0).await.unwrap();
-        let asking = bus.publisher("price").unwrap();
-        let caller = runtime.spawn(async move { asking.request_async(n).await.unwrap().await });
+        let publisher = bus.publisher("price").unwrap();
+        let publishing = runtime.spawn(async move { publisher.publish_async(n).await.unwrap() });
         let mut takes = [&observer, &responder];
         if n % 2 == 0 {
             takes.swap(0, 1);
         }
-        for subscriber in takes {
-            assert_eq!(*subscriber.recv_async().await.unwrap(), 0);
+        for expected in [0, n] {
+            for subscriber in takes {
+                assert_eq!(*subscriber.recv_async().await.unwrap(), expected);
+            }
         }
-        assert!(!observer.recv_async().await.unwrap().is_request());
-        responder.recv_async().await.unwrap().reply(2 * n).unwrap();
-        assert_eq!(caller.await.unwrap(), 2 * n);
+        assert_eq!(counts(publishing.await), (1, 0));
     }
+    // A request does not wait for an observer.
+    bus.publish_async("price", 0).await.unwrap();
+    assert_eq!(*responder.recv_async().await.unwrap(), 0);
+    let pending = bus.request_async("price", 1).await.unwrap();
+    responder.recv_async().await.unwrap().reply(2).unwrap();
+    assert_eq!((pending.await.unwrap(), observer.dropped(), taken(&observer)), (2, 1, vec![0]));
     // Alone.
     drop(responder);
     assert!(bus.publish_async("price", 0).await.unwrap().is_unheard());
     assert!(bus.message("price", 1).timeout(SHORT).publish_async().await.unwrap().is_unheard());
     assert!(bus.message("price", 2).timeout(SHORT).publish_retained_async().await.unwrap().is_unheard());
     assert!(bus.message("price", 3).timeout(SHORT).request_async().await.unwrap_err().is_no_responders());
-    assert_eq!(observer.dropped(), 3);
+    assert_eq!(observer.dropped(), 4);
 }
 
 async fn a01_m09_a_retry_goes_to_the_handler_alone(runtime: impl Runtime) {

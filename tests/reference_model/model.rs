@@ -502,7 +502,11 @@ impl Model {
         let payload = message.payload;
         self.begin_publish();
         let ((delivered, dropped), late) = self.deliver(message, wait, &Asking::Nobody);
-        if !late.is_empty() {
+        let is_observer = |id: &Id| self.mailboxes.get(id).is_some_and(|mailbox| mailbox.options.observer);
+        if late.iter().all(is_observer) {
+            // A publish does without them when its time is over.
+            late.iter().for_each(|id| self.lose(*id, message, DeadLetterReason::Full));
+        } else {
             self.quiet = Quiet::No;
             return Err((NotSent::Timeout((delivered, dropped)), payload));
         }
@@ -576,6 +580,8 @@ impl Model {
             let lost = match mailbox.overflow {
                 _ if !is_full => None,
                 Overflow::Block if wait == Wait::Never => Some(DeadLetterReason::Full),
+                // A caller does not wait for observers.
+                Overflow::Block if !counts && !matches!(asking, Asking::Nobody) => Some(DeadLetterReason::Full),
                 Overflow::Block => {
                     late.push(id);
                     continue;
