@@ -285,9 +285,9 @@ fn m08_a_request_does_not_wait_for_a_full_observer() {
 #[test]
 fn m08_a_subscription_that_begins_with_a_value_begins_after_the_observer_has_it() {
     within(Duration::from_secs(120), || {
-        const VALUES: u32 = 500;
+        const VALUES: u32 = 10_000;
         let bus = Bus::<u32>::new();
-        let observer = bus.subscription(">").observer().capacity(1 << 16).open().unwrap();
+        let observer = bus.subscription(">").observer().capacity(1 << 18).open().unwrap();
         thread::scope(|scope| {
             let keeping = scope.spawn(|| (0..VALUES).for_each(|n| assert!(bus.publish_retained("cause", n).is_ok())));
             // Joins again and again, and says which value it began with.
