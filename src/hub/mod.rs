@@ -46,6 +46,9 @@ pub use weak::WeakHub;
 /// of a request is [`hub.bus_with_reply::<Q, Q::Reply>()`](Self::bus_with_reply); `hub.bus::<Q>()` is a different bus, which
 /// never sees the request. Every caller that asks for the same types gets the same bus.
 ///
+/// The buses have no common order: an [observer](crate::SubscriptionBuilder::observer) sees causes before effects within one
+/// bus. A program that needs an audit trail over all of its messages in one order has one bus, and an enum.
+///
 /// A hub is a handle of all its buses and keeps each that it has created, so they stay open until the last hub is dropped.
 /// When the last hub and the last handle of a bus are dropped, that bus closes. A handler whose closure captures a hub
 /// keeps the hub alive forever: capture a [`WeakHub`]. Capturing the [`Bus`] of another type is fine unless the captures
