@@ -63,7 +63,7 @@ impl<T: Clone, R> Mailbox<T, R> {
     /// As `try_recv`, but ends as if the mailbox was empty if the time is over when a message was not for the reader, such as
     /// one that has expired: others like it may come without an end.
     #[inline]
-    fn try_recv_until(&self, is_over: impl Fn() -> bool) -> Result<Message<T, R>, TryRecvError> {
+    pub(super) fn try_recv_until(&self, is_over: impl Fn() -> bool) -> Result<Message<T, R>, TryRecvError> {
         if const { is_large::<T>() } {
             return self.try_recv_closer(self.queue.try_recv(), is_over);
         }

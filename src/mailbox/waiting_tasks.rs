@@ -3,6 +3,7 @@
 //! A thread sleeps in the channel, which wakes it. A task cannot, so a publisher that enqueues looks whether a task waits for
 //! a message, and a reader that dequeues looks whether a task waits for room.
 
+use std::cell::Cell;
 use std::task::{Context, Poll, Waker};
 
 use super::{Mailbox, send_flag};
@@ -122,6 +123,9 @@ impl<T, R> Mailbox<T, R> {
     }
 }
 
+/// The number of messages that are not for the reader, such as those that have expired, after which a task gives way to others.
+const MOST_SKIPPED: u32 = 64;
+
 impl<T: Clone, R> Mailbox<T, R> {
     /// A message, or the end; otherwise the task is woken when it is worth asking again.
     pub(crate) fn poll_recv(
@@ -129,7 +133,16 @@ impl<T: Clone, R> Mailbox<T, R> {
         place: &mut WaitEntry,
         context: &mut Context<'_>,
     ) -> Poll<Result<Message<T, R>, RecvError>> {
-        let mut received = self.try_recv();
+        let skipped = Cell::new(0);
+        let skips_too_many = || {
+            skipped.set(skipped.get() + 1);
+            skipped.get() >= MOST_SKIPPED
+        };
+        let mut received = self.try_recv_until(skips_too_many);
+        if matches!(received, Err(TryRecvError::Empty)) && skipped.get() >= MOST_SKIPPED {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if matches!(received, Err(TryRecvError::Empty)) && self.pause_to_batch() {
             received = self.try_recv();
         }

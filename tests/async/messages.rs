@@ -1,8 +1,10 @@
 //! A1: headers, limits, expiry and observers, see the section M.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use futures_lite::StreamExt;
+use futures_lite::future::poll_once;
 use tramline::{Bus, DeadLetterReason, ReplyError, RequestError, RetryError};
 
 use crate::runtime::{Runtime, on_every_runtime};
@@ -17,6 +19,7 @@ on_every_runtime![
     a01_m02_no_wait_counts_full_mailboxes_as_dropped,
     a01_m02_times_beyond_the_clock_are_no_limit,
     a01_m03_an_expired_message_is_not_received,
+    a01_m03_a_task_that_skips_many_messages_gives_way,
     a01_m08_an_observer_that_subscribed_last_sees_causes_before_their_effects,
     a01_m08_publishers_wait_for_observers_and_others_at_once,
     a01_m09_a_retry_goes_to_the_handler_alone,
@@ -156,6 +159,20 @@ async fn a01_m03_an_expired_message_is_not_received(_: impl Runtime) {
     let pending = bus.message("offer", 3).expires_after(Duration::ZERO).request_async().await.unwrap();
     assert!(offers.try_recv().is_err());
     assert!(pending.await.unwrap_err().is_unanswered());
+}
+
+async fn a01_m03_a_task_that_skips_many_messages_gives_way(_: impl Runtime) {
+    let bus = Bus::<u32>::new();
+    let offers = bus.subscription("offer").capacity(2_000).open().unwrap();
+    for n in 0..1_000 {
+        bus.message("offer", n).expires_after(Duration::ZERO).publish_async().await.unwrap();
+    }
+    bus.publish_async("offer", 7).await.unwrap();
+    let mut receiving = pin!(offers.recv_async());
+    assert!(poll_once(&mut receiving).await.is_none());
+    assert!((900..1_001).contains(&offers.len()), "{}", offers.len());
+    let offer = receiving.await.unwrap();
+    assert_eq!((*offer, offer.lost_before()), (7, 1_000));
 }
 
 async fn a01_m08_an_observer_that_subscribed_last_sees_causes_before_their_effects(runtime: impl Runtime) {
