@@ -621,18 +621,14 @@ impl HubInner {
     fn members(&self) -> Vec<Arc<dyn Member>> {
         self.buses.read().by_type.values().map(|entry| Arc::clone(&entry.member)).collect()
     }
-
-    /// Moves on to `phase`, in which a bus that is made later begins. The life of a hub never goes back.
-    fn advance(&self, phase: Phase) {
-        let mut buses = self.buses.write();
-        buses.phase = buses.phase.max(phase);
-    }
 }
 
 impl Drain for HubInner {
     fn refuse(&self) {
-        self.advance(Phase::Draining);
-        self.members().iter().for_each(|member| member.refuse());
+        // One step, so that the hub and its buses agree on it. No code of the user runs in it.
+        let mut buses = self.buses.write();
+        buses.phase = buses.phase.max(Phase::Draining);
+        buses.by_type.values().for_each(|entry| entry.member.refuse());
     }
 
     fn pause_this_thread(&self) -> Vec<PausedThread> {
@@ -648,7 +644,8 @@ impl Drain for HubInner {
     }
 
     fn close(&self) {
-        self.advance(Phase::Closed);
+        // A bus that is made later is closed from the beginning. The life of a hub never goes back.
+        self.buses.write().phase = Phase::Closed;
         self.members().iter().for_each(|member| Drain::close(&**member));
     }
 
