@@ -25,11 +25,11 @@ pub(crate) trait Drain {
     fn refuse(&self);
     /// Counts this thread, until the result is dropped, as one that handles nothing, if it is a handler's.
     fn pause_this_thread(&self) -> Vec<PausedThread>;
-    /// Whether nothing is left to do: each queue is empty or has no reader left, and no worker handles or looks for a message. The
+    /// Returns `true` if the work is done: each queue is empty or has no reader left, and no worker handles or looks for a message. The
     /// queues are looked at first: a worker is seen to look before it takes a message out. Adds to `seen` what the workers
     /// do, and what changes each time that one of them finds a message.
     fn is_at_rest(&self, scope: DrainScope, seen: &mut SeenWorkers) -> bool;
-    /// Whether a worker that counts as busy may find its queue empty in a moment.
+    /// Returns `true` while a worker counts as busy that may be about to find its queue empty.
     fn is_awake(&self) -> bool;
     fn close(&self);
     /// Workers whose threads have not ended, without those that drain.

@@ -39,7 +39,7 @@ pub(crate) struct BusInner<T, R> {
     pub(crate) overflow: Overflow,
     #[cfg(feature = "metrics")]
     pub(crate) recordings: crate::sync::Mutex<crate::counters::Recordings>,
-    /// Whether a message carries the span in which it is published.
+    /// Set if each message carries the span of its publisher.
     #[cfg(feature = "tracing")]
     pub(super) trace_messages: bool,
 }
@@ -328,7 +328,7 @@ impl<T: Clone, R> BusInner<T, R> {
         Ok(delivery)
     }
 
-    /// Whether messages carry the span in which they are published.
+    /// Returns `true` if each message carries the span of its publisher.
     #[cfg(feature = "tracing")]
     #[inline(always)]
     pub(super) fn traces(&self) -> bool {

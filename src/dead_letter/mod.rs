@@ -325,7 +325,7 @@ impl<T> DeadLetter<T> {
     ///
     /// With the letter: [`RetryError::Gone`] if the handler was stopped or the subscriber dropped, also during the wait, or if
     /// nobody wanted the message ([`Unheard`](DeadLetterReason::Unheard)). [`RetryError::Full`] if the mailbox is full and drops
-    /// what finds no room, or if the handler of the mailbox itself calls this: it would wait for itself.
+    /// the message, or if the handler that reads the mailbox calls this, which would deadlock.
     /// [`RetryError::Closed`] if the bus is closed or gone, or is being drained and the caller is not one of its handlers.
     ///
     /// # Examples

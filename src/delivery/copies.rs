@@ -33,7 +33,7 @@ impl<T: Clone, R, S: MetadataSource<R>> Copies<'_, T, R, S> {
         if self.is_of_request() { Some(self.original.as_ref()?.observed()) } else { self.copy() }
     }
 
-    /// Whether the copies of observers differ from the others.
+    /// Returns `true` for a request: then an observer's copy has no right to answer, and differs from the others.
     pub(super) fn is_of_request(&self) -> bool {
         self.original.as_ref().is_some_and(Outgoing::is_request)
     }

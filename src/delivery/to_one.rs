@@ -16,7 +16,7 @@ pub(crate) enum NotTaken<T, R> {
     Closed(Outgoing<T, R>),
 }
 
-/// Puts the message into the mailbox. Waits for room if that blocks and the publisher may wait, unless it would wait for itself.
+/// Puts the message into the mailbox. Waits for room if that blocks and the publisher may wait, unless that would deadlock.
 pub(crate) fn deliver_to_one<T: Clone, R>(
     sender: &Arc<MailboxSender<T, R>>,
     topic: &Topic,

@@ -219,14 +219,7 @@ impl<T: Clone, R> Mailbox<T, R> {
                 message
             }
         };
-        self.sample_after_empty();
-        self.count();
-        if self.has_unreported_evictions() {
-            message.add_lost(self.take_unreported_evictions());
-        }
-        if self.has_unreported_expiries() {
-            message.add_lost(self.take_unreported_expiries());
-        }
+        self.count_with_losses(&mut message);
         Some(message)
     }
 
@@ -271,6 +264,13 @@ impl<T: Clone, R> Mailbox<T, R> {
         self.message_dequeued();
         let mut message =
             if envelope.is_conditional() { self.open_closer(topic, envelope)? } else { envelope.into_message(topic) };
+        self.count_with_losses(&mut message);
+        Some(message)
+    }
+
+    /// Counts a message that is delivered, which reports the losses before it.
+    #[inline(always)]
+    fn count_with_losses(&self, message: &mut Message<T, R>) {
         self.sample_after_empty();
         self.count();
         if self.has_unreported_evictions() {
@@ -279,10 +279,9 @@ impl<T: Clone, R> Mailbox<T, R> {
         if self.has_unreported_expiries() {
             message.add_lost(self.take_unreported_expiries());
         }
-        Some(message)
     }
 
-    /// The same for a retained value, or a message that expires.
+    /// As `open`, for a retained value or a message that expires.
     #[inline(never)]
     fn open_closer(&self, topic: Topic, envelope: Envelope<T, R>) -> Option<Message<T, R>> {
         let retained = envelope.as_retained();
