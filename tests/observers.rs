@@ -1,6 +1,9 @@
 //! M08: observers, which see a cause before its effect and are none of those that a message is for.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -335,5 +338,42 @@ fn m08_a_letter_of_an_observer_can_be_retried() {
             retry.join().unwrap().unwrap();
         });
         assert_eq!(taken(&subscriber), [1, 2]);
+    });
+}
+
+/// Its second clone waits for a moment whether a handler reacts.
+struct Watched(Option<Arc<(AtomicUsize, Mutex<Receiver<()>>)>>);
+
+impl Clone for Watched {
+    fn clone(&self) -> Self {
+        if let Some(watch) = &self.0 {
+            if watch.0.fetch_add(1, Ordering::Relaxed) == 1 {
+                let _ = watch.1.lock().unwrap().recv_timeout(SHORT);
+            }
+        }
+        Self(self.0.clone())
+    }
+}
+
+#[test]
+fn m08_a_reaction_in_the_middle_of_a_publish_comes_behind_its_cause() {
+    within_limit(|| {
+        let bus = Bus::<Watched>::new();
+        let (sender, reacted) = channel();
+        let react = bus.downgrade();
+        let _reacts = bus.on("cause", move |_| {
+            if let Some(bus) = react.upgrade() {
+                bus.publish("effect", Watched(None)).unwrap();
+                sender.send(()).unwrap();
+            }
+        });
+        let _other = bus.subscribe("cause").unwrap();
+        // It has come last. If it was served last, the second clone would be made when the handler has the message.
+        let observer = bus.subscription(">").observer().open().unwrap();
+        let watch = Arc::new((AtomicUsize::new(0), Mutex::new(reacted)));
+        assert_eq!(bus.publish("cause", Watched(Some(watch))).unwrap().delivered(), 2);
+        for expected in ["cause", "effect"] {
+            assert_eq!(observer.recv().unwrap().topic(), &expected);
+        }
     });
 }
