@@ -292,7 +292,9 @@ mod doctests;
 pub mod gateway;
 mod handler;
 mod hub;
+mod journal;
 mod lifecycle;
+mod log;
 mod mailbox;
 mod message;
 mod metadata;
@@ -320,6 +322,10 @@ pub use crate::handler::{HandlerTask, Spawner};
 #[cfg(feature = "async")]
 pub use crate::hub::{AsyncHandlerFn, AsyncServeResultFn};
 pub use crate::hub::{Event, HandlerFn, Hub, HubBusStats, Request, ServeResultFn, WeakHub};
+pub use crate::journal::{
+    Entry, Journal, JournalBuilder, JournalHandlerBuilder, JournalIter, JournalReader, JournalTryIter, OwnedEntry,
+};
+pub use crate::log::{Start, StartError};
 pub use crate::mailbox::Overflow;
 pub use crate::message::{Message, RecvError, RecvTimeoutError, TryRecvError};
 pub use crate::metadata::{HeaderError, Headers};

@@ -7,6 +7,7 @@ use std::time::Duration;
 #[cfg(feature = "async")]
 use crate::lifecycle::take_steps_async;
 use crate::lifecycle::{Moment, Step, take_steps};
+use crate::log::{LogOptions, ReaderLeft};
 use crate::mailbox::{Left, Mailbox, MailboxOptions, SeenWorkers};
 use crate::sync::Instant;
 use crate::topic::Pattern;
@@ -412,6 +413,26 @@ impl Unfinished {
             patterns: patterns.clone(),
             group: group.clone(),
             name: name.clone(),
+            remaining,
+            running,
+        })
+    }
+
+    /// What a reader of a journal has left; `None` if that is nothing.
+    pub(super) fn of_reader(
+        bus: &Arc<str>,
+        log: &LogOptions,
+        left: ReaderLeft,
+        all_settled: &mut bool,
+    ) -> Option<Self> {
+        let ReaderLeft { name, remaining, running, is_settled } = left;
+        *all_settled &= is_settled;
+        (remaining > 0 || running > 0).then(|| Self {
+            bus: Arc::clone(bus),
+            is_of_a_hub: false,
+            patterns: log.patterns.clone(),
+            group: None,
+            name: Some(name.unwrap_or_else(|| log.name.clone())),
             remaining,
             running,
         })

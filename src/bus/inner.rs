@@ -10,6 +10,7 @@ use crate::counters::Loss;
 use crate::dead_letter::{DeadLetter, DeadLetterReason, LetterPolicy, Losses, PublishScope};
 use crate::delivery::{Delivered, Delivery, Stopped, Undelivered, Wait, deliver, deliver_at_once, deliver_rest};
 use crate::lifecycle::{BusId, DrainGroup, Lifecycle, Phase};
+use crate::log::LogSink;
 use crate::mailbox::{Filter, Mailbox, MailboxOptions, NewQueue, Overflow, SeenWorkers};
 use crate::message::Outgoing;
 use crate::metadata::Properties;
@@ -17,7 +18,7 @@ use crate::request::{
     EachReply, Metadata, MetadataSource, NoMetadata, PendingReply, Replies, RequestError, SharedMetadata,
 };
 use crate::routing::{
-    Collected, DeferredDrops, NewMember, Route, RouteGuard, SubscribeError, TopicEntry, TopicMap, Unmade,
+    Collected, DeferredDrops, JournalHandle, NewMember, Route, RouteGuard, SubscribeError, TopicEntry, TopicMap, Unmade,
 };
 use crate::spans::{Carried, Publishing, Requesting};
 use crate::sync::atomic::Ordering;
@@ -219,6 +220,34 @@ impl<T, R> BusInner<T, R> {
         (map.len(), map.mailboxes().filter(|mailbox| mailbox.options.role.is_listed()).cloned().collect())
     }
 
+    /// Adds a journal, or returns the handle of the one that has its name.
+    pub(crate) fn open_journal(
+        &self,
+        sink: &Arc<dyn LogSink<T>>,
+        handle: &JournalHandle,
+    ) -> Result<Option<JournalHandle>, SubscribeError> {
+        let handle = Arc::downgrade(handle);
+        let opened = self.change(|map, _| map.open_journal(sink, handle));
+        // A handle that comes with an error is dropped here, outside the lock.
+        opened.map_err(|(error, _)| error)
+    }
+
+    pub(crate) fn close_journal(&self, id: u64) {
+        self.change(|map, deferred| map.close_journal(id, deferred));
+    }
+
+    pub(crate) fn journal_handle(&self, name: &str) -> Option<JournalHandle> {
+        self.map.read().journal(name)
+    }
+
+    pub(crate) fn journal_handles(&self) -> Vec<JournalHandle> {
+        self.map.read().journals()
+    }
+
+    pub(super) fn logs(&self) -> Vec<Arc<dyn LogSink<T>>> {
+        self.map.read().logs().cloned().collect()
+    }
+
     pub(crate) fn close(&self) {
         // First the phase, so that who finds an empty route below knows why.
         self.lifecycle.advance(Phase::Closed);
@@ -226,7 +255,11 @@ impl<T, R> BusInner<T, R> {
         let mut deferred = map.deferred_drops();
         map.close(&mut deferred);
         let mailboxes: Vec<_> = map.mailboxes().cloned().collect();
+        let logs: Vec<_> = map.logs().cloned().collect();
         drop(map);
+        for log in &logs {
+            log.close();
+        }
         for mailbox in &mailboxes {
             mailbox.close();
         }
@@ -256,11 +289,38 @@ impl<T: Clone, R> BusInner<T, R> {
         }
         let span = Publishing::enter(topic);
         let Some(route) = route else { return self.refuse(payload, span) };
+        if route.simple().is_none() {
+            return self.publish_closer(topic, route, payload, wait, span);
+        }
         match self.publish_at_once(topic, &route, payload, &span) {
             Ok(delivery) => Ok(delivery),
             // The span by value: one that is empty takes no register.
             Err(undelivered) => self.publish_rest(topic, route, undelivered, wait, span),
         }
+    }
+
+    /// Publishes to a topic that has a journal, a filter or an observer.
+    #[inline(never)]
+    fn publish_closer(
+        &self,
+        topic: &Topic,
+        route: RouteGuard<T, R>,
+        mut payload: T,
+        wait: Wait,
+        span: Publishing,
+    ) -> Result<Delivery, PublishError<T>> {
+        if let Some(log) = route.only_log() {
+            match log.append_bare(topic, payload) {
+                Ok(()) => {
+                    self.losses.messages.published(1);
+                    span.end(1, 0, "delivered");
+                    return Ok(Delivery::new(1, 0));
+                }
+                // The passes say what to do with it.
+                Err(back) => payload = back,
+            }
+        }
+        self.publish_rest(topic, route, Undelivered::bare(payload), wait, span)
     }
 
     /// The bus takes no message of this thread.
@@ -597,6 +657,8 @@ impl<T: Send + 'static, R: Send + 'static> Drain for BusInner<T, R> {
             paused.extend(own.pause_worker(serving.handler).map(|worker| Box::new(worker) as PausedThread));
             paused.push(Box::new(own.pause_reader()));
         }
+        let of_log = |log: &Arc<dyn LogSink<T>>| log.pause_worker(serving.mailbox, serving.handler);
+        paused.extend(self.logs().iter().filter_map(of_log).map(|worker| Box::new(worker) as PausedThread));
         paused
     }
 
@@ -605,10 +667,12 @@ impl<T: Send + 'static, R: Send + 'static> Drain for BusInner<T, R> {
         // A queue that no reader can take from will not get any shorter.
         map.mailboxes().all(|mailbox| mailbox.len() == 0 || mailbox.is_stuck() || !is_within(scope, mailbox))
             && map.mailboxes().all(|mailbox| mailbox.is_idle(seen))
+            && map.logs().all(|log| log.is_at_rest(scope == DrainScope::Handlers, seen))
     }
 
     fn is_awake(&self) -> bool {
-        self.map.read().mailboxes().any(|mailbox| mailbox.is_awake())
+        let map = self.map.read();
+        map.mailboxes().any(|mailbox| mailbox.is_awake()) || map.logs().any(|log| log.is_awake())
     }
 
     fn close(&self) {
@@ -623,7 +687,14 @@ impl<T: Send + 'static, R: Send + 'static> Drain for BusInner<T, R> {
         let (_, mailboxes) = self.in_use();
         let name = self.name.get();
         let mailboxes = mailboxes.iter().filter(|mailbox| is_within(scope, mailbox));
-        mailboxes.filter_map(|mailbox| Unfinished::new(&name, mailbox, is_settled)).collect()
+        let mut unfinished: Vec<_> =
+            mailboxes.filter_map(|mailbox| Unfinished::new(&name, mailbox, is_settled)).collect();
+        for log in self.logs() {
+            let left = log.left(scope == DrainScope::Handlers);
+            let of_log = |left| Unfinished::of_reader(&name, log.options(), left, is_settled);
+            unfinished.extend(left.into_iter().filter_map(of_log));
+        }
+        unfinished
     }
 }
 

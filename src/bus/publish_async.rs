@@ -53,7 +53,7 @@ impl<T: Clone, R, S: MetadataSource<R>> WaitForRoom<'_, T, R, S> {
         let Self { inner, topic, source, letters, pending, timer } = self;
         letters.within(&inner.lifecycle, || {
             match pending.poll(context, topic, *source, |mailbox| inner.unroute(mailbox)) {
-                Poll::Pending => timer.poll(context).map(|()| pending.time_out(*source)),
+                Poll::Pending => timer.poll(context).map(|()| pending.time_out(topic, *source)),
                 delivered => delivered,
             }
         })

@@ -2,7 +2,7 @@
 
 use super::{BusInner, PublishError};
 use crate::dead_letter::{Again, DeadLetter, NotRetried, Republish};
-use crate::delivery::{Delivery, NotTaken, Wait, deliver_to_one};
+use crate::delivery::{Delivery, NotTaken, Wait, deliver_to_log, deliver_to_one};
 use crate::message::Outgoing;
 use crate::request::Metadata;
 use crate::topic::Topic;
@@ -29,7 +29,7 @@ impl<T: Clone + Send + 'static, R: Send + 'static> Republish<T> for BusInner<T, 
         });
         // Invariant 3: a publisher that sleeps keeps the sender alone.
         drop(source);
-        let Some(sender) = sender else { return Err(NotRetried::Gone(again.payload)) };
+        let Some(sender) = sender else { return self.retry_at_journal(mailbox, topic, again, may_wait) };
         let delivered = deliver_to_one(&sender, topic, outgoing(again), may_wait);
         if sender.mailbox.is_overflowed() {
             self.unroute(&sender.mailbox);
@@ -39,6 +39,28 @@ impl<T: Clone + Send + 'static, R: Send + 'static> Republish<T> for BusInner<T, 
             NotTaken::Gone(outgoing) => NotRetried::Gone(outgoing.payload),
             NotTaken::Closed(outgoing) => NotRetried::Closed(outgoing.payload),
         })
+    }
+}
+
+impl<T: Clone + Send + 'static, R: Send + 'static> BusInner<T, R> {
+    /// Gives a letter back to the handler of a journal that has this number, or to the journal that was full.
+    fn retry_at_journal(
+        &self,
+        number: u64,
+        topic: &Topic,
+        mut again: Again<T>,
+        may_wait: bool,
+    ) -> Result<(), NotRetried<T>> {
+        for log in self.logs() {
+            if log.id() == number {
+                return deliver_to_log(&log, topic, again, may_wait);
+            }
+            match log.give_back(number, topic, again) {
+                Ok(()) => return Ok(()),
+                Err(back) => again = back,
+            }
+        }
+        Err(NotRetried::Gone(again.payload))
     }
 }
 

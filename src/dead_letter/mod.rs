@@ -144,6 +144,8 @@ pub(crate) struct Recipient {
     pub(crate) handler: Option<String>,
     /// Its pattern that matches the topic.
     pub(crate) pattern: Option<Pattern>,
+    /// Its offset in the journal that the handler reads.
+    pub(crate) offset: Option<u64>,
 }
 
 /// The bus of a letter. Keeps it neither open nor alive.
@@ -167,6 +169,8 @@ pub(crate) trait Republish<T>: Send + Sync {
 pub(crate) struct Again<T> {
     pub(crate) payload: T,
     pub(crate) properties: Option<Arc<Properties>>,
+    /// Its offset, if it goes back to the handler of a journal.
+    pub(crate) offset: Option<u64>,
 }
 
 /// Why a mailbox has not got a letter again, with the payload.
@@ -277,7 +281,7 @@ impl<T> DeadLetter<T> {
             Some(bus) => {
                 self.mark_next_publish();
                 let properties = self.properties.and_then(|properties| properties.to_publish_again());
-                bus.republish(&self.topic, Again { payload: self.payload, properties })
+                bus.republish(&self.topic, Again { payload: self.payload, properties, offset: None })
             }
             None => Err(self.payload),
         }
@@ -383,9 +387,9 @@ impl<T> DeadLetter<T> {
         self.mark_next_publish();
         let headers = Properties::headers(self.properties.as_ref()).clone();
         let properties = Some(Arc::new(Properties { headers, attempts: self.attempts, ..Properties::default() }));
-        let mailbox = recipient.mailbox;
+        let (mailbox, offset) = (recipient.mailbox, recipient.offset);
         let Self { topic, payload, reason, attempts, properties: before, recipient, origin } = self;
-        let again = Again { payload, properties };
+        let again = Again { payload, properties, offset };
         let delivered = bus.retry(mailbox, &topic, again, may_wait);
         let letter =
             |payload| Box::new(Self { topic, payload, reason, attempts, properties: before, recipient, origin });

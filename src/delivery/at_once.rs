@@ -18,6 +18,14 @@ pub(crate) struct Undelivered<T, R> {
     pub(super) spare: Option<Outgoing<T, R>>,
 }
 
+impl<T, R> Undelivered<T, R> {
+    /// A bare message that is nowhere yet.
+    pub(crate) fn bare(payload: T) -> Self {
+        let original = Outgoing { payload, metadata: None };
+        Self { next: 0, delivery: Delivery::NONE, original, spare: None }
+    }
+}
+
 /// Enqueues the message in every mailbox of the route, as long as one look at each says what to do with it.
 ///
 /// It returns at the first mailbox that needs a closer look; the passes go on from there. So they do behind a mailbox at

@@ -4,13 +4,18 @@
 //! every mailbox that has room, in one step that no other retained value of the topic can come between. Where there is no
 //! room, or others wait already, the message joins their backlog.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::copies::Copies;
+use super::into_logs::{PlacedInLogs, Room, place};
 use super::passes::Pass;
 use super::wake_tasks::WakeTasks;
-use super::{Delivered, Delivery, Stopped, Wait, look_again, permit_to_wait};
+use super::{Delivered, Delivery, Late, Stopped, Wait, look_again, permit_to_wait};
 use crate::dead_letter::DeadLetterReason;
+use crate::log::Record;
 use crate::mailbox::{Mailbox, MailboxSender, Offer, Put};
 use crate::message::{Outgoing, Retained};
 use crate::request::SharedMetadata;
@@ -25,12 +30,15 @@ pub(crate) struct InOrder<T, R> {
     original: Outgoing<T, R>,
     /// For all mailboxes that want it but one.
     copies: Vec<Outgoing<T, R>>,
+    /// The logs that were asked, whether they want it, and their copies.
+    asked_logs: Vec<(u64, Option<Record<T>>)>,
 }
 
 /// What became of it, under the lock.
 pub(crate) struct PutInOrder<T, R> {
     route: RouteGuard<T, R>,
     puts: Vec<(usize, Placed<T, R>)>,
+    in_logs: PlacedInLogs<T>,
     /// The message, if no mailbox that counts wants it.
     original: Option<Outgoing<T, R>>,
     /// What is dropped when the locks are released, and last of all: its `Drop` is user code, and may panic.
@@ -38,7 +46,8 @@ pub(crate) struct PutInOrder<T, R> {
 }
 
 /// Copies that were made for nothing, and the value that was kept before.
-pub(super) type Leftovers<T, R> = (Vec<Outgoing<T, R>>, Option<Outgoing<T, R>>, Option<Arc<Retained<T>>>);
+pub(super) type Leftovers<T, R> =
+    (Vec<Outgoing<T, R>>, Option<Outgoing<T, R>>, Option<Arc<Retained<T>>>, Vec<Record<T>>);
 
 enum Placed<T, R> {
     Put(Put<T, R>),
@@ -56,7 +65,7 @@ pub(super) type Settled<'a, T, R, F> = (Pass<'a, T, R, SharedMetadata, F>, Vec<W
 
 impl<T: Clone, R> InOrder<T, R> {
     pub(crate) fn new(original: Outgoing<T, R>) -> Self {
-        Self { asked: Vec::new(), original, copies: Vec::new() }
+        Self { asked: Vec::new(), original, copies: Vec::new(), asked_logs: Vec::new() }
     }
 
     /// Asks the filters that were not asked before, and makes as many copies as it takes.
@@ -80,6 +89,15 @@ impl<T: Clone, R> InOrder<T, R> {
                 false => others += usize::from(wants),
             }
         }
+        for log in route.logs() {
+            if self.asked_logs.iter().all(|(asked, _)| *asked != log.id()) {
+                let original = &self.original;
+                let record =
+                    || Record { payload: original.payload.clone(), properties: original.properties().cloned() };
+                let record = log.accepts(&original.payload).then(record);
+                self.asked_logs.push((log.id(), record));
+            }
+        }
         // The original is for one that counts.
         while self.copies.len() < observers + others.saturating_sub(1) {
             self.copies.push(self.original.copy(&SharedMetadata));
@@ -95,7 +113,15 @@ impl<T: Clone, R> InOrder<T, R> {
         replaced: Option<Arc<Retained<T>>>,
         may_wait: bool,
     ) -> PutInOrder<T, R> {
-        let Self { asked, original, mut copies } = self;
+        let Self { asked, original, mut copies, asked_logs } = self;
+        let (mut records, mut unwanted) = (SmallVec::new(), Vec::new());
+        for (asked, record) in asked_logs {
+            match route.logs().iter().position(|log| log.id() == asked) {
+                Some(index) => records.extend(record.map(|record| (index, record))),
+                None => unwanted.extend(record),
+            }
+        }
+        let in_logs = place(route.logs(), records, topic, if may_wait { Room::InLine } else { Room::Never });
         let (mut original, mut puts) = (Some(original), Vec::with_capacity(route.len()));
         for (index, sender) in route.mailboxes().iter().enumerate() {
             let mailbox = &sender.mailbox;
@@ -115,9 +141,10 @@ impl<T: Clone, R> InOrder<T, R> {
             };
             puts.push((index, placed));
         }
-        let is_heard = puts.iter().any(|(index, _)| !route.mailboxes()[*index].mailbox.is_observer());
+        let is_heard = puts.iter().any(|(index, _)| !route.mailboxes()[*index].mailbox.is_observer())
+            || in_logs.iter().any(|(index, _)| !route.logs()[*index].options().is_observer);
         let (original, unneeded) = if is_heard { (None, original) } else { (original, None) };
-        PutInOrder { route, puts, original, leftovers: (copies, unneeded, replaced) }
+        PutInOrder { route, puts, in_logs, original, leftovers: (copies, unneeded, replaced, unwanted) }
     }
 
     pub(crate) fn into_payload(self) -> T {
@@ -128,8 +155,10 @@ impl<T: Clone, R> InOrder<T, R> {
 impl<T: Clone, R> PutInOrder<T, R> {
     /// Goes on when the lock is released. Returns the mailboxes that are left to wait for.
     pub(super) fn settle<'a, F: Fn(&Mailbox<T, R>)>(self, topic: &'a Topic, overflowed: F) -> Settled<'a, T, R, F> {
-        let copies = Copies { original: self.original, spare: None, source: &SharedMetadata };
+        let copies =
+            Copies { original: self.original, spare: None, prepared: VecDeque::new(), source: &SharedMetadata };
         let mut pass = Pass::new(topic, copies, Delivery::NONE, overflowed);
+        pass.settle_logs(self.route.logs(), self.in_logs);
         let mut waits = Vec::new();
         let _wakes = WakeTasks(self.route.mailboxes());
         for (index, placed) in self.puts {
@@ -145,9 +174,10 @@ impl<T: Clone, R> PutInOrder<T, R> {
     /// Waits for the mailboxes that were full, as a thread.
     pub(crate) fn deliver(self, topic: &Topic, wait: Wait, overflowed: impl Fn(&Mailbox<T, R>)) -> Delivered<T, R> {
         let (mut pass, mut waits, leftovers) = self.settle(topic, overflowed);
-        while !waits.is_empty() && pass.stopped.is_none() {
+        while !(waits.is_empty() && pass.tickets.is_empty()) && pass.stopped.is_none() {
             waits.retain(|wait| !pass.try_settle(&*wait.sender, &wait.message));
-            if !waits.is_empty() && pass.stopped.is_none() {
+            pass.look_at_tickets();
+            if !(waits.is_empty() && pass.tickets.is_empty()) && pass.stopped.is_none() {
                 pass.wait_in_order(&mut waits, wait);
             }
         }
@@ -155,6 +185,7 @@ impl<T: Clone, R> PutInOrder<T, R> {
         for WaitFor { sender, message } in waits.drain(..) {
             pass.take_back(&sender.mailbox, &message);
         }
+        pass.give_up_tickets();
         let delivered = pass.finish();
         drop(leftovers);
         delivered
@@ -179,7 +210,7 @@ impl<T: Clone, R, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, SharedMetadata, F> {
         match message.take() {
             // Its copy has no right to answer, which is nothing to a retained value.
             Some(outgoing) => {
-                self.late.push(Arc::clone(mailbox));
+                self.late.push(Late::Mailbox(Arc::clone(mailbox)));
                 self.copies.put_back(outgoing);
             }
             None => self.settle(mailbox, Offer::Enqueued { evicted: 0 }),
@@ -205,11 +236,16 @@ impl<T: Clone, R, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, SharedMetadata, F> {
             sender.register_for_room(&mut select);
             select.recv(message.is_in());
         }
-        match look_again(wait, paused.is_some()) {
+        for ticket in &self.tickets {
+            select.recv(ticket.is_over());
+        }
+        match look_again(wait, paused.is_some() || !self.tickets.is_empty()) {
             None => _ = select.ready(),
             Some(deadline) => _ = select.ready_deadline(deadline),
         }
+        drop(select);
         drop(paused);
+        self.tickets.iter().for_each(|ticket| ticket.log().look_again());
         if wait.is_over() {
             self.stopped = Some(Stopped::Timeout);
         }

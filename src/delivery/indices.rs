@@ -33,6 +33,14 @@ impl Indices {
         self.range.is_empty() && self.low == 0 && self.taken == self.high.len()
     }
 
+    /// All of them, in rising order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        let after = |low: u64| low & low.wrapping_sub(1);
+        let low = std::iter::successors(Some(self.low), move |low| Some(after(*low))).take_while(|low| *low != 0);
+        let low = low.map(|low| low.trailing_zeros() as usize);
+        self.range.clone().chain(low).chain(self.high[self.taken..].iter().copied())
+    }
+
     /// Takes the lowest index out.
     pub(super) fn pop(&mut self) -> Option<usize> {
         if let Some(index) = self.range.next() {

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use crate::dead_letter::DeadLetterReason;
 use crate::lifecycle::CountGuard;
+use crate::log::LogSink;
 use crate::mailbox::{Mailbox, Permit};
 use crate::message::Outgoing;
+use crate::metadata::Properties;
 use crate::request::MetadataSource;
 use crate::routing::RouteGuard;
 use crate::sync::Instant;
@@ -15,6 +17,7 @@ mod at_once;
 mod copies;
 mod in_order;
 mod indices;
+mod into_logs;
 mod passes;
 #[cfg(feature = "async")]
 mod pending;
@@ -32,7 +35,7 @@ pub(crate) use pending::{PendingDelivery, deliver_pending};
 pub(crate) use pending_in_order::PendingInOrder;
 pub(crate) use sleeping::deliver_rest;
 use sleeping::look_again;
-pub(crate) use to_one::{NotTaken, deliver_to_one};
+pub(crate) use to_one::{NotTaken, deliver_to_log, deliver_to_one};
 
 /// The outcome of one publish.
 ///
@@ -182,10 +185,33 @@ pub(crate) enum Stopped {
 pub(crate) struct Delivered<T, R> {
     pub(crate) delivery: Delivery,
     pub(crate) stopped: Option<Stopped>,
-    /// The mailboxes that had no room in time.
-    pub(crate) late: Vec<Arc<Mailbox<T, R>>>,
+    /// Who had no room in time.
+    pub(crate) late: Vec<Late<T, R>>,
     /// The message, if no mailbox has taken the original.
     pub(crate) rest: Option<Outgoing<T, R>>,
+}
+
+/// A mailbox or a log that had no room in time.
+pub(crate) enum Late<T, R> {
+    Mailbox(Arc<Mailbox<T, R>>),
+    /// Also whether it does not count.
+    Log(Arc<dyn LogSink<T>>, bool),
+}
+
+impl<T: Clone, R> Late<T, R> {
+    fn is_observer(&self) -> bool {
+        match self {
+            Self::Mailbox(mailbox) => mailbox.is_observer(),
+            Self::Log(_, is_observer) => *is_observer,
+        }
+    }
+
+    fn lost(&self, topic: &Topic, payload: &T, properties: Option<&Arc<Properties>>, reason: DeadLetterReason) {
+        match self {
+            Self::Mailbox(mailbox) => mailbox.lost(topic, payload, properties, reason),
+            Self::Log(log, _) => log.count_loss(topic, payload, properties, reason),
+        }
+    }
 }
 
 impl<T, R> Delivered<T, R> {
@@ -194,7 +220,7 @@ impl<T, R> Delivered<T, R> {
     where
         T: Clone,
     {
-        if self.late.iter().all(|mailbox| mailbox.is_observer()) {
+        if self.late.iter().all(Late::is_observer) {
             self.settle_late(topic);
         }
     }
@@ -214,9 +240,9 @@ impl<T, R> Delivered<T, R> {
         T: Clone,
     {
         let (Some(Stopped::Timeout), Some(rest)) = (&self.stopped, &self.rest) else { return };
-        for mailbox in self.late.drain(..) {
-            self.delivery.dropped += usize::from(!mailbox.is_observer());
-            mailbox.lost(topic, &rest.payload, rest.properties(), DeadLetterReason::Full);
+        for late in self.late.drain(..) {
+            self.delivery.dropped += usize::from(!late.is_observer());
+            late.lost(topic, &rest.payload, rest.properties(), DeadLetterReason::Full);
         }
         self.stopped = None;
     }

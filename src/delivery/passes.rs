@@ -3,13 +3,15 @@
 //! The first pass offers the message to every mailbox without waiting. What is full and blocks then is waited for, for
 //! all of them at once: by a thread in `sleeping`, by a task in `pending`.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 
 use super::copies::Copies;
 use super::indices::Indices;
+use super::into_logs::Room;
 use super::wake_tasks::WakeTasks;
-use super::{Delivered, Delivery, Stopped, Undelivered};
+use super::{Delivered, Delivery, Late, Stopped, Undelivered};
 use crate::dead_letter::DeadLetterReason;
+use crate::log::Ticket;
 use crate::mailbox::{Mailbox, MailboxSender, Offer};
 use crate::message::Outgoing;
 use crate::request::MetadataSource;
@@ -22,15 +24,17 @@ pub(super) struct Pass<'a, T, R, S, F> {
     pub(super) copies: Copies<'a, T, R, S>,
     pub(super) delivery: Delivery,
     pub(super) stopped: Option<Stopped>,
-    /// The mailboxes that had no room in time.
-    pub(super) late: Vec<Arc<Mailbox<T, R>>>,
+    /// Who had no room in time.
+    pub(super) late: Vec<Late<T, R>>,
+    /// Its places in the lines of logs that were full.
+    pub(super) tickets: Vec<Ticket<T>>,
     /// Takes a mailbox that has just run over off all routes.
     overflowed: F,
 }
 
 impl<'a, T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R, S, F> {
     pub(super) fn new(topic: &'a Topic, copies: Copies<'a, T, R, S>, delivery: Delivery, overflowed: F) -> Self {
-        Self { topic, copies, delivery, stopped: None, late: Vec::new(), overflowed }
+        Self { topic, copies, delivery, stopped: None, late: Vec::new(), tickets: Vec::new(), overflowed }
     }
 
     /// Runs the first pass, for the mailboxes that do not have the message yet. Returns those that block and were full.
@@ -39,20 +43,23 @@ impl<'a, T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R
         topic: &'a Topic,
         undelivered: Undelivered<T, R>,
         source: &'a S,
-        may_wait: bool,
+        room: Room,
         overflowed: F,
     ) -> (Self, Indices) {
         let Undelivered { next, delivery, original, spare } = undelivered;
-        let copies = Copies { original: Some(original), spare, source };
+        let copies = Copies { original: Some(original), spare, prepared: VecDeque::new(), source };
         let mut pass = Self::new(topic, copies, delivery, overflowed);
+        let mailboxes = pass.that_want_it(route, next);
+        if !route.logs().is_empty() {
+            pass.put_into_logs(route, &mailboxes, room);
+        }
         let _wakes = WakeTasks(route.mailboxes());
-        let full = pass.offer_to_all(route, next, may_wait);
+        let full = pass.offer_to_all(route, mailboxes, room != Room::Never);
         (pass, full)
     }
 
-    fn offer_to_all(&mut self, route: &Route<T, R>, next: usize, may_wait: bool) -> Indices {
+    fn offer_to_all(&mut self, route: &Route<T, R>, mut left: Indices, may_wait: bool) -> Indices {
         let mut full = Indices::default();
-        let mut left = self.that_want_it(route, next);
         while let Some(index) = left.pop() {
             // When the bus closes meanwhile, the original is kept: it goes back to the publisher.
             let last = left.is_empty() && full.is_empty() && self.stopped.is_none();
@@ -89,7 +96,7 @@ impl<'a, T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R
         let Some(outgoing) = self.copy_for(&sender.mailbox, last) else { return false };
         match sender.offer(self.topic, outgoing, may_wait) {
             Offer::Full(outgoing) => {
-                self.copies.put_back(outgoing);
+                self.copies.put_back_for_later(outgoing);
                 true
             }
             offer => {
@@ -135,8 +142,6 @@ impl<'a, T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'a, T, R
     }
 
     pub(super) fn finish(self) -> Delivered<T, R> {
-        let Copies { original, spare, source } = self.copies;
-        source.unused(spare.and_then(|spare| spare.metadata));
-        Delivered { delivery: self.delivery, stopped: self.stopped, late: self.late, rest: original }
+        Delivered { delivery: self.delivery, stopped: self.stopped, late: self.late, rest: self.copies.into_rest() }
     }
 }

@@ -1,13 +1,16 @@
 //! Waiting for room as a task, which cannot sleep: what is left of a delivery when some mailboxes were full.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use super::copies::Copies;
+use super::into_logs::Room;
 use super::passes::Pass;
-use super::{Delivered, Delivery, Stopped, Undelivered};
+use super::{Delivered, Delivery, Late, Stopped, Undelivered};
 use crate::dead_letter::DeadLetterReason;
 use crate::lifecycle::CountGuard;
+use crate::log::Ticket;
 use crate::mailbox::{Mailbox, MailboxSender, Offer, Permit};
 use crate::message::Outgoing;
 use crate::request::MetadataSource;
@@ -18,10 +21,31 @@ use crate::topic::Topic;
 /// A message that is in the mailboxes that had room, and waits for the others.
 // Invariant 12: it has no route and no sender, so a future that is never polled again blocks nobody.
 pub(crate) struct PendingDelivery<T, R> {
+    left: Left<T, R>,
+    full: Vec<Full<T, R>>,
+    /// Its places in the lines of logs that were full.
+    tickets: Vec<Ticket<T>>,
+    delivery: Delivery,
+}
+
+/// The message, as far as it is not in a mailbox or a log.
+struct Left<T, R> {
     original: Option<Outgoing<T, R>>,
     spare: Option<Outgoing<T, R>>,
-    full: Vec<Full<T, R>>,
-    delivery: Delivery,
+    prepared: VecDeque<Outgoing<T, R>>,
+}
+
+impl<T: Clone, R> Left<T, R> {
+    fn new<S>(copies: Copies<'_, T, R, S>) -> Self {
+        let Copies { original, spare, prepared, .. } = copies;
+        Self { original, spare, prepared }
+    }
+
+    /// Everything, to be used in one poll.
+    fn take<'s, S>(&mut self, source: &'s S) -> Copies<'s, T, R, S> {
+        let Self { original, spare, prepared } = self;
+        Copies { original: original.take(), spare: spare.take(), prepared: std::mem::take(prepared), source }
+    }
 }
 
 /// A mailbox that was full.
@@ -58,6 +82,7 @@ impl<T, R> Drop for Round<'_, T, R> {
 }
 
 /// Runs the first pass. What it leaves is to be polled.
+#[allow(clippy::result_large_err, reason = "it is no error, and is moved once")]
 pub(crate) fn deliver_pending<T: Clone, R, S: MetadataSource<R>>(
     route: RouteGuard<T, R>,
     topic: &Topic,
@@ -66,13 +91,15 @@ pub(crate) fn deliver_pending<T: Clone, R, S: MetadataSource<R>>(
     may_wait: bool,
     overflowed: impl Fn(&Mailbox<T, R>),
 ) -> Result<Delivered<T, R>, PendingDelivery<T, R>> {
-    let (pass, mut full) = Pass::first(&route, topic, undelivered, source, may_wait, overflowed);
-    if full.is_empty() || pass.stopped.is_some() {
+    let room = if may_wait { Room::InLine } else { Room::Never };
+    let (mut pass, mut full) = Pass::first(&route, topic, undelivered, source, room, overflowed);
+    if (full.is_empty() && pass.tickets.is_empty()) || pass.stopped.is_some() {
+        pass.give_up_tickets();
         return Ok(pass.finish());
     }
     let full = std::iter::from_fn(|| full.pop()).map(|index| Full::new(&route.mailboxes()[index])).collect();
-    let Pass { copies: Copies { original, spare, .. }, delivery, .. } = pass;
-    Err(PendingDelivery { original, spare, full, delivery })
+    let Pass { copies, delivery, tickets, .. } = pass;
+    Err(PendingDelivery { left: Left::new(copies), full, tickets, delivery })
 }
 
 impl<T: Clone, R> PendingDelivery<T, R> {
@@ -84,8 +111,8 @@ impl<T: Clone, R> PendingDelivery<T, R> {
         source: &S,
         overflowed: impl Fn(&Mailbox<T, R>),
     ) -> Poll<Delivered<T, R>> {
-        let copies = Copies { original: self.original.take(), spare: self.spare.take(), source };
-        let mut pass = Pass::new(topic, copies, self.delivery, overflowed);
+        let mut pass = Pass::new(topic, self.left.take(source), self.delivery, overflowed);
+        pass.tickets = std::mem::take(&mut self.tickets);
         // User code runs below, which may come to wait itself.
         self.full.iter_mut().for_each(|full| full.paused = None);
         let round = Round(&mut self.full);
@@ -96,7 +123,7 @@ impl<T: Clone, R> PendingDelivery<T, R> {
             }
             let Some(outgoing) = pass.copy_for(&full.mailbox, unsettled == 1) else { break };
             match full.offer(topic, outgoing, context) {
-                Offer::Full(outgoing) => pass.copies.put_back(outgoing),
+                Offer::Full(outgoing) => pass.copies.put_back_for_later(outgoing),
                 offer => {
                     full.settled = true;
                     unsettled -= 1;
@@ -114,33 +141,54 @@ impl<T: Clone, R> PendingDelivery<T, R> {
                 pass.settle(&full.mailbox, Offer::Lost(outgoing, DeadLetterReason::SelfDeadlock));
             }
         }
-        if self.full.is_empty() || pass.stopped.is_some() {
+        pass.poll_tickets(context);
+        if (self.full.is_empty() && pass.tickets.is_empty()) || pass.stopped.is_some() {
             self.full.clear();
+            pass.give_up_tickets();
             return Poll::Ready(pass.finish());
         }
-        let Pass { copies: Copies { original, spare, .. }, delivery, .. } = pass;
-        (self.original, self.spare, self.delivery) = (original, spare, delivery);
+        let Pass { copies, delivery, tickets, .. } = pass;
+        (self.left, self.tickets, self.delivery) = (Left::new(copies), tickets, delivery);
         Poll::Pending
     }
 
     /// The time is over.
-    pub(crate) fn time_out(&mut self, source: &impl MetadataSource<R>) -> Delivered<T, R> {
-        source.unused(self.spare.take().and_then(|spare| spare.metadata));
-        let late = self.full.drain(..).filter(Full::is_open).map(|full| Arc::clone(&full.mailbox)).collect();
-        Delivered { delivery: self.delivery, stopped: Some(Stopped::Timeout), late, rest: self.original.take() }
+    pub(crate) fn time_out<S: MetadataSource<R>>(&mut self, topic: &Topic, source: &S) -> Delivered<T, R> {
+        let mut pass = Pass::new(topic, self.left.take(source), self.delivery, |_| {});
+        pass.stopped = Some(Stopped::Timeout);
+        pass.tickets = std::mem::take(&mut self.tickets);
+        pass.give_up_tickets();
+        let full = self.full.drain(..).filter(Full::is_open);
+        pass.late.extend(full.map(|full| Late::Mailbox(Arc::clone(&full.mailbox))));
+        pass.finish()
     }
 
-    /// Gives up, unless the delivery is complete: the mailboxes that do not have the message yet lose it. Returns the
+    /// Gives up, unless the delivery is complete: the mailboxes and logs that do not have the message yet lose it. Returns the
     /// outcome until then.
-    pub(crate) fn cancel(&mut self, topic: &Topic, source: &impl MetadataSource<R>) -> Option<Delivery> {
-        let cancelled = self.original.is_some().then_some(self.delivery);
-        if let Some(original) = &self.original {
-            for full in self.full.drain(..).filter(Full::is_open) {
-                full.mailbox.lost(topic, &original.payload, original.properties(), DeadLetterReason::Cancelled);
+    pub(crate) fn cancel<S: MetadataSource<R>>(&mut self, topic: &Topic, source: &S) -> Option<Delivery> {
+        if self.full.is_empty() && self.tickets.is_empty() {
+            source.unused(self.left.spare.take().and_then(|spare| spare.metadata));
+            return None;
+        }
+        let Delivered { delivery, late, rest, .. } = self.time_out(topic, source);
+        if let Some(rest) = &rest {
+            for late in &late {
+                late.lost(topic, &rest.payload, rest.properties(), DeadLetterReason::Cancelled);
             }
         }
-        source.unused(self.spare.take().and_then(|spare| spare.metadata));
-        cancelled
+        Some(delivery)
+    }
+}
+
+impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F> {
+    /// Looks which logs have let the message in. The others wake the task when they do.
+    pub(super) fn poll_tickets(&mut self, context: &mut Context<'_>) {
+        for ticket in &self.tickets {
+            // The waker first, so that room that comes after the look wakes the task.
+            ticket.wake_when_in(context.waker());
+            ticket.log().look_again();
+        }
+        self.look_at_tickets();
     }
 }
 

@@ -1,5 +1,6 @@
 //! Waiting, as a task, for room for a retained value.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
@@ -9,6 +10,7 @@ use super::passes::Pass;
 use super::{Delivered, Delivery, Stopped};
 use crate::dead_letter::DeadLetterReason;
 use crate::lifecycle::CountGuard;
+use crate::log::Ticket;
 use crate::mailbox::{Mailbox, MailboxSender, Offer, Permit};
 use crate::message::Outgoing;
 use crate::request::SharedMetadata;
@@ -20,6 +22,8 @@ use crate::topic::Topic;
 // Invariant 12: others who wait there put it in, if this is never polled again.
 pub(crate) struct PendingInOrder<T, R> {
     waits: Vec<WaitForRoom<T, R>>,
+    /// Its places in the lines of logs that were full.
+    tickets: Vec<Ticket<T>>,
     delivery: Delivery,
     /// What a mailbox did not take.
     rest: Option<Outgoing<T, R>>,
@@ -46,20 +50,22 @@ impl<T, R> Drop for WaitForRoom<T, R> {
 
 impl<T: Clone, R> PutInOrder<T, R> {
     /// Goes on as a task. What it leaves is to be polled.
+    #[allow(clippy::result_large_err, reason = "it is no error, and is moved once")]
     pub(crate) fn deliver_pending(
         self,
         topic: &Topic,
         overflowed: impl Fn(&Mailbox<T, R>),
     ) -> Result<Delivered<T, R>, PendingInOrder<T, R>> {
-        let (pass, waits, leftovers) = self.settle(topic, overflowed);
-        if waits.is_empty() || pass.stopped.is_some() {
+        let (mut pass, waits, leftovers) = self.settle(topic, overflowed);
+        if (waits.is_empty() && pass.tickets.is_empty()) || pass.stopped.is_some() {
+            pass.give_up_tickets();
             let delivered = pass.finish();
             drop((waits, leftovers));
             return Ok(delivered);
         }
-        let Pass { copies: Copies { original: rest, .. }, delivery, .. } = pass;
+        let Pass { copies: Copies { original: rest, .. }, delivery, tickets, .. } = pass;
         let waits = waits.into_iter().map(WaitForRoom::new).collect();
-        Err(PendingInOrder { waits, delivery, rest, leftovers: Some(leftovers) })
+        Err(PendingInOrder { waits, tickets, delivery, rest, leftovers: Some(leftovers) })
     }
 }
 
@@ -72,7 +78,8 @@ impl<T: Clone, R> PendingInOrder<T, R> {
         topic: &Topic,
         overflowed: impl Fn(&Mailbox<T, R>),
     ) -> Poll<Delivered<T, R>> {
-        let copies = Copies { original: self.rest.take(), spare: None, source: &SharedMetadata };
+        let copies =
+            Copies { original: self.rest.take(), spare: None, prepared: VecDeque::new(), source: &SharedMetadata };
         let mut pass = Pass::new(topic, copies, self.delivery, overflowed);
         // User code runs below, which may come to wait itself.
         self.waits.iter_mut().for_each(|wait| wait.paused = None);
@@ -82,7 +89,10 @@ impl<T: Clone, R> PendingInOrder<T, R> {
             let refused = |outgoing| Offer::Lost(outgoing, DeadLetterReason::SelfDeadlock);
             pass.settle(&wait.mailbox, wait.message.take().map_or(Offer::Enqueued { evicted: 0 }, refused));
         }
-        if self.waits.is_empty() || pass.stopped.is_some() {
+        pass.tickets = std::mem::take(&mut self.tickets);
+        pass.poll_tickets(context);
+        if (self.waits.is_empty() && pass.tickets.is_empty()) || pass.stopped.is_some() {
+            pass.give_up_tickets();
             for wait in self.waits.drain(..) {
                 pass.take_back(&wait.mailbox, &wait.message);
             }
@@ -90,16 +100,19 @@ impl<T: Clone, R> PendingInOrder<T, R> {
             drop(self.leftovers.take());
             return Poll::Ready(delivered);
         }
-        let Pass { copies: Copies { original, .. }, delivery, .. } = pass;
-        (self.rest, self.delivery) = (original, delivery);
+        let Pass { copies: Copies { original, .. }, delivery, tickets, .. } = pass;
+        (self.rest, self.tickets, self.delivery) = (original, tickets, delivery);
         Poll::Pending
     }
 
     /// The time is over.
     pub(crate) fn time_out(&mut self, topic: &Topic) -> Delivered<T, R> {
-        let copies = Copies { original: self.rest.take(), spare: None, source: &SharedMetadata };
+        let copies =
+            Copies { original: self.rest.take(), spare: None, prepared: VecDeque::new(), source: &SharedMetadata };
         let mut pass = Pass::new(topic, copies, self.delivery, |_| {});
         pass.stopped = Some(Stopped::Timeout);
+        pass.tickets = std::mem::take(&mut self.tickets);
+        pass.give_up_tickets();
         for wait in self.waits.drain(..) {
             pass.take_back(&wait.mailbox, &wait.message);
         }
@@ -111,8 +124,19 @@ impl<T: Clone, R> PendingInOrder<T, R> {
     /// Gives up, unless the delivery is complete: the mailboxes that do not have the message yet lose it. Returns the
     /// outcome until then.
     pub(crate) fn cancel(&mut self, topic: &Topic) -> Option<Delivery> {
-        if self.waits.is_empty() {
+        if self.waits.is_empty() && self.tickets.is_empty() {
             return None;
+        }
+        for ticket in std::mem::take(&mut self.tickets) {
+            let (log, record) = (ticket.log(), ticket.take_back());
+            match record {
+                Some(Some(record)) => {
+                    log.count_loss(topic, &record.payload, record.properties.as_ref(), DeadLetterReason::Cancelled);
+                }
+                Some(None) => {}
+                None if log.options().is_observer => log.count_observed(),
+                None => self.delivery.enqueued(0),
+            }
         }
         for wait in self.waits.drain(..) {
             let is_open = wait.sender.strong_count() > 0 && !wait.mailbox.has_ended();

@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::indices::Indices;
+use super::into_logs::Room;
 use super::passes::Pass;
 use super::wake_tasks::WakeTasks;
-use super::{Delivered, Delivery, Stopped, Undelivered, Wait, permit_to_wait};
+use super::{Delivered, Delivery, Late, Stopped, Undelivered, Wait, permit_to_wait};
 use crate::dead_letter::DeadLetterReason;
+use crate::log::Ticket;
 use crate::mailbox::{Mailbox, MailboxSender, Offer, wait_for_any};
 use crate::request::MetadataSource;
 use crate::routing::RouteGuard;
+use crate::sync::channel::Select;
 use crate::sync::{Backoff, Instant};
 use crate::topic::Topic;
 
@@ -37,8 +40,9 @@ pub(crate) fn deliver_rest<T: Clone, R, S: MetadataSource<R>>(
     if route.is_empty() {
         return Delivered { rest: Some(undelivered.original), ..Delivered::complete(Delivery::NONE) };
     }
-    let (mut pass, full) = Pass::first(&route, topic, undelivered, source, wait.may_wait(), overflowed);
-    if !full.is_empty() {
+    let room = if wait.may_wait() { Room::AfterSpinning } else { Room::Never };
+    let (mut pass, full) = Pass::first(&route, topic, undelivered, source, room, overflowed);
+    if !full.is_empty() || !pass.tickets.is_empty() {
         pass.second(route, full, wait);
     }
     pass.finish()
@@ -64,8 +68,9 @@ impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S,
                     full.push(index);
                 }
             }
-            if full.is_empty() || self.stopped.is_some() {
-                return;
+            self.look_at_tickets();
+            if (full.is_empty() && self.tickets.is_empty()) || self.stopped.is_some() {
+                return self.give_up_tickets();
             }
         }
         let full = std::iter::from_fn(|| full.pop()).map(|index| Arc::clone(&route.mailboxes()[index])).collect();
@@ -75,7 +80,11 @@ impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S,
 
     /// Sleeps until all of these mailboxes have the message or have ended, the wait is over, or the bus closes.
     fn sleep(&mut self, mut full: Vec<Arc<MailboxSender<T, R>>>, wait: Wait) {
-        while !full.is_empty() && self.stopped.is_none() {
+        while !(full.is_empty() && self.tickets.is_empty()) && self.stopped.is_none() {
+            if full.is_empty() {
+                self.sleep_in_lines(wait);
+                continue;
+            }
             // The copy is made before the choice: user code must not run between the choice and the sending. Nor may it
             // run while this thread counts as one that waits: it may come to wait itself.
             let Some(outgoing) = self.copy_for(&full[0].mailbox, full.len() == 1) else { return };
@@ -87,7 +96,9 @@ impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S,
                     continue;
                 }
             };
-            let chosen = wait_for_any(&full, self.topic, outgoing, look_again(wait, paused.is_some()));
+            let signals: Vec<_> = self.tickets.iter().map(Ticket::is_over).collect();
+            let again = look_again(wait, paused.is_some() || !signals.is_empty());
+            let chosen = wait_for_any(&full, &signals, self.topic, outgoing, again);
             drop(paused);
             match chosen {
                 Ok((index, offer)) => {
@@ -95,7 +106,9 @@ impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S,
                     self.settle(&sender.mailbox, offer);
                 }
                 Err(outgoing) => {
-                    self.copies.put_back(outgoing);
+                    self.copies.put_back_for_later(outgoing);
+                    self.tickets.iter().for_each(|ticket| ticket.log().look_again());
+                    self.look_at_tickets();
                     if wait.is_over() {
                         self.stopped = Some(Stopped::Timeout);
                     }
@@ -103,7 +116,26 @@ impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S,
             }
         }
         if matches!(self.stopped, Some(Stopped::Timeout)) {
-            self.late.extend(full.iter().map(|sender| Arc::clone(&sender.mailbox)));
+            self.late.extend(full.iter().map(|sender| Late::Mailbox(Arc::clone(&sender.mailbox))));
+        }
+        self.give_up_tickets();
+    }
+
+    /// Sleeps until one of the logs in whose lines the message waits has let it in or is closed, or the wait is over.
+    fn sleep_in_lines(&mut self, wait: Wait) {
+        let mut select = Select::new();
+        for ticket in &self.tickets {
+            select.recv(ticket.is_over());
+        }
+        if let Some(again) = look_again(wait, true) {
+            // Over, or to look whether a reader has made room without knowing that somebody waits, see `Log::fill`.
+            if select.ready_deadline(again).is_err() {
+                self.tickets.iter().for_each(|ticket| ticket.log().look_again());
+            }
+        }
+        self.look_at_tickets();
+        if wait.is_over() && !self.tickets.is_empty() {
+            self.stopped.get_or_insert(Stopped::Timeout);
         }
     }
 }

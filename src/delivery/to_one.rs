@@ -1,10 +1,13 @@
-//! Delivering a message to one mailbox alone, as a thread: a dead letter that goes back to where it came from.
+//! Delivering a message to one mailbox or journal alone, as a thread: a dead letter that goes back to where it came from.
 
 use std::slice;
 use std::sync::Arc;
 
+use super::into_logs::{Held, Room, hold};
 use super::sleeping::look_again;
 use super::{Wait, permit_to_wait};
+use crate::dead_letter::{Again, NotRetried};
+use crate::log::{InLine, LogSink, NoClaim, Record};
 use crate::mailbox::{MailboxSender, Offer, wait_for_any};
 use crate::message::Outgoing;
 use crate::topic::Topic;
@@ -40,11 +43,49 @@ pub(crate) fn deliver_to_one<T: Clone, R>(
             return Err(NotTaken::Full(outgoing));
         };
         let deadline = look_again(Wait::Forever, paused.is_some());
-        let chosen = wait_for_any(slice::from_ref(sender), topic, outgoing, deadline);
+        let chosen = wait_for_any(slice::from_ref(sender), &[], topic, outgoing, deadline);
         drop(paused);
         offer = match chosen {
             Ok((_, offer)) => offer,
             Err(outgoing) => sender.offer(topic, outgoing, true),
         };
+    }
+}
+
+/// Appends a dead letter to the journal that has lost it.
+pub(crate) fn deliver_to_log<T>(
+    log: &Arc<dyn LogSink<T>>,
+    topic: &Topic,
+    again: Again<T>,
+    may_wait: bool,
+) -> Result<(), NotRetried<T>> {
+    let record = Record { payload: again.payload, properties: again.properties };
+    let back = |record: Record<T>| record.payload;
+    match hold(log, if may_wait { Room::AfterSpinning } else { Room::Never }) {
+        Held::Claim(claim) => match log.write(claim, topic, record) {
+            Ok(written) => {
+                log.finish(written);
+                Ok(())
+            }
+            Err(record) => Err(NotRetried::Full(back(record))),
+        },
+        Held::Refused(NoClaim::Closed) => Err(NotRetried::Closed(back(record))),
+        Held::Refused(NoClaim::Full) | Held::SelfDeadlock => Err(NotRetried::Full(back(record))),
+        Held::Ticket(ticket) => {
+            ticket.fill(topic, record);
+            loop {
+                match ticket.look() {
+                    InLine::Placed => return Ok(()),
+                    InLine::Closed(record) => {
+                        return record.map_or(Ok(()), |record| Err(NotRetried::Closed(back(record))));
+                    }
+                    InLine::Waiting => {}
+                }
+                if let Some(again) = look_again(Wait::Forever, true) {
+                    let _ = ticket.is_over().recv_deadline(again);
+                }
+                log.look_again();
+            }
+        }
     }
 }

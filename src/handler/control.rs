@@ -17,11 +17,11 @@ use crate::sync::wait_list::{self, WaitEntry, WaitFlag, WaitList};
 
 /// The signals with which a handler ends its workers.
 pub(crate) struct Control {
-    pub(super) workers: Arc<HandlerWorkers>,
+    pub(crate) workers: Arc<HandlerWorkers>,
     /// They take no other message.
     leaving: AtomicBool,
     /// Ends when they are to leave.
-    pub(super) left: EndSignal,
+    pub(crate) left: EndSignal,
     leave: EndTrigger,
     /// They do not even try the message in hand again.
     abandoned: EndSignal,
@@ -77,7 +77,7 @@ impl Control {
         this_thread_runs(self.id())
     }
 
-    pub(super) fn id(&self) -> u64 {
+    pub(crate) fn id(&self) -> u64 {
         self.workers.id()
     }
 
@@ -89,7 +89,7 @@ impl Control {
     pub(super) fn worker_ended(&self) {}
 
     /// Sleeps between two attempts; `false` if there is to be no other.
-    pub(super) fn sleep(&self, pause: Duration) -> bool {
+    pub(crate) fn sleep(&self, pause: Duration) -> bool {
         matches!(self.abandoned.recv_timeout(pause), Err(RecvTimeoutError::Timeout))
     }
 }

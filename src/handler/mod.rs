@@ -29,7 +29,7 @@ mod task;
 mod thread;
 mod worker;
 
-use control::Control;
+pub(crate) use control::Control;
 pub use outcome::Outcome;
 pub use retry::Retry;
 #[cfg(feature = "async")]
@@ -38,7 +38,8 @@ pub(crate) use start::{Start, StartingWorkers};
 use stop::Stopping;
 #[cfg(feature = "metrics")]
 pub(crate) use stopwatch::HANDLER_DURATION;
-use stopwatch::Stopwatch;
+pub(crate) use stopwatch::Stopwatch;
+pub(crate) use worker::Verdict;
 use worker::Worker;
 
 /// The most threads that one handler may have.
@@ -83,7 +84,7 @@ pub struct Handler {
 }
 
 /// A handler's hold on its mailbox, whatever the types of the bus.
-trait Attached: Send + Sync {
+pub(crate) trait Attached: Send + Sync {
     /// Stops the flow of new messages. `true` if no other member is left for those that are queued.
     ///
     /// `begun` workers have begun: they stay readers of the mailbox until they end.

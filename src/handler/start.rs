@@ -112,17 +112,37 @@ where
 /// The workers of a handler that is about to be attached. They count as running from now on, so that neither a drain nor
 /// a close overlooks them.
 pub(crate) struct StartingWorkers<T> {
-    control: Arc<Control>,
+    pub(crate) control: Arc<Control>,
     guards: Vec<RunningWorker<T>>,
     /// Ends when the last guard is dropped.
     ended: EndSignal,
 }
 
+impl<T: Send + 'static> StartingWorkers<T> {
+    /// Starts the only worker as a thread, which runs `run`.
+    pub(crate) fn into_handler(
+        mut self,
+        subscription: Arc<dyn Attached>,
+        name: String,
+        run: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<Handler> {
+        let guard = self.guards.pop();
+        // A zero byte would make the thread's name invalid.
+        let builder = thread::Builder::new().name(format!("{}-0", name.replace('\0', "")));
+        let thread = builder.spawn(move || {
+            run();
+            drop(guard);
+        })?;
+        let Self { control, ended, .. } = self;
+        Ok(Handler { subscription, name, control, workers: 1, threads: vec![thread], ended, stopped: false })
+    }
+}
+
 impl<T> StartingWorkers<T> {
-    pub(crate) fn new<R>(inner: &BusInner<T, R>, workers: usize) -> Self {
+    pub(crate) fn new(lifecycle: &Arc<Lifecycle>, losses: &Arc<Losses<T>>, workers: usize) -> Self {
         let control = Control::new();
         let (done, ended) = bounded(0);
-        let guards = (0..workers).map(|_| RunningWorker::new(inner, &control, &done)).collect();
+        let guards = (0..workers).map(|_| RunningWorker::new(lifecycle, losses, &control, &done)).collect();
         Self { control, guards, ended }
     }
 }
@@ -138,14 +158,19 @@ pub(super) struct RunningWorker<T> {
 }
 
 impl<T> RunningWorker<T> {
-    fn new<R>(inner: &BusInner<T, R>, control: &Arc<Control>, done: &Sender<Infallible>) -> Self {
+    fn new(
+        lifecycle: &Arc<Lifecycle>,
+        losses: &Arc<Losses<T>>,
+        control: &Arc<Control>,
+        done: &Sender<Infallible>,
+    ) -> Self {
         control.workers.started();
-        inner.lifecycle.worker_started();
+        lifecycle.worker_started();
         Self {
             ended: false,
             control: Arc::clone(control),
-            lifecycle: Arc::clone(&inner.lifecycle),
-            losses: Arc::clone(&inner.losses),
+            lifecycle: Arc::clone(lifecycle),
+            losses: Arc::clone(losses),
             done: Some(done.clone()),
         }
     }

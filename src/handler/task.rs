@@ -139,7 +139,7 @@ impl<T: Clone, R> Task<T, R> {
                 Ok(future) => caught(future, &span).await,
                 Err(panic) => Err(panic),
             };
-            match worker.judge(outcome, attempts) {
+            match Verdict::after(outcome, attempts, &worker.retry) {
                 Verdict::Done => break None,
                 Verdict::Retry { pause, .. }
                     if !worker.is_in_vain(&message) && self.pause(pause).await && !worker.is_in_vain(&message) => {}

@@ -100,7 +100,7 @@ impl<T: Clone, R> Worker<T, R> {
         }
         let reason = loop {
             attempts += 1;
-            match self.judge(catch(|| f(message)), attempts) {
+            match Verdict::after(catch(|| f(message)), attempts, &self.retry) {
                 Verdict::Done => break None,
                 Verdict::Retry { pause, .. }
                     if !self.is_in_vain(message) && self.control.sleep(pause) && !self.is_in_vain(message) => {}

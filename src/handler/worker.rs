@@ -16,7 +16,7 @@ use crate::sync::atomic::Ordering;
 pub(super) const SKIPPED: &str = "skipped";
 
 /// The next step of a worker after one attempt at a message.
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Done,
     /// It tries again after the pause, unless the handler is abandoned meanwhile: then `error` is the end.
     Retry {
@@ -24,6 +24,20 @@ pub(super) enum Verdict {
         error: String,
     },
     GiveUp(DeadLetterReason),
+}
+
+impl Verdict {
+    /// Says what to do after an attempt: the one place that knows the rules of retries.
+    pub(crate) fn after(outcome: Result<Result<(), String>, String>, attempts: u32, retry: &Retry) -> Self {
+        match outcome {
+            Ok(Ok(())) => Self::Done,
+            Ok(Err(error)) => match retry.pause_after(attempts) {
+                Some(pause) => Self::Retry { pause, error },
+                None => Self::GiveUp(DeadLetterReason::Failed(error)),
+            },
+            Err(panic) => Self::GiveUp(DeadLetterReason::Panicked(panic)),
+        }
+    }
 }
 
 /// One worker of a handler: a thread, or a task.
@@ -103,18 +117,6 @@ impl<T: Clone, R> Worker<T, R> {
     #[inline]
     pub(super) fn is_in_vain(&self, message: &Message<T, R>) -> bool {
         self.serves && message.is_abandoned_request()
-    }
-
-    /// Says what to do after an attempt: the one place that knows the rules of retries.
-    pub(super) fn judge(&self, outcome: Result<Result<(), String>, String>, attempts: u32) -> Verdict {
-        match outcome {
-            Ok(Ok(())) => Verdict::Done,
-            Ok(Err(error)) => match self.retry.pause_after(attempts) {
-                Some(pause) => Verdict::Retry { pause, error },
-                None => Verdict::GiveUp(DeadLetterReason::Failed(error)),
-            },
-            Err(panic) => Verdict::GiveUp(DeadLetterReason::Panicked(panic)),
-        }
     }
 
     /// Finishes a message: `reason` says why the handler gave up on it, if it did.

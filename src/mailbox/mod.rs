@@ -55,6 +55,11 @@ pub(crate) const MAX_CAPACITY: usize = 1 << 24;
 /// The number of the next mailbox, of any bus; a later one has a higher number.
 static NEXT_ID: counters::AtomicU64 = counters::AtomicU64::new(1);
 
+/// A number that no other mailbox has, nor the reader of a log.
+pub(crate) fn next_id() -> u64 {
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+}
+
 /// How a mailbox is to be made; it keeps them.
 #[derive(Clone)]
 pub(crate) struct MailboxOptions {
@@ -182,7 +187,7 @@ impl<T, R> Mailbox<T, R> {
         let is_special = options.overflow == Overflow::DropOldest || kept > 0;
         let recv_flags = recv_flag::WAS_EMPTY | if is_special { recv_flag::SPECIAL } else { 0 };
         Self {
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            id: next_id(),
             options,
             filter,
             losses: Arc::clone(losses),
@@ -321,7 +326,7 @@ impl<T, R> Mailbox<T, R> {
         let MailboxOptions { patterns, name, .. } = &self.options;
         let pattern = patterns.iter().find(|pattern| pattern.matches(topic)).or(patterns.first()).cloned();
         let name = || name.clone().or_else(|| patterns.first().map(ToString::to_string));
-        Recipient { mailbox: self.id, handler: if self.is_handled() { name() } else { None }, pattern }
+        Recipient { mailbox: self.id, handler: if self.is_handled() { name() } else { None }, pattern, offset: None }
     }
 
     /// The most messages that were seen waiting.

@@ -7,6 +7,7 @@ use super::new_queue::NewQueue;
 use super::queue::QueueSender;
 use super::{Filter, Mailbox, MailboxOptions, Offer, Overflow, send_flag};
 use crate::dead_letter::Losses;
+use crate::lifecycle::EndSignal;
 use crate::message::{Envelope, Outgoing};
 use crate::sync::atomic::Ordering;
 use crate::sync::channel::Select;
@@ -160,9 +161,10 @@ impl<T, R> MailboxSender<T, R> {
 
 // Invariant 4.
 /// Sleeps until one of these mailboxes takes the message or ends. Returns which, or the message if none did
-/// by the deadline.
+/// by the deadline, or before one of the signals.
 pub(crate) fn wait_for_any<T: Clone, R>(
     full: &[Arc<MailboxSender<T, R>>],
+    signals: &[&EndSignal],
     topic: &Topic,
     outgoing: Outgoing<T, R>,
     deadline: Option<Instant>,
@@ -175,11 +177,19 @@ pub(crate) fn wait_for_any<T: Clone, R>(
     for sender in full {
         sender.queue.register(&mut select);
     }
+    for signal in signals {
+        select.recv(signal);
+    }
     let operation = match deadline {
         Some(deadline) => select.select_deadline(deadline).ok(),
         None => Some(select.select()),
     };
     let Some(operation) = operation else { return Err(outgoing) };
+    if let Some(signal) = operation.index().checked_sub(2 * full.len()) {
+        // It carries nothing.
+        let _ = operation.recv(signals[signal]);
+        return Err(outgoing);
+    }
     let index = operation.index() % full.len();
     let sender = &full[index];
     if operation.index() < full.len() {

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::mailbox::Overflow;
 use crate::topic::TopicError;
 
 /// A subscription could not be made.
@@ -57,6 +58,21 @@ pub enum SubscribeError {
         /// What the new member asked for.
         requested: String,
     },
+    /// A journal of this name exists and has other options.
+    #[error("cannot open journal `{journal}`: its {option} is {existing}, not {requested}")]
+    Journal {
+        /// The name of the journal.
+        journal: String,
+        /// The option that differs.
+        option: &'static str,
+        /// What the journal has.
+        existing: String,
+        /// What was asked for.
+        requested: String,
+    },
+    /// A journal cannot have this policy: its readers share the entries, so the newest cannot be dropped for one of them.
+    #[error("a journal cannot have the overflow policy {0:?}")]
+    JournalOverflow(Overflow),
     /// A thread for the handler cannot be spawned.
     #[error("cannot spawn a thread for the handler")]
     Thread(#[source] std::io::Error),
@@ -108,6 +124,34 @@ impl SubscribeError {
     /// ```
     pub fn is_group_mismatch(&self) -> bool {
         matches!(self, Self::Group { .. })
+    }
+
+    /// Returns `true` if the journal has other options.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = tramline::Bus::<u32>::new();
+    /// let _ticks = bus.journal("tick").name("ticks").open()?;
+    /// assert!(bus.journal("tock").name("ticks").open().unwrap_err().is_journal_mismatch());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_journal_mismatch(&self) -> bool {
+        matches!(self, Self::Journal { .. })
+    }
+
+    /// Returns `true` if the overflow policy is none for a journal.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tramline::{Bus, Overflow};
+    ///
+    /// let bus = Bus::<u32>::new();
+    /// assert!(bus.journal("tick").overflow(Overflow::DropNewest).open().unwrap_err().is_journal_overflow());
+    /// ```
+    pub fn is_journal_overflow(&self) -> bool {
+        matches!(self, Self::JournalOverflow(_))
     }
 
     /// Returns `true` if the bus was closed.

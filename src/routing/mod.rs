@@ -3,6 +3,7 @@
 mod backlog;
 mod entry;
 mod error;
+mod journals;
 mod kept;
 mod route;
 mod subscriptions;
@@ -12,6 +13,7 @@ mod trie;
 pub(crate) use backlog::{Backlogs, InBacklog};
 pub(crate) use entry::TopicEntry;
 pub use error::SubscribeError;
+pub(crate) use journals::JournalHandle;
 pub(crate) use kept::Collected;
 pub(crate) use route::{Route, RouteGuard};
 pub(crate) use subscriptions::Unmade;

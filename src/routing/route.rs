@@ -1,23 +1,29 @@
-//! The immutable list of mailboxes that get the messages of one topic.
+//! The immutable list of mailboxes and logs that get the messages of one topic.
 
 use std::sync::Arc;
 
 use super::subscriptions::Version;
 use crate::lifecycle::Generation;
+use crate::log::LogSink;
 use crate::mailbox::MailboxSender;
 use crate::sync::Guard;
 
 type Sender<T, R> = Arc<MailboxSender<T, R>>;
 
-/// The mailboxes of one topic, as they were found; never changed, but replaced.
+/// The mailboxes and logs of one topic, as they were found; never changed, but replaced.
 pub(crate) struct Route<T, R> {
     mailboxes: Vec<Sender<T, R>>,
+    logs: Vec<Arc<dyn LogSink<T>>>,
     /// Whether no mailbox has a filter.
     unfiltered: bool,
-    /// Whether in addition none is an observer's.
+    /// Whether in addition none is an observer's, and there is no journal.
     simple: bool,
     /// The number of mailboxes that come first.
     first: usize,
+    /// The number of mailboxes that are observers'.
+    observers: usize,
+    /// Whether there is one log and nothing else, and it counts and wants every message.
+    only_log: bool,
     /// Of the subscriptions that match the topic.
     version: Version,
     /// The last generation in which it was looked at and found to be right.
@@ -35,18 +41,40 @@ impl<T, R> Route<T, R> {
     // Invariant 14.
     /// A route over these mailboxes: those that come first, then the others, both in the order in which they were made, and
     /// each once, even if several of its patterns match.
-    pub(super) fn new(mut mailboxes: Vec<Sender<T, R>>, version: Version, generation: Generation) -> Self {
+    pub(super) fn new(
+        mut mailboxes: Vec<Sender<T, R>>,
+        logs: Vec<Arc<dyn LogSink<T>>>,
+        version: Version,
+        generation: Generation,
+    ) -> Self {
         mailboxes.sort_by_key(|sender| (!comes_first(sender), sender.mailbox.id));
         mailboxes.dedup_by_key(|sender| sender.mailbox.id);
         let unfiltered = mailboxes.iter().all(|sender| sender.mailbox.filter.is_none());
         let first = mailboxes.partition_point(comes_first);
-        let simple = unfiltered && mailboxes[..first].iter().all(|sender| sender.mailbox.options.role.counts());
-        Self { mailboxes, unfiltered, simple, first, version, generation: AtomicGeneration::new(generation) }
+        let simple = logs.is_empty()
+            && unfiltered
+            && mailboxes[..first].iter().all(|sender| sender.mailbox.options.role.counts());
+        let only_log = match &logs[..] {
+            [log] => mailboxes.is_empty() && !log.has_filter() && !log.options().is_observer,
+            _ => false,
+        };
+        let observers = mailboxes[..first].iter().filter(|sender| sender.mailbox.is_observer()).count();
+        Self {
+            mailboxes,
+            logs,
+            unfiltered,
+            simple,
+            first,
+            observers,
+            only_log,
+            version,
+            generation: AtomicGeneration::new(generation),
+        }
     }
 
     /// In the place of a route that has to be found anew.
     pub(super) fn stale() -> Self {
-        Self::new(Vec::new(), Version::NONE, Generation::MAX)
+        Self::new(Vec::new(), Vec::new(), Version::NONE, Generation::MAX)
     }
 
     /// The generation of subscriptions for which it is right.
@@ -73,8 +101,25 @@ impl<T, R> Route<T, R> {
         self.mailboxes.len()
     }
 
+    /// Whether it has neither mailboxes nor logs.
     pub(crate) fn is_empty(&self) -> bool {
-        self.mailboxes.is_empty()
+        self.mailboxes.is_empty() && self.logs.is_empty()
+    }
+
+    /// The number of mailboxes that are observers', and of the others.
+    pub(crate) fn observers_and_others(&self) -> (usize, usize) {
+        (self.observers, self.mailboxes.len() - self.observers)
+    }
+
+    /// The log, if that is all there is, if it counts, and wants every message.
+    #[inline]
+    pub(crate) fn only_log(&self) -> Option<&Arc<dyn LogSink<T>>> {
+        self.only_log.then(|| self.logs.first()).flatten()
+    }
+
+    /// The logs of the topic's journals.
+    pub(crate) fn logs(&self) -> &[Arc<dyn LogSink<T>>] {
+        &self.logs
     }
 
     pub(crate) fn mailboxes(&self) -> &[Sender<T, R>] {
@@ -86,7 +131,7 @@ impl<T, R> Route<T, R> {
         self.unfiltered
     }
 
-    /// The mailboxes, if each of them wants every message and none is an observer's, so that it is known which is the last
+    /// The mailboxes, if each of them wants every message, none is an observer's, and there is no journal, so that it is known which is the last
     /// to get it.
     #[inline(always)]
     pub(crate) fn simple(&self) -> Option<&[Sender<T, R>]> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
+use super::journals::Journals;
 use super::trie::{Match, Node, Value};
 use super::{Route, TopicEntry};
 use crate::lifecycle::Generation;
@@ -48,10 +49,16 @@ pub(crate) type Unmade<T, R> = Vec<Arc<MailboxSource<T, R>>>;
 pub(super) struct Version {
     members: usize,
     newest: u64,
+    /// Journals are few and seldom come or go: any of them makes a difference.
+    journals: u64,
 }
 
 impl Version {
-    pub(super) const NONE: Self = Self { members: 0, newest: 0 };
+    pub(super) const NONE: Self = Self { members: 0, newest: 0, journals: 0 };
+
+    fn of<T>(journals: &Journals<T>) -> Self {
+        Self { journals: journals.changes(), ..Self::NONE }
+    }
 
     fn add<T, R>(&mut self, members: &Members<T, R>, list: &BTreeMap<u64, Member<T, R>>) {
         self.members += list.len();
@@ -118,8 +125,8 @@ impl<T, R> Subscriptions<T, R> {
         self.root.at(topic.tokens()).is_some_and(|members| !members.here.is_empty())
     }
 
-    pub(super) fn version(&self, topic: &Topic) -> Version {
-        let mut version = Version::NONE;
+    pub(super) fn version(&self, topic: &Topic, journals: &Journals<T>) -> Version {
+        let mut version = Version::of(journals);
         self.root.visit_patterns(topic.tokens(), &mut |members, how| version.add(members, members.that_match(how)));
         version
     }
@@ -142,9 +149,10 @@ impl<T, R> Subscriptions<T, R> {
         &self,
         topic: &Topic,
         entry: Option<&Arc<TopicEntry<T, R>>>,
+        journals: &Journals<T>,
         generation: Generation,
     ) -> Result<Route<T, R>, Unmade<T, R>> {
-        let (mut mailboxes, mut unmade, mut version) = (Vec::new(), Vec::new(), Version::NONE);
+        let (mut mailboxes, mut unmade, mut version) = (Vec::new(), Vec::new(), Version::of(journals));
         self.root.visit_patterns(topic.tokens(), &mut |members, how| {
             let list = members.that_match(how);
             version.add(members, list);
@@ -161,7 +169,7 @@ impl<T, R> Subscriptions<T, R> {
         if let Some(entry) = entry {
             self.visit_remembering(topic, |topics| drop(topics.insert(address(entry), Arc::downgrade(entry))));
         }
-        Ok(Route::new(mailboxes, version, generation))
+        Ok(Route::new(mailboxes, journals.of_topic(topic), version, generation))
     }
 
     /// A topic is not in use any more.

@@ -7,15 +7,18 @@
 //! What a change leaves over may hold payloads and closures, whose `Drop` is user code; it is handed to the caller as
 //! [`DeferredDrops`], to be dropped after the lock is released.
 
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
+use super::journals::{self, JournalHandle, Journals};
 use super::kept::{Collected, KeptTopics};
 use super::subscriptions::{Member, Subscriptions, Unmade, Version};
 use super::trie::shrink;
 use super::{Route, SubscribeError, TopicEntry};
 use crate::dead_letter::Losses;
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Lifecycle, Phase};
+use crate::log::LogSink;
 use crate::mailbox::{Filter, Mailbox, MailboxOptions, MailboxSource, NewQueue};
 use crate::message::Retained;
 use crate::metadata::Properties;
@@ -39,6 +42,8 @@ pub(crate) struct DeferredDrops<T, R> {
     subscriptions: Subscriptions<T, R>,
     sources: Vec<Arc<MailboxSource<T, R>>>,
     values: Vec<Arc<Retained<T>>>,
+    /// Journals that have left, and those of the topics of a bus that was closed.
+    logs: Vec<Arc<dyn LogSink<T>>>,
 }
 
 impl<T, R> Drop for DeferredDrops<T, R> {
@@ -76,6 +81,7 @@ pub(crate) struct TopicMap<T, R> {
     lifecycle: Arc<Lifecycle>,
     topics: HashMap<Topic, Arc<TopicEntry<T, R>>>,
     subscriptions: Subscriptions<T, R>,
+    journals: Journals<T>,
     groups: HashMap<GroupKey, Arc<MailboxSource<T, R>>>,
     /// Every mailbox that has a reader: a member, or a thread of a handler that is being stopped.
     mailboxes: BTreeMap<u64, Arc<Mailbox<T, R>>>,
@@ -94,10 +100,11 @@ impl<T, R> TopicMap<T, R> {
             lifecycle,
             topics: HashMap::new(),
             subscriptions: Subscriptions::default(),
+            journals: Journals::default(),
             groups: HashMap::new(),
             mailboxes: BTreeMap::new(),
             kept: Mutex::default(),
-            no_route: Arc::new(Route::new(Vec::new(), Version::NONE, 0)),
+            no_route: Arc::new(Route::new(Vec::new(), Vec::new(), Version::NONE, 0)),
             stale: Arc::new(Route::stale()),
             closed: false,
         }
@@ -114,6 +121,7 @@ impl<T, R> TopicMap<T, R> {
             subscriptions: Subscriptions::default(),
             sources: Vec::new(),
             values: Vec::new(),
+            logs: Vec::new(),
         }
     }
 
@@ -158,7 +166,7 @@ impl<T, R> TopicMap<T, R> {
         if let Some(entry) = self.topics.get(topic) {
             return self.route_of(entry, others);
         }
-        let route = self.subscriptions.find(topic, None, self.lifecycle.generation())?;
+        let route = self.subscriptions.find(topic, None, &self.journals, self.lifecycle.generation())?;
         Ok(if route.is_empty() { Arc::clone(&self.no_route) } else { Arc::new(route) })
     }
 
@@ -179,12 +187,14 @@ impl<T, R> TopicMap<T, R> {
             others.push(route);
             return Ok(Arc::clone(&self.no_route));
         }
-        if !Arc::ptr_eq(&route, &self.stale) && route.version() == self.subscriptions.version(&entry.topic) {
+        if !Arc::ptr_eq(&route, &self.stale)
+            && route.version() == self.subscriptions.version(&entry.topic, &self.journals)
+        {
             route.is_right_in(generation);
             return Ok(route);
         }
         others.push(route);
-        let found = Arc::new(self.subscriptions.find(&entry.topic, Some(entry), generation)?);
+        let found = Arc::new(self.subscriptions.find(&entry.topic, Some(entry), &self.journals, generation)?);
         others.push(entry.route.swap(Arc::clone(&found)));
         Ok(found)
     }
@@ -378,9 +388,56 @@ impl<T, R> TopicMap<T, R> {
         }
     }
 
-    /// Empties the map for good. The mailboxes stay known until their readers leave.
+    /// Adds a journal, unless there is one of this name: then that one's handle is returned, also with what differs. The handle
+    /// is for the caller to drop: it may be the last.
+    pub(crate) fn open_journal(
+        &mut self,
+        sink: &Arc<dyn LogSink<T>>,
+        handle: Weak<dyn Any + Send + Sync>,
+    ) -> Result<Option<JournalHandle>, (SubscribeError, Option<JournalHandle>)> {
+        if self.closed || self.lifecycle.phase() != Phase::Open {
+            return Err((SubscribeError::Closed, None));
+        }
+        if let Some((handle, existing)) = self.journals.find(&sink.options().name) {
+            return match journals::difference(existing, sink.options(), sink.has_filter()) {
+                None => Ok(Some(handle)),
+                Some(difference) => Err((difference, Some(handle))),
+            };
+        }
+        self.journals.add(Arc::clone(sink), handle);
+        // Invariant 2. Whatever its patterns are, all routes are looked at again: journals seldom come.
+        self.lifecycle.next_generation();
+        Ok(None)
+    }
+
+    /// The last handle, reader and handler of a journal have gone: it leaves all routes.
+    pub(crate) fn close_journal(&mut self, id: u64, deferred: &mut DeferredDrops<T, R>) {
+        let Some(sink) = self.journals.remove(id) else { return };
+        // So that no idle topic keeps its memory.
+        for entry in self.topics.values() {
+            if sink.options().patterns.iter().any(|pattern| pattern.matches(&entry.topic)) {
+                deferred.routes.push(entry.route.swap(Arc::clone(&self.stale)));
+            }
+        }
+        deferred.logs.push(sink);
+    }
+
+    pub(crate) fn journal(&self, name: &str) -> Option<JournalHandle> {
+        self.journals.find(name).map(|(handle, _)| handle)
+    }
+
+    pub(crate) fn journals(&self) -> Vec<JournalHandle> {
+        self.journals.handles()
+    }
+
+    pub(crate) fn logs(&self) -> impl Iterator<Item = &Arc<dyn LogSink<T>>> {
+        self.journals.sinks()
+    }
+
+    /// Empties the map for good. The mailboxes and journals stay known until their readers leave.
     pub(crate) fn close(&mut self, deferred: &mut DeferredDrops<T, R>) {
         self.closed = true;
+        self.journals.close(&mut deferred.logs);
         deferred.topics = std::mem::take(&mut self.topics);
         deferred.kept = std::mem::take(&mut *self.kept.lock());
         deferred.subscriptions = std::mem::take(&mut self.subscriptions);

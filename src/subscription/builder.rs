@@ -761,7 +761,7 @@ where
         }
         let (inner, name) = (Arc::clone(&self.inner), self.name.clone());
         let (count, retry, serves, stack_size) = (self.workers, self.retry, self.serves, self.stack_size);
-        let workers = StartingWorkers::new(&inner, count);
+        let workers = StartingWorkers::new(&inner.lifecycle, &inner.losses, count);
         let mut start = Start::new(&inner, self.attach()?, workers, name, retry, serves).with_stack_size(stack_size);
         // Half of the workers are no handler: `start` is dropped, and with it those that have begun.
         begin(&mut start)?;

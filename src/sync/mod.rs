@@ -11,6 +11,13 @@ use std::convert::Infallible;
 
 #[cfg(feature = "async")]
 pub(crate) mod wait_list;
+#[cfg(not(any(loom, shuttle)))]
+mod weak_link;
+#[cfg(not(any(loom, shuttle)))]
+mod write_once;
+
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) use {weak_link::WeakLink, write_once::WriteOnce};
 
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) use {
@@ -33,8 +40,8 @@ pub(crate) use model::Delay;
 mod model;
 #[cfg(any(loom, shuttle))]
 pub(crate) use model::{
-    ArcSwap, Backoff, Guard, Instant, Mutex, MutexGuard, ReentrantMutex, RwLock, atomic, channel, checker, thread,
-    thread_local,
+    ArcSwap, Backoff, Guard, Instant, Mutex, MutexGuard, ReentrantMutex, RwLock, WeakLink, WriteOnce, atomic, channel,
+    checker, thread, thread_local,
 };
 
 /// Atomics for sums, statistics and guesses, which order nothing: no step of its own in a model, where each would

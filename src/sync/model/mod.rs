@@ -29,6 +29,11 @@ pub use checker::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 #[cfg(loom)]
 pub mod atomic;
 pub mod channel;
+mod weak_link;
+mod write_once;
+
+pub use weak_link::WeakLink;
+pub use write_once::WriteOnce;
 
 /// A lock that is not poisoned by a panic.
 #[derive(Default)]

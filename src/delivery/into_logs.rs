@@ -1,0 +1,295 @@
+//! A message on its way into the logs of its topic's journals, before any mailbox is offered it.
+//!
+//! All copies are made first, because `Clone` is user code, and what that publishes comes before. Then the message claims
+//! its offset in every log, or its place in the line of one that is full; then it is written everywhere: so whatever is
+//! published because of it comes behind it in each log. Between the first claim and the last write there are moves alone.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::Stopped;
+use super::indices::Indices;
+use super::passes::Pass;
+use crate::dead_letter::DeadLetterReason;
+use crate::log::{Claim, InLine, Joined, LogSink, NoClaim, Record, Refused, Ticket, Written};
+use crate::mailbox::Mailbox;
+use crate::message::Outgoing;
+use crate::request::{Metadata, MetadataSource};
+use crate::routing::Route;
+use crate::sync::Backoff;
+use crate::topic::Topic;
+
+type Log<T> = Arc<dyn LogSink<T>>;
+
+/// What the message has got in one log.
+pub(super) enum Held<T> {
+    Claim(Claim<T>),
+    Ticket(Ticket<T>),
+    Refused(NoClaim),
+    SelfDeadlock,
+}
+
+/// How a publisher waits for room in a log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    /// Not at all.
+    Never,
+    /// In the line. A thread that publishes spins first: most readers pass an entry in less time than it takes to sleep.
+    AfterSpinning,
+    /// In the line at once.
+    InLine,
+}
+
+impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F> {
+    /// Puts the message into every log of the route that wants it, or into its line. These mailboxes want it too.
+    pub(super) fn put_into_logs(&mut self, route: &Route<T, R>, mailboxes: &Indices, room: Room) {
+        let Some(original) = &self.copies.original else { return };
+        let logs = route.logs();
+        let mut that_want_it = Indices::default();
+        for (index, log) in logs.iter().enumerate() {
+            if log.accepts(&original.payload) {
+                that_want_it.push(index);
+            }
+        }
+        if that_want_it.is_empty() {
+            return;
+        }
+        let (observers, others) = if route.is_unfiltered() {
+            route.observers_and_others()
+        } else {
+            let (all, observers) = mailboxes.iter().fold((0, 0), |(all, observers), index| {
+                (all + 1, observers + usize::from(route.mailboxes()[index].mailbox.is_observer()))
+            });
+            (observers, all - observers)
+        };
+        self.copies.prepare(observers, others);
+        // A log that counts gets the original, if no mailbox does. The caller of a request may get it back.
+        let keeps_original = others > 0 || self.copies.is_of_request();
+        if let [log] = logs {
+            return self.put_into_only_log(log, !keeps_original && counts(log), room);
+        }
+        let for_original =
+            if keeps_original { None } else { that_want_it.iter().filter(|log| counts(&logs[*log])).last() };
+        let mut records = SmallVec::<[(usize, Record<T>); 2]>::new();
+        for index in that_want_it.iter().filter(|log| Some(*log) != for_original) {
+            records.extend(self.record().map(|record| (index, record)));
+        }
+        if let Some(index) = for_original {
+            records.extend(self.original_record().map(|record| (index, record)));
+        }
+        if room == Room::AfterSpinning {
+            let backoff = Backoff::new();
+            while !backoff.is_completed() && records.iter().any(|(index, _)| logs[*index].is_full()) {
+                backoff.snooze();
+            }
+        }
+        let placed = place(logs, records, self.topic, room);
+        self.settle_logs(logs, placed);
+    }
+
+    /// Notes what became of the message in the logs, and does what is left to do there: all of that may be user code.
+    pub(super) fn settle_logs(&mut self, logs: &[Log<T>], placed: PlacedInLogs<T>) {
+        for (index, placed) in placed {
+            let log = &logs[index];
+            match placed {
+                PlacedInLog::Written(written) => {
+                    self.is_in_log(log);
+                    log.finish(written);
+                }
+                PlacedInLog::InLine(ticket) => self.tickets.push(ticket),
+                PlacedInLog::Refused(why, record) => self.refused_by_log(log, why, record),
+            }
+        }
+    }
+
+    /// The way of most messages of a topic with a journal: it has one.
+    fn put_into_only_log(&mut self, log: &Log<T>, is_for_original: bool, room: Room) {
+        let Some(record) = (if is_for_original { self.original_record() } else { self.record() }) else { return };
+        let (why, record) = match log.append(self.topic, record) {
+            Ok(()) => return self.is_in_log(log),
+            Err((Refused::Full, record)) if room != Room::Never => {
+                if room == Room::AfterSpinning {
+                    let backoff = Backoff::new();
+                    while !backoff.is_completed() && log.is_full() {
+                        backoff.snooze();
+                    }
+                }
+                match hold(log, room) {
+                    Held::Claim(claim) => match log.write(claim, self.topic, record) {
+                        Ok(written) => {
+                            self.is_in_log(log);
+                            return log.finish(written);
+                        }
+                        Err(record) => (Refusal::Overrun, record),
+                    },
+                    Held::Ticket(ticket) => {
+                        ticket.fill(self.topic, record);
+                        self.tickets.push(ticket);
+                        return;
+                    }
+                    Held::Refused(why) => (why.into(), record),
+                    Held::SelfDeadlock => (Refusal::SelfDeadlock, record),
+                }
+            }
+            Err((Refused::Full, record)) => (Refusal::Full, record),
+            Err((Refused::Closed, record)) => (Refusal::Closed, record),
+            Err((Refused::Overrun, record)) => (Refusal::Overrun, record),
+        };
+        self.refused_by_log(log, why, record);
+    }
+
+    /// A copy for a log. It has no right to answer.
+    fn record(&self) -> Option<Record<T>> {
+        let original = self.copies.original.as_ref()?;
+        Some(Record { payload: original.payload.clone(), properties: original.properties().cloned() })
+    }
+
+    fn original_record(&mut self) -> Option<Record<T>> {
+        let Outgoing { payload, metadata } = self.copies.original.take()?;
+        Some(Record { payload, properties: metadata.as_ref().and_then(Metadata::properties).cloned() })
+    }
+
+    /// The log has the message, with an offset.
+    #[inline]
+    fn is_in_log(&mut self, log: &Log<T>) {
+        if counts(log) && !self.copies.is_of_request() {
+            self.delivery.enqueued(0);
+        } else {
+            log.count_observed();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refused_by_log(&mut self, log: &Log<T>, why: Refusal, record: Record<T>) {
+        let reason = match why {
+            Refusal::Full => Some(DeadLetterReason::Full),
+            Refusal::Overrun => Some(DeadLetterReason::Evicted),
+            Refusal::SelfDeadlock => Some(DeadLetterReason::SelfDeadlock),
+            Refusal::Closed => None,
+        };
+        let is_of_request = self.copies.is_of_request();
+        match reason {
+            Some(reason) => {
+                self.delivery.dropped += usize::from(counts(log) && !is_of_request);
+                log.count_loss(self.topic, &record.payload, record.properties.as_ref(), reason);
+            }
+            None => self.stopped = Some(Stopped::Closed),
+        }
+        self.keep_record(record);
+    }
+
+    /// Keeps what a log did not take, in case that it is needed.
+    fn keep_record(&mut self, record: Record<T>) {
+        if !self.copies.is_of_request() {
+            let Record { payload, properties } = record;
+            self.copies.put_back(Outgoing { payload, metadata: properties.map(Metadata::Message) });
+        }
+    }
+
+    /// Looks which logs have let the message in from their lines.
+    pub(super) fn look_at_tickets(&mut self) {
+        let mut index = 0;
+        while let Some(ticket) = self.tickets.get(index) {
+            match ticket.look() {
+                InLine::Waiting => index += 1,
+                InLine::Placed => {
+                    let ticket = self.tickets.swap_remove(index);
+                    self.is_in_log(ticket.log());
+                }
+                InLine::Closed(record) => {
+                    drop(self.tickets.swap_remove(index));
+                    self.stopped = Some(Stopped::Closed);
+                    record.into_iter().for_each(|record| self.keep_record(record));
+                }
+            }
+        }
+    }
+
+    /// Gives up the places in the lines, unless the message is in.
+    pub(super) fn give_up_tickets(&mut self) {
+        for ticket in std::mem::take(&mut self.tickets) {
+            match ticket.take_back() {
+                None => self.is_in_log(ticket.log()),
+                Some(record) => {
+                    let is_observer = !counts(ticket.log()) || self.copies.is_of_request();
+                    self.late.push(super::Late::Log(Arc::clone(ticket.log()), is_observer));
+                    record.into_iter().for_each(|record| self.keep_record(record));
+                }
+            }
+        }
+    }
+}
+
+/// Why a log does not have the message.
+#[derive(Clone, Copy)]
+pub(super) enum Refusal {
+    Full,
+    Overrun,
+    SelfDeadlock,
+    Closed,
+}
+
+impl From<NoClaim> for Refusal {
+    fn from(why: NoClaim) -> Self {
+        match why {
+            NoClaim::Full => Self::Full,
+            NoClaim::Closed => Self::Closed,
+        }
+    }
+}
+
+/// What became of a message in the logs with these indices.
+pub(super) type PlacedInLogs<T> = SmallVec<[(usize, PlacedInLog<T>); 2]>;
+
+pub(super) enum PlacedInLog<T> {
+    Written(Written<T>),
+    InLine(Ticket<T>),
+    Refused(Refusal, Record<T>),
+}
+
+/// Puts these copies into the logs with these indices: first all claims and places in lines, then all writes. Runs no user
+/// code.
+pub(super) fn place<T>(
+    logs: &[Log<T>],
+    records: SmallVec<[(usize, Record<T>); 2]>,
+    topic: &Topic,
+    room: Room,
+) -> PlacedInLogs<T> {
+    let held: SmallVec<[_; 2]> = records.iter().map(|(index, _)| hold(&logs[*index], room)).collect();
+    let write = |((index, record), held): ((usize, Record<T>), Held<T>)| {
+        let placed = match held {
+            Held::Claim(claim) => match logs[index].write(claim, topic, record) {
+                Ok(written) => PlacedInLog::Written(written),
+                Err(record) => PlacedInLog::Refused(Refusal::Overrun, record),
+            },
+            Held::Ticket(ticket) => {
+                ticket.fill(topic, record);
+                PlacedInLog::InLine(ticket)
+            }
+            Held::Refused(why) => PlacedInLog::Refused(why.into(), record),
+            Held::SelfDeadlock => PlacedInLog::Refused(Refusal::SelfDeadlock, record),
+        };
+        (index, placed)
+    };
+    records.into_iter().zip(held).map(write).collect()
+}
+
+/// Claims an offset, or a place in the line.
+pub(super) fn hold<T>(log: &Log<T>, room: Room) -> Held<T> {
+    if room == Room::Never {
+        return log.claim().map_or_else(Held::Refused, Held::Claim);
+    }
+    match log.claim_or_join() {
+        Joined::Claimed(claim) => Held::Claim(claim),
+        Joined::InLine(number, is_over) => Held::Ticket(Ticket::new(log, number, is_over)),
+        Joined::SelfDeadlock => Held::SelfDeadlock,
+        Joined::Closed => Held::Refused(NoClaim::Closed),
+    }
+}
+
+/// Whether the log counts in a delivery.
+fn counts<T>(log: &Log<T>) -> bool {
+    !log.options().is_observer
+}
