@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use peak_alloc::PeakAlloc;
 use support::in_turn;
-use tramline::Bus;
+use tramline::{Bus, Overflow, Start};
 
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
@@ -321,4 +321,68 @@ fn m01_a_bare_message_allocates_nothing_and_headers_are_shared() {
         assert_eq!(eight - one, 7 * each);
         assert!(each <= 48 && one - each > 100, "{each} bytes for each mailbox, {} for all", one - each);
     });
+}
+
+/// A payload of a kilobyte.
+type Kilobyte = [u8; 1024];
+
+#[test]
+fn j08_a_stalled_reader_costs_a_chunk() {
+    in_turn(Duration::from_secs(300), || {
+        let bus = Bus::<Kilobyte>::new();
+        let journal = bus.journal("tick").capacity(1024).overflow(Overflow::DropOldest).open().unwrap();
+        let ticks = bus.publisher("tick").unwrap();
+        let fill = |messages: u32| (0..messages).for_each(|_| drop(ticks.publish([7; 1024]).unwrap()));
+        fill(4096);
+        let before = HEAP.current_usage();
+        let mut stalled = journal.reader(Start::Oldest).unwrap();
+        stalled.recv().unwrap();
+        HEAP.reset_peak_usage();
+        fill(10_000_000);
+        // A chunk of such payloads has 32 places; another is filled, and another waits to be used again.
+        let (chunk, peak) = (33 * 1040, HEAP.peak_usage());
+        assert!(peak <= before + 3 * chunk, "{} bytes more", peak - before);
+        assert!(before <= (1024 + 96) * 1040 + SLACK, "{before} bytes for 1,024 payloads");
+        assert_eq!(stalled.recv().unwrap().lost_before(), 10_000_000 - 1);
+    });
+}
+
+#[test]
+fn j15_a_journal_returns_its_memory() {
+    leaves_nothing_behind(
+        || {
+            let bus = Bus::<Kilobyte>::new();
+            let publisher = bus.publisher("tick").unwrap();
+            (bus, publisher)
+        },
+        100,
+        |(bus, ticks), round| {
+            let journal = bus.journal(if round % 2 == 0 { "tick" } else { "*" }).capacity(64).open().unwrap();
+            let mut reader = journal.reader(Start::Oldest).unwrap();
+            for _ in 0..200 {
+                ticks.publish([7; 1024]).unwrap();
+                reader.recv().unwrap();
+            }
+            bus.publish("tock", [7; 1024]).unwrap();
+        },
+    );
+}
+
+#[test]
+fn j25_ten_thousand_publishers_that_time_out_leave_no_memory_behind() {
+    leaves_nothing_behind(
+        || {
+            let bus = Bus::<Vec<u8>>::new();
+            let journal = bus.journal("tick").capacity(1).open().unwrap();
+            let stalled = journal.reader(Start::Oldest).unwrap();
+            bus.publish("tick", vec![7; 1024]).unwrap();
+            (bus, stalled)
+        },
+        10_000,
+        |(bus, _), _| {
+            if let Ok(delivery) = bus.message("tick", vec![7; 1024]).timeout(Duration::from_nanos(1)).publish() {
+                panic!("there is no room: {delivery:?}");
+            }
+        },
+    );
 }

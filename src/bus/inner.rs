@@ -10,7 +10,7 @@ use crate::counters::Loss;
 use crate::dead_letter::{DeadLetter, DeadLetterReason, LetterPolicy, Losses, PublishScope};
 use crate::delivery::{Delivered, Delivery, Stopped, Undelivered, Wait, deliver, deliver_at_once, deliver_rest};
 use crate::lifecycle::{BusId, DrainGroup, Lifecycle, Phase};
-use crate::log::LogSink;
+use crate::log::{LogSink, Refused};
 use crate::mailbox::{Filter, Mailbox, MailboxOptions, NewQueue, Overflow, SeenWorkers};
 use crate::message::Outgoing;
 use crate::metadata::Properties;
@@ -301,7 +301,7 @@ impl<T: Clone, R> BusInner<T, R> {
 
     /// Publishes to a topic that has a journal, a filter or an observer.
     #[inline(never)]
-    fn publish_closer(
+    pub(super) fn publish_closer(
         &self,
         topic: &Topic,
         route: RouteGuard<T, R>,
@@ -316,8 +316,14 @@ impl<T: Clone, R> BusInner<T, R> {
                     span.end(1, 0, "delivered");
                     return Ok(Delivery::new(1, 0));
                 }
+                Err((Refused::Overrun, payload)) => {
+                    log.count_loss(topic, &payload, None, DeadLetterReason::Evicted);
+                    let rest = Some(Outgoing { payload, metadata: None });
+                    let delivered = Delivered { rest, ..Delivered::complete(Delivery::new(0, 1)) };
+                    return self.published(topic, delivered, span);
+                }
                 // The passes say what to do with it.
-                Err(back) => payload = back,
+                Err((_, back)) => payload = back,
             }
         }
         self.publish_rest(topic, route, Undelivered::bare(payload), wait, span)

@@ -10,6 +10,34 @@
 //! let _ = tramline::Bus::<std::cell::Cell<u32>>::new();
 //! ```
 //!
+//! Unless it is to be kept in a journal, which many threads read at once:
+//!
+//! ```compile_fail,E0599
+//! let _ = tramline::Bus::<std::cell::Cell<u32>>::new().journal("a");
+//! ```
+//!
+//! ```
+//! let _ = tramline::Bus::<u32>::new().journal("a");
+//! ```
+//!
+//! An entry is borrowed from its reader, which can be asked for the next when it is let go:
+//!
+//! ```compile_fail,E0499
+//! let bus = tramline::Bus::<u32>::new();
+//! let mut reader = bus.journal("a").open().unwrap().reader(tramline::Start::Oldest).unwrap();
+//! let one = reader.try_recv();
+//! let two = reader.try_recv();
+//! drop((one, two));
+//! ```
+//!
+//! ```
+//! let bus = tramline::Bus::<u32>::new();
+//! let mut reader = bus.journal("a").open().unwrap().reader(tramline::Start::Oldest).unwrap();
+//! let one = reader.try_recv().map(|entry| *entry);
+//! let two = reader.try_recv().map(|entry| *entry);
+//! drop((one, two));
+//! ```
+//!
 //! A subscriber is one reader's: it cannot be cloned, a publisher can.
 //!
 //! ```compile_fail,E0599

@@ -178,12 +178,11 @@ impl<T> Deref for Entry<'_, T> {
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for Entry<'_, T> {
+impl<T> fmt::Debug for Entry<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")
             .field("offset", &self.offset)
             .field("topic", &self.topic)
-            .field("payload", &self.payload)
             .field("lost_before", &self.lost_before)
             .finish_non_exhaustive()
     }
@@ -330,12 +329,11 @@ impl<T> Deref for OwnedEntry<T> {
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for OwnedEntry<T> {
+impl<T> fmt::Debug for OwnedEntry<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OwnedEntry")
             .field("offset", &self.offset)
             .field("topic", &self.topic)
-            .field("payload", &self.payload)
             .field("lost_before", &self.lost_before)
             .finish_non_exhaustive()
     }

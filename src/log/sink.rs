@@ -21,7 +21,7 @@ pub(crate) trait LogSink<T>: Send + Sync {
     fn accepts(&self, payload: &T) -> bool;
     fn is_full(&self) -> bool;
     fn append(&self, topic: &Topic, record: Record<T>) -> Result<(), (Refused, Record<T>)>;
-    fn append_bare(&self, topic: &Topic, payload: T) -> Result<(), T>;
+    fn append_bare(&self, topic: &Topic, payload: T) -> Result<(), (Refused, T)>;
     fn claim(&self) -> Result<Claim<T>, NoClaim>;
     fn claim_or_join(&self) -> Joined<T>;
     fn write(&self, claim: Claim<T>, topic: &Topic, record: Record<T>) -> Result<Written<T>, Record<T>>;
@@ -67,8 +67,8 @@ impl<T: Clone + Send + Sync> LogSink<T> for Log<T> {
         Log::append(self, topic, record)
     }
 
-    fn append_bare(&self, topic: &Topic, payload: T) -> Result<(), T> {
-        Log::append(self, topic, Record { payload, properties: None }).map_err(|(_, record)| record.payload)
+    fn append_bare(&self, topic: &Topic, payload: T) -> Result<(), (Refused, T)> {
+        Log::append(self, topic, Record { payload, properties: None }).map_err(|(why, record)| (why, record.payload))
     }
 
     fn claim(&self) -> Result<Claim<T>, NoClaim> {
