@@ -77,6 +77,25 @@
 //! [`DeadLetter::retry`] delivers it to that handler alone, [`DeadLetter::republish`] publishes it again; that makes no second
 //! letter, but a handler that fails on the message again does.
 //!
+//! # Journals
+//!
+//! A [`Journal`] keeps the messages of some topics, each once, in one order with offsets: [`Bus::journal`] opens one. Its
+//! [readers](JournalReader) begin [where they like](Start), so a latecomer has the history; they read without a clone, and ten of
+//! them cost a publisher as little as one. [`Journal::on`] calls a closure for each entry. A mailbox is for one subscription that
+//! takes messages away; a journal is for many that look at the same.
+//!
+//! ```
+//! use tramline::{Bus, Start};
+//!
+//! let bus = Bus::<u32>::new();
+//! let ticks = bus.journal("tick.*").open()?;
+//! (0..5).try_for_each(|tick| bus.publish("tick.slow", tick).map(drop))?;
+//! let mut late = ticks.reader(Start::Last(2))?;
+//! assert_eq!(*late.recv()?, 3);
+//! assert_eq!(*late.recv()?, 4);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Requests
 //!
 //! [`Bus::request`] publishes a message that wants an answer, and returns a [`PendingReply`]: wait for it, poll it, or

@@ -39,7 +39,8 @@ pub(crate) use to_one::{NotTaken, deliver_to_log, deliver_to_one};
 
 /// The outcome of one publish.
 ///
-/// `Ok(delivery)` means that the message is in `delivered` mailboxes, not that a subscriber has read it.
+/// `Ok(delivery)` means that the message is in `delivered` mailboxes and [journals](crate::Journal), not that anybody has read
+/// it. A journal counts as one, however many readers it has.
 /// [Observers](crate::SubscriptionBuilder::observer) do not count.
 ///
 /// # Examples
@@ -79,7 +80,7 @@ impl Delivery {
         Self { delivered: self.delivered + other.delivered, dropped: self.dropped + other.dropped }
     }
 
-    /// Returns the number of mailboxes that took the message.
+    /// Returns the number of mailboxes and journals that took the message.
     ///
     /// # Examples
     ///
@@ -95,7 +96,7 @@ impl Delivery {
         self.delivered
     }
 
-    /// Returns the number of messages lost by this delivery, each at one full mailbox: this message where it was not
+    /// Returns the number of messages lost by this delivery, each at one full mailbox or journal: this message where it was not
     /// taken, or older ones evicted to make room under [`Overflow::DropOldest`](crate::Overflow::DropOldest).
     ///
     /// # Examples
@@ -115,7 +116,7 @@ impl Delivery {
         self.dropped
     }
 
-    /// Returns `true` if no mailbox took the message: there is no subscription, no filter accepts it, every mailbox
+    /// Returns `true` if no mailbox and no journal took the message: there is none, no filter accepts it, every mailbox
     /// dropped it, or the publish ended before any had room, see [`PublishError::delivery`](crate::PublishError::delivery).
     ///
     /// # Examples
