@@ -332,7 +332,7 @@ fn j08_a_stalled_reader_costs_a_chunk() {
         let bus = Bus::<Kilobyte>::new();
         let journal = bus.journal("tick").capacity(1024).overflow(Overflow::DropOldest).open().unwrap();
         let ticks = bus.publisher("tick").unwrap();
-        let fill = |messages: u32| (0..messages).for_each(|_| drop(ticks.publish([7; 1024]).unwrap()));
+        let fill = |messages: u32| (0..messages).for_each(|_| _ = ticks.publish([7; 1024]).unwrap());
         fill(4096);
         let before = HEAP.current_usage();
         let mut stalled = journal.reader(Start::Oldest).unwrap();

@@ -10,7 +10,7 @@ use crate::counters::Loss;
 use crate::dead_letter::{DeadLetter, DeadLetterReason, LetterPolicy, Losses, PublishScope};
 use crate::delivery::{Delivered, Delivery, Stopped, Undelivered, Wait, deliver, deliver_at_once, deliver_rest};
 use crate::lifecycle::{BusId, DrainGroup, Lifecycle, Phase};
-use crate::log::{LogSink, Refused};
+use crate::log::{Record, Refused, SyncLog};
 use crate::mailbox::{Filter, Mailbox, MailboxOptions, NewQueue, Overflow, SeenWorkers};
 use crate::message::Outgoing;
 use crate::metadata::Properties;
@@ -223,7 +223,7 @@ impl<T, R> BusInner<T, R> {
     /// Adds a journal, or returns the handle of the one that has its name.
     pub(crate) fn open_journal(
         &self,
-        sink: &Arc<dyn LogSink<T>>,
+        sink: &Arc<dyn SyncLog<T>>,
         handle: &JournalHandle,
     ) -> Result<Option<JournalHandle>, SubscribeError> {
         let handle = Arc::downgrade(handle);
@@ -244,7 +244,7 @@ impl<T, R> BusInner<T, R> {
         self.map.read().journals()
     }
 
-    pub(super) fn logs(&self) -> Vec<Arc<dyn LogSink<T>>> {
+    pub(super) fn logs(&self) -> Vec<Arc<dyn SyncLog<T>>> {
         self.map.read().logs().cloned().collect()
     }
 
@@ -310,20 +310,20 @@ impl<T: Clone, R> BusInner<T, R> {
         span: Publishing,
     ) -> Result<Delivery, PublishError<T>> {
         if let Some(log) = route.only_log() {
-            match log.append_bare(topic, payload) {
+            match log.append(topic, Record { payload, properties: None }) {
                 Ok(()) => {
                     self.losses.messages.published(1);
                     span.end(1, 0, "delivered");
                     return Ok(Delivery::new(1, 0));
                 }
-                Err((Refused::Overrun, payload)) => {
+                Err((Refused::Overrun, Record { payload, .. })) => {
                     log.count_loss(topic, &payload, None, DeadLetterReason::Evicted);
                     let rest = Some(Outgoing { payload, metadata: None });
                     let delivered = Delivered { rest, ..Delivered::complete(Delivery::new(0, 1)) };
                     return self.published(topic, delivered, span);
                 }
                 // The passes say what to do with it.
-                Err((_, back)) => payload = back,
+                Err((_, record)) => payload = record.payload,
             }
         }
         self.publish_rest(topic, route, Undelivered::bare(payload), wait, span)
@@ -663,7 +663,7 @@ impl<T: Send + 'static, R: Send + 'static> Drain for BusInner<T, R> {
             paused.extend(own.pause_worker(serving.handler).map(|worker| Box::new(worker) as PausedThread));
             paused.push(Box::new(own.pause_reader()));
         }
-        let of_log = |log: &Arc<dyn LogSink<T>>| log.pause_worker(serving.mailbox, serving.handler);
+        let of_log = |log: &Arc<dyn SyncLog<T>>| log.pause_worker(serving.mailbox, serving.handler);
         paused.extend(self.logs().iter().filter_map(of_log).map(|worker| Box::new(worker) as PausedThread));
         paused
     }
@@ -697,7 +697,7 @@ impl<T: Send + 'static, R: Send + 'static> Drain for BusInner<T, R> {
             mailboxes.filter_map(|mailbox| Unfinished::new(&name, mailbox, is_settled)).collect();
         for log in self.logs() {
             let left = log.left(scope == DrainScope::Handlers);
-            let of_log = |left| Unfinished::of_reader(&name, log.options(), left, is_settled);
+            let of_log = |left| Unfinished::of_reader(&name, &log.options, left, is_settled);
             unfinished.extend(left.into_iter().filter_map(of_log));
         }
         unfinished

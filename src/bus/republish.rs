@@ -52,7 +52,7 @@ impl<T: Clone + Send + 'static, R: Send + 'static> BusInner<T, R> {
         may_wait: bool,
     ) -> Result<(), NotRetried<T>> {
         for log in self.logs() {
-            if log.id() == number {
+            if log.id == number {
                 return deliver_to_log(&log, topic, again, may_wait);
             }
             match log.give_back(number, topic, again) {

@@ -90,12 +90,12 @@ impl<T: Clone, R> InOrder<T, R> {
             }
         }
         for log in route.logs() {
-            if self.asked_logs.iter().all(|(asked, _)| *asked != log.id()) {
+            if self.asked_logs.iter().all(|(asked, _)| *asked != log.id) {
                 let original = &self.original;
                 let record =
                     || Record { payload: original.payload.clone(), properties: original.properties().cloned() };
                 let record = log.accepts(&original.payload).then(record);
-                self.asked_logs.push((log.id(), record));
+                self.asked_logs.push((log.id, record));
             }
         }
         // The original is for one that counts.
@@ -116,7 +116,7 @@ impl<T: Clone, R> InOrder<T, R> {
         let Self { asked, original, mut copies, asked_logs } = self;
         let (mut records, mut unwanted) = (SmallVec::new(), Vec::new());
         for (asked, record) in asked_logs {
-            match route.logs().iter().position(|log| log.id() == asked) {
+            match route.logs().iter().position(|log| log.id == asked) {
                 Some(index) => records.extend(record.map(|record| (index, record))),
                 None => unwanted.extend(record),
             }
@@ -142,7 +142,7 @@ impl<T: Clone, R> InOrder<T, R> {
             puts.push((index, placed));
         }
         let is_heard = puts.iter().any(|(index, _)| !route.mailboxes()[*index].mailbox.is_observer())
-            || in_logs.iter().any(|(index, _)| !route.logs()[*index].options().is_observer);
+            || in_logs.iter().any(|(index, _)| !route.logs()[*index].options.is_observer);
         let (original, unneeded) = if is_heard { (None, original) } else { (original, None) };
         PutInOrder { route, puts, in_logs, original, leftovers: (copies, unneeded, replaced, unwanted) }
     }

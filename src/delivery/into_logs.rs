@@ -12,7 +12,7 @@ use super::Stopped;
 use super::indices::Indices;
 use super::passes::Pass;
 use crate::dead_letter::DeadLetterReason;
-use crate::log::{Claim, InLine, Joined, LogSink, NoClaim, Record, Refused, Ticket, Written};
+use crate::log::{Claim, InLine, Joined, NoClaim, Record, Refused, SyncLog, Ticket, Written};
 use crate::mailbox::Mailbox;
 use crate::message::Outgoing;
 use crate::request::{Metadata, MetadataSource};
@@ -20,7 +20,7 @@ use crate::routing::Route;
 use crate::sync::Backoff;
 use crate::topic::Topic;
 
-type Log<T> = Arc<dyn LogSink<T>>;
+type Log<T> = Arc<dyn SyncLog<T>>;
 
 /// What the message has got in one log.
 pub(super) enum Held<T> {
@@ -95,7 +95,7 @@ impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S,
             match placed {
                 PlacedInLog::Written(written) => {
                     self.is_in_log(log);
-                    log.finish(written);
+                    written.finish(log);
                 }
                 PlacedInLog::InLine(ticket) => self.tickets.push(ticket),
                 PlacedInLog::Refused(why, record) => self.refused_by_log(log, why, record),
@@ -119,7 +119,7 @@ impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S,
                     Held::Claim(claim) => match log.write(claim, self.topic, record) {
                         Ok(written) => {
                             self.is_in_log(log);
-                            return log.finish(written);
+                            return written.finish(log);
                         }
                         Err(record) => (Refusal::Overrun, record),
                     },
@@ -291,5 +291,5 @@ pub(super) fn hold<T>(log: &Log<T>, room: Room) -> Held<T> {
 
 /// Whether the log counts in a delivery.
 fn counts<T>(log: &Log<T>) -> bool {
-    !log.options().is_observer
+    !log.options.is_observer
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::dead_letter::DeadLetterReason;
 use crate::lifecycle::CountGuard;
-use crate::log::LogSink;
+use crate::log::SyncLog;
 use crate::mailbox::{Mailbox, Permit};
 use crate::message::Outgoing;
 use crate::metadata::Properties;
@@ -196,7 +196,7 @@ pub(crate) struct Delivered<T, R> {
 pub(crate) enum Late<T, R> {
     Mailbox(Arc<Mailbox<T, R>>),
     /// Also whether it does not count.
-    Log(Arc<dyn LogSink<T>>, bool),
+    Log(Arc<dyn SyncLog<T>>, bool),
 }
 
 impl<T: Clone, R> Late<T, R> {

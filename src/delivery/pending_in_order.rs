@@ -134,7 +134,7 @@ impl<T: Clone, R> PendingInOrder<T, R> {
                     log.count_loss(topic, &record.payload, record.properties.as_ref(), DeadLetterReason::Cancelled);
                 }
                 Some(None) => {}
-                None if log.options().is_observer => log.count_observed(),
+                None if log.options.is_observer => log.count_observed(),
                 None => self.delivery.enqueued(0),
             }
         }

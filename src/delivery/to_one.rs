@@ -7,7 +7,7 @@ use super::into_logs::{Held, Room, hold};
 use super::sleeping::look_again;
 use super::{Wait, permit_to_wait};
 use crate::dead_letter::{Again, NotRetried};
-use crate::log::{InLine, LogSink, NoClaim, Record};
+use crate::log::{InLine, NoClaim, Record, SyncLog};
 use crate::mailbox::{MailboxSender, Offer, wait_for_any};
 use crate::message::Outgoing;
 use crate::topic::Topic;
@@ -54,7 +54,7 @@ pub(crate) fn deliver_to_one<T: Clone, R>(
 
 /// Appends a dead letter to the journal that has lost it.
 pub(crate) fn deliver_to_log<T>(
-    log: &Arc<dyn LogSink<T>>,
+    log: &Arc<dyn SyncLog<T>>,
     topic: &Topic,
     again: Again<T>,
     may_wait: bool,
@@ -64,7 +64,7 @@ pub(crate) fn deliver_to_log<T>(
     match hold(log, if may_wait { Room::AfterSpinning } else { Room::Never }) {
         Held::Claim(claim) => match log.write(claim, topic, record) {
             Ok(written) => {
-                log.finish(written);
+                written.finish(log);
                 Ok(())
             }
             Err(record) => Err(NotRetried::Full(back(record))),

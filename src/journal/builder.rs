@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use super::{BusOfJournal, Journal, Shared};
 use crate::bus::BusInner;
-use crate::log::{Log, LogFilter, LogOptions, LogSink};
+use crate::log::{Log, LogFilter, LogOptions, SyncLog};
 use crate::mailbox::{MAX_CAPACITY, Overflow};
 use crate::routing::SubscribeError;
 use crate::topic::{Pattern, TopicError};
@@ -218,7 +218,7 @@ where
         };
         let inner = self.inner;
         let log = Arc::new(Log::new(options, self.filter, &inner.losses, &inner.lifecycle));
-        let sink: Arc<dyn LogSink<T>> = Arc::<Log<T>>::clone(&log);
+        let sink: Arc<dyn SyncLog<T>> = Arc::<Log<T>>::clone(&log);
         let shared = Arc::new(Shared { log, bus: Box::new(Arc::downgrade(&inner)) });
         let handle: Arc<dyn Any + Send + Sync> = Arc::<Shared<T>>::clone(&shared);
         match inner.open_journal(&sink, &handle)? {

@@ -48,7 +48,7 @@ impl<T> Written<T> {
     }
 
     /// Wakes those who wait, and drops the payloads that have left: both are user code.
-    pub(super) fn finish(self, log: &Log<T>) {
+    pub(crate) fn finish(self, log: &Log<T>) {
         if self.wakes {
             log.sleepers.wake_all();
         }

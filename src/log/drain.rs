@@ -41,7 +41,7 @@ impl<T> Log<T> {
         gate.readers.iter().filter(|place| is_awaited(place)).cloned().collect()
     }
 
-    pub(super) fn is_at_rest(&self, handled_only: bool, seen: &mut SeenWorkers) -> bool {
+    pub(crate) fn is_at_rest(&self, handled_only: bool, seen: &mut SeenWorkers) -> bool {
         let next = self.next_offset();
         self.gate.lock().line.is_empty()
             && self.awaited(handled_only).iter().all(|place| place.is_stuck() || place.remaining(next) == 0)
@@ -52,11 +52,11 @@ impl<T> Log<T> {
             })
     }
 
-    pub(super) fn is_awake(&self) -> bool {
+    pub(crate) fn is_awake(&self) -> bool {
         self.awaited(true).iter().filter_map(|place| place.workers()).any(|workers| workers.counts().is_awake())
     }
 
-    pub(super) fn left(&self, handled_only: bool) -> Vec<ReaderLeft> {
+    pub(crate) fn left(&self, handled_only: bool) -> Vec<ReaderLeft> {
         let left = self.awaited(handled_only).into_iter().map(|place| {
             let counts = || place.workers().map(|workers| workers.counts());
             let before = counts();
@@ -75,14 +75,14 @@ impl<T> Log<T> {
         left.collect()
     }
 
-    pub(super) fn pause_worker(&self, reader: u64, handler: u64) -> Option<CountGuard<HandlerWorkers>> {
+    pub(crate) fn pause_worker(&self, reader: u64, handler: u64) -> Option<CountGuard<HandlerWorkers>> {
         let gate = self.gate.lock();
         let place = gate.readers.iter().find(|place| place.id == reader)?;
         place.workers().filter(|workers| workers.id() == handler).map(HandlerWorkers::start_draining)
     }
 
     /// Whether a publisher would have to wait.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         if self.next_offset() < self.tail.limit.load(Ordering::Relaxed) && !self.is_crowded() {
             return false;
         }

@@ -1,5 +1,8 @@
 //! Waiting in the line: joining, filling the place, giving up.
 
+#[cfg(feature = "async")]
+use std::task::Waker;
+
 use super::append::{Claim, NoClaim, Written};
 use super::{Log, Record, flag, notice};
 use crate::lifecycle::{EndSignal, this_thread_serves};
@@ -24,6 +27,9 @@ pub(crate) enum InLine<T> {
     /// The log is closed, and the message taken out of the line.
     Closed(Option<Record<T>>),
 }
+
+/// A few hundred nanoseconds.
+const SPINS: u32 = 16;
 
 impl<T> Log<T> {
     /// Claims the next offset, or a place at the end of the line.
@@ -55,19 +61,32 @@ impl<T> Log<T> {
 
     /// Puts the message into its place in the line; from here on it is moved on when there is room.
     ///
-    /// A reader that passes an entry at this very moment may not have seen that somebody waits, so the publisher looks again
-    /// before it sleeps, see `look_again`.
+    /// A reader that passes an entry at this very moment may not have seen that somebody waits, so this looks twice. A thread
+    /// looks again from time to time, see `look_again`.
     pub(crate) fn fill(&self, number: u64, topic: &Topic, record: Record<T>) {
         let mut gate = self.gate.lock();
         gate.line.fill(number, topic, record);
         // SeqCst pairs with the one in `Cursor::make_room`.
         fence(Ordering::SeqCst);
         self.let_in_and_finish(gate);
+        // The position that such a reader has stored is on its way for nanoseconds.
+        (0..SPINS).for_each(|_| std::hint::spin_loop());
+        if self.is_crowded() {
+            self.look_again();
+        }
     }
 
     /// Moves on what has room now.
     pub(crate) fn look_again(&self) {
         self.let_in_and_finish(self.gate.lock());
+    }
+
+    /// Has the task woken when its message is in, if it is still waiting.
+    #[cfg(feature = "async")]
+    pub(crate) fn wake_when_in(&self, number: u64, waker: &Waker) {
+        let waker = waker.clone();
+        let before = self.gate.lock().line.set_waker(number, waker);
+        drop(before);
     }
 
     pub(super) fn let_in_and_finish(&self, mut gate: crate::sync::MutexGuard<'_, super::Gate<T>>) {

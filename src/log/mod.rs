@@ -28,9 +28,10 @@ mod drain;
 mod gate;
 mod line;
 mod place;
-mod sink;
 mod sleepers;
 mod start;
+mod sync_log;
+mod ticket;
 
 pub(crate) use append::{Claim, NoClaim, Refused, Written};
 pub(crate) use chunk::Record;
@@ -40,9 +41,10 @@ pub(crate) use drain::ReaderLeft;
 use gate::Gate;
 pub(crate) use line::{InLine, Joined};
 pub(crate) use place::{Handled, Place};
-pub(crate) use sink::{LogSink, Ticket};
 use sleepers::Sleepers;
 pub use start::{Start, StartError};
+pub(crate) use sync_log::SyncLog;
+pub(crate) use ticket::Ticket;
 
 /// How a log is to be made; it keeps them.
 pub(crate) struct LogOptions {
@@ -200,6 +202,10 @@ impl<T> Log<T> {
     /// Wakes all readers that sleep: there is something for one of them that is no entry.
     pub(crate) fn call_readers(&self) {
         self.sleepers.wake_all();
+    }
+
+    pub(crate) fn count_observed(&self) {
+        self.losses.messages.observed();
     }
 
     fn recipient(&self, topic: &Topic) -> Recipient {

@@ -5,10 +5,10 @@ use std::sync::{Arc, Weak};
 
 use super::SubscribeError;
 use super::trie::{Match, Node, Value};
-use crate::log::{LogOptions, LogSink};
+use crate::log::{LogOptions, SyncLog};
 use crate::topic::{Pattern, Token, Topic};
 
-type Sink<T> = Arc<dyn LogSink<T>>;
+type Sink<T> = Arc<dyn SyncLog<T>>;
 
 /// What the handles of a journal share, whatever its type.
 pub(crate) type JournalHandle = Arc<dyn Any + Send + Sync>;
@@ -67,7 +67,7 @@ impl<T> Journals<T> {
 
     pub(super) fn add(&mut self, sink: Sink<T>, handle: Weak<dyn Any + Send + Sync>) {
         self.changes += 1;
-        for pattern in &sink.options().patterns {
+        for pattern in &sink.options.patterns {
             self.root.reach(pattern.tokens()).value.of_pattern(pattern).push(Arc::clone(&sink));
         }
         self.all.push(Member { sink, handle });
@@ -75,11 +75,11 @@ impl<T> Journals<T> {
 
     /// Returns the journal that has left, for the caller to drop.
     pub(super) fn remove(&mut self, id: u64) -> Option<Sink<T>> {
-        let index = self.all.iter().position(|member| member.sink.id() == id)?;
+        let index = self.all.iter().position(|member| member.sink.id == id)?;
         self.changes += 1;
         let Member { sink, .. } = self.all.remove(index);
-        for pattern in &sink.options().patterns {
-            self.root.prune(pattern.tokens(), |at| at.of_pattern(pattern).retain(|other| other.id() != id));
+        for pattern in &sink.options.patterns {
+            self.root.prune(pattern.tokens(), |at| at.of_pattern(pattern).retain(|other| other.id != id));
         }
         Some(sink)
     }
@@ -102,7 +102,7 @@ impl<T> Journals<T> {
 
     /// The handle of the journal of this name, with its options.
     pub(super) fn find(&self, name: &str) -> Option<(JournalHandle, &Sink<T>)> {
-        let named = self.all.iter().filter(|member| member.sink.options().name == name);
+        let named = self.all.iter().filter(|member| member.sink.options.name == name);
         named.filter_map(|member| Some((member.handle.upgrade()?, &member.sink))).next()
     }
 
@@ -112,15 +112,15 @@ impl<T> Journals<T> {
         self.root.visit_patterns(topic.tokens(), &mut |at, how: Match| {
             sinks.extend(if how.is_whole { &at.here } else { &at.rest }.iter().cloned());
         });
-        sinks.sort_by_key(|sink| sink.id());
-        sinks.dedup_by_key(|sink| sink.id());
+        sinks.sort_by_key(|sink| sink.id);
+        sinks.dedup_by_key(|sink| sink.id);
         sinks
     }
 }
 
 /// Returns why a journal that exists is not the one that is asked for.
 pub(super) fn difference<T>(sink: &Sink<T>, options: &LogOptions, has_filter: bool) -> Option<SubscribeError> {
-    let existing = sink.options();
+    let existing = &sink.options;
     let differs = |option, existing: String, requested: String| {
         (existing != requested).then(|| SubscribeError::Journal {
             journal: options.name.clone(),

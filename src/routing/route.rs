@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::subscriptions::Version;
 use crate::lifecycle::Generation;
-use crate::log::LogSink;
+use crate::log::SyncLog;
 use crate::mailbox::MailboxSender;
 use crate::sync::Guard;
 
@@ -13,7 +13,7 @@ type Sender<T, R> = Arc<MailboxSender<T, R>>;
 /// The mailboxes and logs of one topic, as they were found; never changed, but replaced.
 pub(crate) struct Route<T, R> {
     mailboxes: Vec<Sender<T, R>>,
-    logs: Vec<Arc<dyn LogSink<T>>>,
+    logs: Vec<Arc<dyn SyncLog<T>>>,
     /// Whether no mailbox has a filter.
     unfiltered: bool,
     /// Whether in addition none is an observer's, and there is no journal.
@@ -43,7 +43,7 @@ impl<T, R> Route<T, R> {
     /// each once, even if several of its patterns match.
     pub(super) fn new(
         mut mailboxes: Vec<Sender<T, R>>,
-        logs: Vec<Arc<dyn LogSink<T>>>,
+        logs: Vec<Arc<dyn SyncLog<T>>>,
         version: Version,
         generation: Generation,
     ) -> Self {
@@ -55,7 +55,7 @@ impl<T, R> Route<T, R> {
             && unfiltered
             && mailboxes[..first].iter().all(|sender| sender.mailbox.options.role.counts());
         let only_log = match &logs[..] {
-            [log] => mailboxes.is_empty() && !log.has_filter() && !log.options().is_observer,
+            [log] => mailboxes.is_empty() && !log.has_filter() && !log.options.is_observer,
             _ => false,
         };
         let observers = mailboxes[..first].iter().filter(|sender| sender.mailbox.is_observer()).count();
@@ -113,12 +113,12 @@ impl<T, R> Route<T, R> {
 
     /// The log, if that is all there is, if it counts, and wants every message.
     #[inline]
-    pub(crate) fn only_log(&self) -> Option<&Arc<dyn LogSink<T>>> {
+    pub(crate) fn only_log(&self) -> Option<&Arc<dyn SyncLog<T>>> {
         self.only_log.then(|| self.logs.first()).flatten()
     }
 
     /// The logs of the topic's journals.
-    pub(crate) fn logs(&self) -> &[Arc<dyn LogSink<T>>] {
+    pub(crate) fn logs(&self) -> &[Arc<dyn SyncLog<T>>] {
         &self.logs
     }
 

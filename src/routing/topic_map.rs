@@ -18,7 +18,7 @@ use super::trie::shrink;
 use super::{Route, SubscribeError, TopicEntry};
 use crate::dead_letter::Losses;
 use crate::lifecycle::{Lifecycle, Phase};
-use crate::log::LogSink;
+use crate::log::SyncLog;
 use crate::mailbox::{Filter, Mailbox, MailboxOptions, MailboxSource, NewQueue};
 use crate::message::Retained;
 use crate::metadata::Properties;
@@ -43,7 +43,7 @@ pub(crate) struct DeferredDrops<T, R> {
     sources: Vec<Arc<MailboxSource<T, R>>>,
     values: Vec<Arc<Retained<T>>>,
     /// Journals that have left, and those of the topics of a bus that was closed.
-    logs: Vec<Arc<dyn LogSink<T>>>,
+    logs: Vec<Arc<dyn SyncLog<T>>>,
 }
 
 impl<T, R> Drop for DeferredDrops<T, R> {
@@ -392,14 +392,14 @@ impl<T, R> TopicMap<T, R> {
     /// is for the caller to drop: it may be the last.
     pub(crate) fn open_journal(
         &mut self,
-        sink: &Arc<dyn LogSink<T>>,
+        sink: &Arc<dyn SyncLog<T>>,
         handle: Weak<dyn Any + Send + Sync>,
     ) -> Result<Option<JournalHandle>, (SubscribeError, Option<JournalHandle>)> {
         if self.closed || self.lifecycle.phase() != Phase::Open {
             return Err((SubscribeError::Closed, None));
         }
-        if let Some((handle, existing)) = self.journals.find(&sink.options().name) {
-            return match journals::difference(existing, sink.options(), sink.has_filter()) {
+        if let Some((handle, existing)) = self.journals.find(&sink.options.name) {
+            return match journals::difference(existing, &sink.options, sink.has_filter()) {
                 None => Ok(Some(handle)),
                 Some(difference) => Err((difference, Some(handle))),
             };
@@ -415,7 +415,7 @@ impl<T, R> TopicMap<T, R> {
         let Some(sink) = self.journals.remove(id) else { return };
         // So that no idle topic keeps its memory.
         for entry in self.topics.values() {
-            if sink.options().patterns.iter().any(|pattern| pattern.matches(&entry.topic)) {
+            if sink.options.patterns.iter().any(|pattern| pattern.matches(&entry.topic)) {
                 deferred.routes.push(entry.route.swap(Arc::clone(&self.stale)));
             }
         }
@@ -430,7 +430,7 @@ impl<T, R> TopicMap<T, R> {
         self.journals.handles()
     }
 
-    pub(crate) fn logs(&self) -> impl Iterator<Item = &Arc<dyn LogSink<T>>> {
+    pub(crate) fn logs(&self) -> impl Iterator<Item = &Arc<dyn SyncLog<T>>> {
         self.journals.sinks()
     }
 

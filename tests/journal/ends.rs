@@ -14,7 +14,7 @@ fn j15_after_the_close_what_is_kept_can_be_read() {
         let bus = Bus::<u32>::new();
         let journal = bus.journal("tick").open().unwrap();
         let mut before = journal.reader(Start::Oldest).unwrap();
-        (0..5).for_each(|tick| drop(bus.publish("tick", tick).unwrap()));
+        (0..5).for_each(|tick| _ = bus.publish("tick", tick).unwrap());
         bus.close();
         assert!(bus.publish("tick", 5).unwrap_err().is_closed());
         let mut after = journal.reader(Start::Last(2)).unwrap();
@@ -93,7 +93,7 @@ fn j15_a_drain_waits_for_handlers_and_for_readers_of_journals_that_block() {
         let (gate, entered, key) = gate();
         let handler = journal.handler(Start::Oldest).name("slow").handle(move |tick| gate.pass(**tick)).unwrap();
         let mut reader = journal.reader(Start::Oldest).unwrap();
-        (0..3).for_each(|tick| drop(bus.publish("tick", tick).unwrap()));
+        (0..3).for_each(|tick| _ = bus.publish("tick", tick).unwrap());
         assert_eq!(entered.recv().unwrap(), 0);
         let report = thread::scope(|scope| {
             let draining = scope.spawn(|| bus.drain(Duration::from_millis(100)));
@@ -116,7 +116,7 @@ fn j15_a_drain_completes_when_all_is_read() {
         let _handler = journal.on(Start::Oldest, move |tick| _ = seen.send(**tick)).unwrap();
         let lossy = bus.journal("tick").name("lossy").overflow(Overflow::DropOldest).open().unwrap();
         let _nobody_waits_for_it = lossy.reader(Start::Oldest).unwrap();
-        (0..1000).for_each(|tick| drop(bus.publish("tick", tick).unwrap()));
+        (0..1000).for_each(|tick| _ = bus.publish("tick", tick).unwrap());
         let mut reader = journal.reader(Start::Next).unwrap();
         let report = thread::scope(|scope| {
             scope.spawn(move || while reader.recv().is_ok() {});

@@ -93,7 +93,7 @@ fn j04_one_place_is_enough_at_every_capacity() {
             let bus = Bus::<usize>::new();
             let journal = bus.journal("tick").capacity(capacity).open().unwrap();
             let mut reader = journal.reader(Start::Oldest).unwrap();
-            (0..capacity).for_each(|tick| drop(bus.publish("tick", tick).unwrap()));
+            (0..capacity).for_each(|tick| _ = bus.publish("tick", tick).unwrap());
             assert!(bus.try_publish("tick", 0).unwrap().is_unheard(), "{capacity}");
             assert_eq!(*reader.recv().unwrap(), 0);
             assert_eq!(bus.publish("tick", capacity).unwrap().delivered(), 1, "one read, one room");
@@ -169,7 +169,7 @@ fn j06_what_was_read_and_what_was_lost_is_what_was_published() {
                 thread::scope(|scope| {
                     for _ in 0..8 {
                         let ticks = bus.publisher("tick").unwrap();
-                        scope.spawn(move || (0..EACH).for_each(|tick| drop(ticks.publish(tick).unwrap())));
+                        scope.spawn(move || (0..EACH).for_each(|tick| _ = ticks.publish(tick).unwrap()));
                     }
                 });
                 bus.close();
@@ -192,7 +192,7 @@ fn j06_an_overrun_reader_goes_on_at_the_oldest() {
             let journal = journal.overflow(Overflow::DropOldest).open().unwrap();
             let mut reader = journal.reader(Start::Oldest).unwrap();
             let total = 3 * capacity as u64 + 1;
-            (0..total).for_each(|tick| drop(bus.publish("tick", tick).unwrap()));
+            (0..total).for_each(|tick| _ = bus.publish("tick", tick).unwrap());
             let entry = reader.recv().unwrap();
             assert_eq!((entry.offset(), entry.lost_before()), (total - capacity as u64, total - capacity as u64));
             assert_eq!(reader.try_iter().count() + 1, capacity);

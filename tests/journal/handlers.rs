@@ -94,7 +94,7 @@ fn j16_a_panic_makes_a_letter_and_the_handler_goes_on() {
             seen.send(**work).unwrap();
         });
         let handler = handler.unwrap();
-        (0..5).for_each(|work| drop(bus.publish("work", work).unwrap()));
+        (0..5).for_each(|work| _ = bus.publish("work", work).unwrap());
         assert!(handler.stop(LONG).is_complete());
         assert_eq!(letters(&dead_letters), [(1, DeadLetterReason::Panicked("no ones".into()))]);
         assert_eq!(all.iter().collect::<Vec<_>>(), [0, 2, 3, 4]);
@@ -108,7 +108,7 @@ fn j16_a_stop_reads_up_to_the_next_offset_at_the_call() {
         let journal = bus.journal("work").open().unwrap();
         let (gate, entered, key) = gate();
         let handler = journal.on(Start::Oldest, move |work| gate.pass(**work)).unwrap();
-        (0..3).for_each(|work| drop(bus.publish("work", work).unwrap()));
+        (0..3).for_each(|work| _ = bus.publish("work", work).unwrap());
         assert_eq!(entered.recv().unwrap(), 0);
         let (stopping, is_stopping) = channel();
         let stopped = thread::spawn(move || {
@@ -136,7 +136,7 @@ fn j16_a_stop_that_runs_out_of_time_says_what_is_left() {
         let journal = bus.journal("work").open().unwrap();
         let (gate, entered, key) = gate();
         let handler = journal.on(Start::Oldest, move |work| gate.pass(**work)).unwrap();
-        (0..3).for_each(|work| drop(bus.publish("work", work).unwrap()));
+        (0..3).for_each(|work| _ = bus.publish("work", work).unwrap());
         assert_eq!(entered.recv().unwrap(), 0);
         let report = handler.stop(Duration::from_millis(20));
         assert_eq!((report.remaining(), report.running()), (2, 1));
@@ -215,7 +215,7 @@ fn j26_two_readers_and_a_handler_that_reacts() {
         let mut reader = journal.reader(Start::Oldest).unwrap();
         thread::scope(|scope| {
             scope.spawn(move || while reader.recv().is_ok() {});
-            (0..1000).for_each(|number| drop(bus.publish("work", number % 100).unwrap()));
+            (0..1000).for_each(|number| _ = bus.publish("work", number % 100).unwrap());
             assert!(bus.drain(LONG).is_complete());
         });
         assert_eq!(journal.next_offset() + bus.stats().dropped, 4000);

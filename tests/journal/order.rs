@@ -91,14 +91,14 @@ fn react_between_two_journals(capacity: usize, rounds: u32) {
             let mut causes = 0;
             while causes < rounds {
                 let entry = reacting.recv().unwrap();
-                let (is_cause, number) = (entry.topic() == &"cause", *entry);
+                let (is_cause, number) = (*entry.topic() == "cause", *entry);
                 if is_cause {
                     causes += 1;
                     thread::scope(|scope| {
                         let publishing = scope.spawn(|| bus.publish("effect", number).unwrap());
                         while !publishing.is_finished() {
                             match reacting.try_recv() {
-                                Ok(entry) if entry.topic() == &"cause" => unreachable!("one cause at a time"),
+                                Ok(entry) if *entry.topic() == "cause" => unreachable!("one cause at a time"),
                                 _ => thread::yield_now(),
                             }
                         }
@@ -112,7 +112,7 @@ fn react_between_two_journals(capacity: usize, rounds: u32) {
                 let mut causes = 0;
                 for _ in 0..2 * rounds {
                     let entry = reader.recv().unwrap();
-                    if entry.topic() == &"cause" {
+                    if *entry.topic() == "cause" {
                         causes = *entry + 1;
                     } else {
                         assert!(*entry < causes, "the effect {} came before its cause", *entry);

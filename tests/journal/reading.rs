@@ -26,9 +26,9 @@ fn j01_each_reader_sees_its_part_in_one_order() {
         let bus = Bus::new();
         let journal = bus.journal("tick").open().unwrap();
         let mut next = journal.reader(Start::Next).unwrap();
-        (0..500).for_each(|tick| drop(bus.publish("tick", tick).unwrap()));
+        (0..500).for_each(|tick| _ = bus.publish("tick", tick).unwrap());
         let mut middle = journal.reader(Start::Next).unwrap();
-        (500..1000).for_each(|tick| drop(bus.publish("tick", tick).unwrap()));
+        (500..1000).for_each(|tick| _ = bus.publish("tick", tick).unwrap());
         let mut oldest = journal.reader(Start::Oldest).unwrap();
         let mut last = journal.reader(Start::Last(10)).unwrap();
         let expected = |from: u64| (from..1000).map(|tick| (tick, tick)).collect::<Vec<_>>();
@@ -49,7 +49,7 @@ fn j02_there_is_no_gap_between_history_and_what_is_new() {
             thread::scope(|scope| {
                 for publisher in 0..4 {
                     let ticks = bus.publisher("tick").unwrap();
-                    scope.spawn(move || (0..50).for_each(|tick| drop(ticks.publish((publisher, tick)).unwrap())));
+                    scope.spawn(move || (0..50).for_each(|tick| _ = ticks.publish((publisher, tick)).unwrap()));
                 }
                 for start in [Start::Oldest, Start::Next, Start::Last(5)] {
                     let (journal, is_done) = (journal.clone(), Arc::clone(&is_done));
@@ -82,7 +82,7 @@ fn j03_the_order_of_each_publishing_thread_holds_across_topics() {
             for publisher in 0..4 {
                 let topics = ["a.x", "b", "a.y"].map(|topic| bus.publisher(topic).unwrap());
                 scope.spawn(move || {
-                    (0..EACH).for_each(|number| drop(topics[number % 3].publish((publisher, number)).unwrap()));
+                    (0..EACH).for_each(|number| _ = topics[number % 3].publish((publisher, number)).unwrap());
                 });
             }
             let orders = readers.each_mut().map(|reader| {
@@ -136,7 +136,7 @@ fn j10_only_skips_other_topics_and_lag_counts_them() {
         let full = bus.journal("trade.>").name("full").capacity(2).open().unwrap();
         let mut eu = full.reader(Start::Next).unwrap().only("trade.EU.*").unwrap();
         thread::scope(|scope| {
-            scope.spawn(|| (0..100).for_each(|tick| drop(bus.publish("trade.US.a", tick).unwrap())));
+            scope.spawn(|| (0..100).for_each(|tick| _ = bus.publish("trade.US.a", tick).unwrap()));
             scope.spawn(|| {
                 while eu.offset() < 100 {
                     let _ = eu.recv_timeout(Duration::from_millis(1));
@@ -197,7 +197,7 @@ fn j20_a_journal_of_ten_thousand_topics() {
                 publisher.publish(round * 10_000 + topic).unwrap();
             }
         }
-        (0..10_000).for_each(|topic| drop(bus.publish(format!("other.{topic}"), 20_000 + topic).unwrap()));
+        (0..10_000).for_each(|topic| _ = bus.publish(format!("other.{topic}"), 20_000 + topic).unwrap());
         let mut reader = journal.reader(Start::Oldest).unwrap();
         for number in 0..30_000 {
             let entry = reader.recv().unwrap();
@@ -223,7 +223,7 @@ fn j21_a_clone_reads_on_and_a_reader_seeks() {
         assert_eq!(*one.recv().unwrap(), 7);
         assert!(one.seek(Start::At(9)).unwrap_err().is_ahead());
         assert_eq!(one.offset(), 8, "it stays where it is");
-        (8..12).for_each(|tick| drop(bus.publish("tick", tick).unwrap()));
+        (8..12).for_each(|tick| _ = bus.publish("tick", tick).unwrap());
         one.seek(Start::At(0)).unwrap();
         let entry = one.recv().unwrap();
         assert_eq!((entry.offset(), entry.lost_before()), (4, 4));
@@ -285,7 +285,7 @@ fn j21_readers_that_seek_at_random_lose_nothing() {
                 });
             }
             let ticks = bus.publisher("tick").unwrap();
-            (0..20_000).for_each(|tick| drop(ticks.publish(tick).unwrap()));
+            (0..20_000).for_each(|tick| _ = ticks.publish(tick).unwrap());
         });
         assert!(seeks.load(Ordering::Relaxed) > 1000);
     });

@@ -1,0 +1,56 @@
+//! A place in the line, as its publisher holds it.
+
+use std::sync::Arc;
+#[cfg(feature = "async")]
+use std::task::Waker;
+
+use super::line::InLine;
+use super::{Record, SyncLog};
+use crate::lifecycle::EndSignal;
+use crate::topic::Topic;
+
+/// A place in the line, as its publisher holds it. Dropping it takes the message out.
+pub(crate) struct Ticket<T> {
+    log: Arc<dyn SyncLog<T>>,
+    number: u64,
+    is_over: EndSignal,
+}
+
+impl<T> Ticket<T> {
+    pub(crate) fn new(log: &Arc<dyn SyncLog<T>>, number: u64, is_over: EndSignal) -> Self {
+        Self { log: Arc::clone(log), number, is_over }
+    }
+
+    pub(crate) fn log(&self) -> &Arc<dyn SyncLog<T>> {
+        &self.log
+    }
+
+    /// Ends when the message is in the log, or that is closed.
+    pub(crate) fn is_over(&self) -> &EndSignal {
+        &self.is_over
+    }
+
+    pub(crate) fn fill(&self, topic: &Topic, record: Record<T>) {
+        self.log.fill(self.number, topic, record);
+    }
+
+    pub(crate) fn look(&self) -> InLine<T> {
+        self.log.in_line(self.number)
+    }
+
+    /// Gives up; `None` if the message is in the log.
+    pub(crate) fn take_back(&self) -> Option<Option<Record<T>>> {
+        self.log.leave_line(self.number)
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn wake_when_in(&self, waker: &Waker) {
+        self.log.wake_when_in(self.number, waker);
+    }
+}
+
+impl<T> Drop for Ticket<T> {
+    fn drop(&mut self) {
+        drop(self.take_back());
+    }
+}
