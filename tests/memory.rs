@@ -339,10 +339,10 @@ fn j08_a_stalled_reader_costs_a_chunk() {
         stalled.recv().unwrap();
         HEAP.reset_peak_usage();
         fill(10_000_000);
-        // A chunk of such payloads has 32 places; another is filled, and another waits to be used again.
-        let (chunk, peak) = (33 * 1040, HEAP.peak_usage());
+        // A chunk of such payloads has 16 places; another is filled, and another waits to be used again.
+        let (chunk, peak) = (17 * 1040, HEAP.peak_usage());
         assert!(peak <= before + 3 * chunk, "{} bytes more", peak - before);
-        assert!(before <= (1024 + 96) * 1040 + SLACK, "{before} bytes for 1,024 payloads");
+        assert!(before <= (1024 + 48) * 1040 + SLACK, "{before} bytes for 1,024 payloads");
         assert_eq!(stalled.recv().unwrap().lost_before(), 10_000_000 - 1);
     });
 }

@@ -175,7 +175,7 @@ where
 }
 
 impl<T> Journal<T> {
-    /// Returns the number of entries that are kept, the next reader's [`Start::Oldest`] counted.
+    /// Returns the number of entries that are kept: as many as a reader finds that begins at the oldest.
     ///
     /// # Examples
     ///

@@ -17,8 +17,8 @@ pub(crate) struct Claim<T> {
     offset: u64,
     /// Readers sleep until it is written.
     wakes: bool,
-    /// A chunk that has left since: its payloads are dropped when the entry is written.
-    left: Option<Arc<Chunk<T>>>,
+    /// Chunks that have left since: their payloads are dropped when the entry is written.
+    left: Vec<Arc<Chunk<T>>>,
 }
 
 /// Why no offset can be claimed.
@@ -42,7 +42,7 @@ impl<T> Written<T> {
         Self { wakes: false, left: Vec::new(), owners: Vec::new() }
     }
 
-    fn add(&mut self, wakes: bool, left: Option<Arc<Chunk<T>>>) {
+    fn add(&mut self, wakes: bool, left: Vec<Arc<Chunk<T>>>) {
         self.wakes |= wakes;
         self.left.extend(left);
     }
@@ -63,7 +63,7 @@ impl<T> Log<T> {
     pub(crate) fn claim(&self) -> Result<Claim<T>, NoClaim> {
         // The chunk first: one that is loaded after the word may be too new for it.
         let mut chunk = self.chunks.newest();
-        let mut left = None;
+        let mut left = Vec::new();
         loop {
             // Acquire pairs with the claims, and with `Log::add_reader` by those that come behind it: who sees the word that a
             // claim at the gate has left sees the limit of before.
@@ -74,7 +74,7 @@ impl<T> Log<T> {
             }
             let Some(index) = chunk.index(offset) else {
                 drop(chunk);
-                left = left.or(self.chunks.add(offset));
+                left.extend(self.chunks.add(offset));
                 chunk = self.chunks.newest();
                 continue;
             };
@@ -110,7 +110,7 @@ impl<T> Log<T> {
     /// the line.
     fn claim_for_first(&self, gate: &Gate<T>, is_line_left: bool) -> Result<Claim<T>, NoClaim> {
         let mut chunk = self.chunks.newest();
-        let mut left = None;
+        let mut left = Vec::new();
         loop {
             // Acquire pairs with the claims.
             let word = self.tail.word.load(Ordering::Acquire);
@@ -123,7 +123,7 @@ impl<T> Log<T> {
             }
             let Some(index) = chunk.index(offset) else {
                 drop(chunk);
-                left = left.or(self.chunks.add(offset));
+                left.extend(self.chunks.add(offset));
                 chunk = self.chunks.newest();
                 continue;
             };
@@ -201,9 +201,7 @@ impl<T> Log<T> {
         if wakes {
             self.sleepers.wake_all();
         }
-        if let Some(left) = left {
-            self.chunks.recycle(left);
-        }
+        left.into_iter().for_each(|chunk| self.chunks.recycle(chunk));
         refused.map_or(Ok(()), |record| Err((Refused::Overrun, record)))
     }
 }

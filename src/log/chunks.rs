@@ -11,7 +11,7 @@ use crate::topic::Topic;
 
 /// How large a chunk is, in bytes, unless few entries fit into that, or the log keeps fewer.
 const CHUNK_BYTES: usize = 12 * 1024;
-const FEWEST_ENTRIES: usize = 32;
+const FEWEST_ENTRIES: usize = 16;
 const MOST_ENTRIES: usize = 512;
 
 pub(super) struct Chunks<T> {

@@ -95,7 +95,6 @@ impl<T> Cursor<T> {
         let place = Arc::new(Place::new(next_id(), position, handled));
         gate.readers.push(Arc::clone(&place));
         drop(gate);
-        log.count_lost(lost);
         let (chunk, next) = log.chunks.locate(position).unwrap_or_else(|| unreachable!("a log has a chunk"));
         let lost = lost + (next - position);
         Ok(Self { log, chunk, next, place, lost, ends_at: None, only: None, gathering: Gathering::default() })
@@ -125,7 +124,6 @@ impl<T> Cursor<T> {
         log.lower_limit(position);
         self.place.pass(position);
         log.let_in_and_finish(gate);
-        log.count_lost(lost);
         let (chunk, next) = log.chunks.locate(position).unwrap_or_else(|| unreachable!("a log has a chunk"));
         self.lost = lost + (next - position);
         self.ends_at = None;
@@ -258,7 +256,6 @@ impl<T> Cursor<T> {
         let Some((chunk, next)) = self.log.chunks.locate(self.log.oldest_offset()) else { return Some(Look::Nothing) };
         let missed = next.saturating_sub(self.next);
         self.lost += missed;
-        self.log.count_lost(missed);
         self.next = next;
         self.place.pass(next);
         let before = std::mem::replace(&mut self.chunk, chunk);

@@ -16,8 +16,8 @@ use crate::lifecycle::Lifecycle;
 use crate::mailbox::{Overflow, next_id};
 use crate::metadata::Properties;
 use crate::panic::catch;
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use crate::sync::{Mutex, counters};
 use crate::topic::{Pattern, Topic};
 
 mod append;
@@ -100,8 +100,6 @@ pub(crate) struct Log<T> {
     chunks: Chunks<T>,
     gate: Mutex<Gate<T>>,
     sleepers: Sleepers,
-    /// Entries that readers have missed, and messages that found no room.
-    lost: counters::AtomicU64,
 }
 
 impl<T> Log<T> {
@@ -125,7 +123,6 @@ impl<T> Log<T> {
             chunks: Chunks::new(options.capacity, only_topic),
             gate: Mutex::new(Gate::new()),
             sleepers: Sleepers::default(),
-            lost: counters::AtomicU64::new(0),
             options,
         }
     }
@@ -186,10 +183,6 @@ impl<T> Log<T> {
         self.filter.is_some()
     }
 
-    pub(crate) fn count_lost(&self, lost: u64) {
-        self.lost.fetch_add(lost, Ordering::Relaxed);
-    }
-
     /// Gives a dead letter back to the handler of this number. Returns it if there is none.
     pub(crate) fn give_back(&self, reader: u64, topic: &Topic, again: Again<T>) -> Result<(), Again<T>> {
         let place = self.gate.lock().readers.iter().find(|place| place.id == reader).cloned();
@@ -224,7 +217,6 @@ impl<T: Clone> Log<T> {
         properties: Option<&Arc<Properties>>,
         reason: DeadLetterReason,
     ) {
-        self.count_lost(1);
         if let Some(loss) = reason.loss() {
             self.losses.dropped.add(loss);
         }

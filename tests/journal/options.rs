@@ -56,6 +56,17 @@ fn j11_bad_options_are_errors_that_name_the_value() {
 }
 
 #[test]
+fn j11_handles_go_to_other_threads() {
+    fn goes_to_others<A: Send + Sync>() {}
+    fn moves<A: Send>() {}
+    goes_to_others::<tramline::Journal<u32>>();
+    moves::<tramline::JournalReader<u32>>();
+    moves::<tramline::OwnedEntry<u32>>();
+    goes_to_others::<tramline::Entry<'static, u32>>();
+    goes_to_others::<tramline::StartError>();
+}
+
+#[test]
 fn j11_the_default_of_the_bus_is_not_that_of_a_journal() {
     within_limit(|| {
         let bus = Bus::<u32>::builder().capacity(4).overflow(Overflow::DropNewest).build();
