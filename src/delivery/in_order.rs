@@ -142,7 +142,7 @@ impl<T: Clone, R> InOrder<T, R> {
             puts.push((index, placed));
         }
         let is_heard = puts.iter().any(|(index, _)| !route.mailboxes()[*index].mailbox.is_observer())
-            || in_logs.iter().any(|(index, _)| !route.logs()[*index].options.is_observer);
+            || in_logs.iter().any(|(index, ..)| !route.logs()[*index].options.is_observer);
         let (original, unneeded) = if is_heard { (None, original) } else { (original, None) };
         PutInOrder { route, puts, in_logs, original, leftovers: (copies, unneeded, replaced, unwanted) }
     }
@@ -245,7 +245,6 @@ impl<T: Clone, R, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, SharedMetadata, F> {
         }
         drop(select);
         drop(paused);
-        self.tickets.iter().for_each(|ticket| ticket.log().look_again());
         if wait.is_over() {
             self.stopped = Some(Stopped::Timeout);
         }

@@ -4,15 +4,16 @@
 //! its offset in every log, or its place in the line of one that is full; then it is written everywhere: so whatever is
 //! published because of it comes behind it in each log. Between the first claim and the last write there are moves alone.
 
+use std::slice;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::Stopped;
 use super::indices::Indices;
 use super::passes::Pass;
 use crate::dead_letter::DeadLetterReason;
-use crate::log::{Claim, InLine, Joined, NoClaim, Record, Refused, SyncLog, Ticket, Written};
+use crate::log::{Claim, InLine, Joined, Leftovers, NoClaim, Record, Refused, SyncLog, Ticket};
 use crate::mailbox::Mailbox;
 use crate::message::Outgoing;
 use crate::request::{Metadata, MetadataSource};
@@ -23,7 +24,7 @@ use crate::topic::Topic;
 type Log<T> = Arc<dyn SyncLog<T>>;
 
 /// What the message has got in one log.
-pub(super) enum Held<T> {
+enum Held<T> {
     Claim(Claim<T>),
     Ticket(Ticket<T>),
     Refused(NoClaim),
@@ -90,16 +91,18 @@ impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S,
 
     /// Notes what became of the message in the logs, and does what is left to do there: all of that may be user code.
     pub(super) fn settle_logs(&mut self, logs: &[Log<T>], placed: PlacedInLogs<T>) {
-        for (index, placed) in placed {
+        let mut leftovers = SmallVec::<[_; 2]>::new();
+        for (index, placed, left) in placed {
             let log = &logs[index];
             match placed {
-                PlacedInLog::Written(written) => {
-                    self.is_in_log(log);
-                    written.finish(log);
-                }
+                PlacedInLog::Written => self.is_in_log(log),
                 PlacedInLog::InLine(ticket) => self.tickets.push(ticket),
                 PlacedInLog::Refused(why, record) => self.refused_by_log(log, why, record),
             }
+            leftovers.push((index, left));
+        }
+        for (index, left) in leftovers {
+            left.finish(&logs[index]);
         }
     }
 
@@ -115,22 +118,8 @@ impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S,
                         backoff.snooze();
                     }
                 }
-                match hold(log, room) {
-                    Held::Claim(claim) => match log.write(claim, self.topic, record) {
-                        Ok(written) => {
-                            self.is_in_log(log);
-                            return written.finish(log);
-                        }
-                        Err(record) => (Refusal::Overrun, record),
-                    },
-                    Held::Ticket(ticket) => {
-                        ticket.fill(self.topic, record);
-                        self.tickets.push(ticket);
-                        return;
-                    }
-                    Held::Refused(why) => (why.into(), record),
-                    Held::SelfDeadlock => (Refusal::SelfDeadlock, record),
-                }
+                let placed = place(slice::from_ref(log), smallvec![(0, record)], self.topic, room);
+                return self.settle_logs(slice::from_ref(log), placed);
             }
             Err((Refused::Full, record)) => (Refusal::Full, record),
             Err((Refused::Closed, record)) => (Refusal::Closed, record),
@@ -188,8 +177,9 @@ impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S,
         }
     }
 
-    /// Looks which logs have let the message in from their lines.
+    /// Looks which logs have let the message in from their lines, or can now.
     pub(super) fn look_at_tickets(&mut self) {
+        self.tickets.iter().for_each(|ticket| ticket.log().look_again());
         let mut index = 0;
         while let Some(ticket) = self.tickets.get(index) {
             match ticket.look() {
@@ -240,15 +230,16 @@ impl From<NoClaim> for Refusal {
     }
 }
 
-/// What became of a message in the logs with these indices.
-pub(super) type PlacedInLogs<T> = SmallVec<[(usize, PlacedInLog<T>); 2]>;
+/// What became of a message in the logs with these indices, and what is left to be done there.
+pub(super) type PlacedInLogs<T> = SmallVec<[(usize, PlacedInLog<T>, Leftovers<T>); 2]>;
 
 pub(super) enum PlacedInLog<T> {
-    Written(Written<T>),
+    Written,
     InLine(Ticket<T>),
     Refused(Refusal, Record<T>),
 }
 
+// Invariants 16 and 17.
 /// Puts these copies into the logs with these indices: first all claims and places in lines, then all writes. Runs no user
 /// code.
 pub(super) fn place<T>(
@@ -257,31 +248,37 @@ pub(super) fn place<T>(
     topic: &Topic,
     room: Room,
 ) -> PlacedInLogs<T> {
-    let held: SmallVec<[_; 2]> = records.iter().map(|(index, _)| hold(&logs[*index], room)).collect();
-    let write = |((index, record), held): ((usize, Record<T>), Held<T>)| {
+    let held: SmallVec<[_; 2]> = records
+        .iter()
+        .map(|(index, _)| {
+            let mut leftovers = Leftovers::none();
+            (hold(&logs[*index], room, &mut leftovers), leftovers)
+        })
+        .collect();
+    let write = |((index, record), (held, mut leftovers)): ((usize, Record<T>), (Held<T>, Leftovers<T>))| {
         let placed = match held {
             Held::Claim(claim) => match logs[index].write(claim, topic, record) {
-                Ok(written) => PlacedInLog::Written(written),
+                Ok(()) => PlacedInLog::Written,
                 Err(record) => PlacedInLog::Refused(Refusal::Overrun, record),
             },
             Held::Ticket(ticket) => {
-                ticket.fill(topic, record);
+                ticket.fill(topic, record, &mut leftovers);
                 PlacedInLog::InLine(ticket)
             }
             Held::Refused(why) => PlacedInLog::Refused(why.into(), record),
             Held::SelfDeadlock => PlacedInLog::Refused(Refusal::SelfDeadlock, record),
         };
-        (index, placed)
+        (index, placed, leftovers)
     };
     records.into_iter().zip(held).map(write).collect()
 }
 
 /// Claims an offset, or a place in the line.
-pub(super) fn hold<T>(log: &Log<T>, room: Room) -> Held<T> {
+fn hold<T>(log: &Log<T>, room: Room, leftovers: &mut Leftovers<T>) -> Held<T> {
     if room == Room::Never {
-        return log.claim().map_or_else(Held::Refused, Held::Claim);
+        return log.claim(leftovers).map_or_else(Held::Refused, Held::Claim);
     }
-    match log.claim_or_join() {
+    match log.claim_or_join(leftovers) {
         Joined::Claimed(claim) => Held::Claim(claim),
         Joined::InLine(number, is_over) => Held::Ticket(Ticket::new(log, number, is_over)),
         Joined::SelfDeadlock => Held::SelfDeadlock,

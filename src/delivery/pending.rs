@@ -186,7 +186,6 @@ impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S,
         for ticket in &self.tickets {
             // The waker first, so that room that comes after the look wakes the task.
             ticket.wake_when_in(context.waker());
-            ticket.log().look_again();
         }
         self.look_at_tickets();
     }

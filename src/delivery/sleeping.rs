@@ -107,7 +107,6 @@ impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S,
                 }
                 Err(outgoing) => {
                     self.copies.put_back_for_later(outgoing);
-                    self.tickets.iter().for_each(|ticket| ticket.log().look_again());
                     self.look_at_tickets();
                     if wait.is_over() {
                         self.stopped = Some(Stopped::Timeout);
@@ -129,9 +128,7 @@ impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S,
         }
         if let Some(again) = look_again(wait, true) {
             // Over, or to look whether a reader has made room without knowing that somebody waits, see `Log::fill`.
-            if select.ready_deadline(again).is_err() {
-                self.tickets.iter().for_each(|ticket| ticket.log().look_again());
-            }
+            let _ = select.ready_deadline(again);
         }
         self.look_at_tickets();
         if wait.is_over() && !self.tickets.is_empty() {

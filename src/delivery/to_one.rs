@@ -3,11 +3,13 @@
 use std::slice;
 use std::sync::Arc;
 
-use super::into_logs::{Held, Room, hold};
+use smallvec::smallvec;
+
+use super::into_logs::{PlacedInLog, Refusal, Room, place};
 use super::sleeping::look_again;
 use super::{Wait, permit_to_wait};
 use crate::dead_letter::{Again, NotRetried};
-use crate::log::{InLine, NoClaim, Record, SyncLog};
+use crate::log::{InLine, Record, SyncLog};
 use crate::mailbox::{MailboxSender, Offer, wait_for_any};
 use crate::message::Outgoing;
 use crate::topic::Topic;
@@ -60,32 +62,25 @@ pub(crate) fn deliver_to_log<T>(
     may_wait: bool,
 ) -> Result<(), NotRetried<T>> {
     let record = Record { payload: again.payload, properties: again.properties };
-    let back = |record: Record<T>| record.payload;
-    match hold(log, if may_wait { Room::AfterSpinning } else { Room::Never }) {
-        Held::Claim(claim) => match log.write(claim, topic, record) {
-            Ok(written) => {
-                written.finish(log);
-                Ok(())
-            }
-            Err(record) => Err(NotRetried::Full(back(record))),
-        },
-        Held::Refused(NoClaim::Closed) => Err(NotRetried::Closed(back(record))),
-        Held::Refused(NoClaim::Full) | Held::SelfDeadlock => Err(NotRetried::Full(back(record))),
-        Held::Ticket(ticket) => {
-            ticket.fill(topic, record);
-            loop {
-                match ticket.look() {
-                    InLine::Placed => return Ok(()),
-                    InLine::Closed(record) => {
-                        return record.map_or(Ok(()), |record| Err(NotRetried::Closed(back(record))));
-                    }
-                    InLine::Waiting => {}
-                }
-                if let Some(again) = look_again(Wait::Forever, true) {
-                    let _ = ticket.is_over().recv_deadline(again);
-                }
-                log.look_again();
-            }
+    let room = if may_wait { Room::AfterSpinning } else { Room::Never };
+    let mut placed = place(slice::from_ref(log), smallvec![(0, record)], topic, room);
+    let Some((_, placed, leftovers)) = placed.pop() else { return Ok(()) };
+    leftovers.finish(log);
+    let ticket = match placed {
+        PlacedInLog::Written => return Ok(()),
+        PlacedInLog::Refused(Refusal::Closed, record) => return Err(NotRetried::Closed(record.payload)),
+        PlacedInLog::Refused(_, record) => return Err(NotRetried::Full(record.payload)),
+        PlacedInLog::InLine(ticket) => ticket,
+    };
+    loop {
+        log.look_again();
+        match ticket.look() {
+            InLine::Placed => return Ok(()),
+            InLine::Closed(record) => return record.map_or(Ok(()), |record| Err(NotRetried::Closed(record.payload))),
+            InLine::Waiting => {}
+        }
+        if let Some(again) = look_again(Wait::Forever, true) {
+            let _ = ticket.is_over().recv_deadline(again);
         }
     }
 }

@@ -15,10 +15,6 @@ pub(crate) struct Claim<T> {
     chunk: Guard<Arc<Chunk<T>>>,
     index: usize,
     offset: u64,
-    /// Readers sleep until it is written.
-    wakes: bool,
-    /// Chunks that have left since: their payloads are dropped when the entry is written.
-    left: Vec<Arc<Chunk<T>>>,
 }
 
 /// Why no offset can be claimed.
@@ -28,89 +24,114 @@ pub(crate) enum NoClaim {
     Closed,
 }
 
-/// What a write, or a move out of the line, leaves over: to be done outside of locks, when the message has its place
-/// everywhere.
+/// What claims, and messages that were moved out of the line, leave to be done: user code, and so outside of locks, and when
+/// the message of the publisher is written everywhere.
 #[must_use = "readers and publishers may wait for it"]
-pub(crate) struct Written<T> {
+pub(crate) struct Leftovers<T> {
+    /// Readers sleep until the entry is written.
     wakes: bool,
-    left: Vec<Arc<Chunk<T>>>,
-    owners: Vec<Owner>,
+    others: Vec<Leftover<T>>,
 }
 
-impl<T> Written<T> {
-    pub(super) fn nothing() -> Self {
-        Self { wakes: false, left: Vec::new(), owners: Vec::new() }
+enum Leftover<T> {
+    /// Its payloads are to be dropped.
+    Chunk(Arc<Chunk<T>>),
+    /// To be woken.
+    Owner(Owner),
+}
+
+impl<T> Leftovers<T> {
+    #[inline(always)]
+    pub(crate) fn none() -> Self {
+        Self { wakes: false, others: Vec::new() }
     }
 
-    fn add(&mut self, wakes: bool, left: Vec<Arc<Chunk<T>>>) {
-        self.wakes |= wakes;
-        self.left.extend(left);
-    }
-
-    /// Wakes those who wait, and drops the payloads that have left: both are user code.
+    #[inline(always)]
     pub(crate) fn finish(self, log: &Log<T>) {
         if self.wakes {
             log.sleepers.wake_all();
         }
-        self.owners.into_iter().for_each(Owner::wake);
-        self.left.into_iter().for_each(|chunk| log.chunks.recycle(chunk));
+        if !self.others.is_empty() {
+            Self::finish_others(self.others, log);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn finish_others(others: Vec<Leftover<T>>, log: &Log<T>) {
+        for leftover in others {
+            match leftover {
+                Leftover::Chunk(chunk) => log.chunks.recycle(chunk),
+                Leftover::Owner(owner) => owner.wake(),
+            }
+        }
     }
 }
 
 impl<T> Log<T> {
     /// Claims the next offset, if there is room.
     #[inline(always)]
-    pub(crate) fn claim(&self) -> Result<Claim<T>, NoClaim> {
+    pub(crate) fn claim(&self, leftovers: &mut Leftovers<T>) -> Result<Claim<T>, NoClaim> {
         // The chunk first: one that is loaded after the word may be too new for it.
         let mut chunk = self.chunks.newest();
-        let mut left = Vec::new();
         loop {
             // Acquire pairs with the claims, and with `Log::add_reader` by those that come behind it: who sees the word that a
             // claim at the gate has left sees the limit of before.
             let word = self.tail.word.load(Ordering::Acquire);
             let offset = word / flag::ENTRY;
             if word & (flag::CLOSED | flag::GATE) != 0 || offset >= self.tail.limit.load(Ordering::Relaxed) {
-                return self.claim_at_gate();
+                return self.claim_at_gate(leftovers);
             }
             let Some(index) = chunk.index(offset) else {
                 drop(chunk);
-                left.extend(self.chunks.add(offset));
+                self.add_chunk(offset, leftovers);
                 chunk = self.chunks.newest();
                 continue;
             };
             // AcqRel pairs with the claims before and behind it, and with `Cursor::sleep`.
             let next = (offset + 1) * flag::ENTRY;
             if self.tail.word.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-                return Ok(Claim { chunk, index, offset, wakes: word & flag::SLEEPERS != 0, left });
+                leftovers.wakes |= word & flag::SLEEPERS != 0;
+                return Ok(Claim { chunk, index, offset });
             }
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn claim_at_gate(&self) -> Result<Claim<T>, NoClaim> {
-        let mut written = Written::nothing();
+    fn add_chunk(&self, offset: u64, leftovers: &mut Leftovers<T>) {
+        leftovers.others.extend(self.chunks.add(offset).map(Leftover::Chunk));
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn claim_at_gate(&self, leftovers: &mut Leftovers<T>) -> Result<Claim<T>, NoClaim> {
         let mut gate = self.gate.lock();
-        self.let_in(&mut gate, &mut written);
-        let claim = self.claim_under_lock(&mut gate);
-        drop(gate);
-        written.finish(self);
-        claim
+        self.let_in(&mut gate, leftovers);
+        self.claim_under_lock(&mut gate, leftovers)
     }
 
     /// Claims the next offset for somebody who is not in the line.
-    pub(super) fn claim_under_lock(&self, gate: &mut Gate<T>) -> Result<Claim<T>, NoClaim> {
+    pub(super) fn claim_under_lock(
+        &self,
+        gate: &mut Gate<T>,
+        leftovers: &mut Leftovers<T>,
+    ) -> Result<Claim<T>, NoClaim> {
         if gate.line.is_empty() {
-            return self.claim_for_first(gate, false);
+            return self.claim_for_first(gate, false, leftovers);
         }
         if self.is_closed() { Err(NoClaim::Closed) } else { Err(NoClaim::Full) }
     }
 
     /// Claims the next offset under the lock of the gate. The others come to the gate as before if there is anybody left in
     /// the line.
-    fn claim_for_first(&self, gate: &Gate<T>, is_line_left: bool) -> Result<Claim<T>, NoClaim> {
+    fn claim_for_first(
+        &self,
+        gate: &Gate<T>,
+        is_line_left: bool,
+        leftovers: &mut Leftovers<T>,
+    ) -> Result<Claim<T>, NoClaim> {
         let mut chunk = self.chunks.newest();
-        let mut left = Vec::new();
         loop {
             // Acquire pairs with the claims.
             let word = self.tail.word.load(Ordering::Acquire);
@@ -123,14 +144,15 @@ impl<T> Log<T> {
             }
             let Some(index) = chunk.index(offset) else {
                 drop(chunk);
-                left.extend(self.chunks.add(offset));
+                self.add_chunk(offset, leftovers);
                 chunk = self.chunks.newest();
                 continue;
             };
             let next = (offset + 1) * flag::ENTRY + if is_line_left { flag::GATE } else { 0 };
             // AcqRel pairs with the claims: a publisher that sees this word sees the limit.
             if self.tail.word.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-                return Ok(Claim { chunk, index, offset, wakes: word & flag::SLEEPERS != 0, left });
+                leftovers.wakes |= word & flag::SLEEPERS != 0;
+                return Ok(Claim { chunk, index, offset });
             }
         }
     }
@@ -151,14 +173,12 @@ impl<T> Log<T> {
     }
 
     /// Moves messages from the line into the order while there is room.
-    pub(super) fn let_in(&self, gate: &mut Gate<T>, written: &mut Written<T>) {
+    pub(super) fn let_in(&self, gate: &mut Gate<T>, leftovers: &mut Leftovers<T>) {
         while gate.line.is_first_here() {
-            let Ok(claim) = self.claim_for_first(gate, gate.line.len() > 1) else { break };
+            let Ok(claim) = self.claim_for_first(gate, gate.line.len() > 1, leftovers) else { break };
             let Some((topic, record, owner)) = gate.line.pop() else { break };
-            let Claim { chunk, index, wakes, left, .. } = claim;
-            chunk.write(index, &topic, record);
-            written.add(wakes, left);
-            written.owners.push(owner);
+            claim.chunk.write(claim.index, &topic, record);
+            leftovers.others.push(Leftover::Owner(owner));
         }
         if gate.line.is_empty() && self.is_crowded() {
             // Relaxed: a reader that still sees it looks in vain.
@@ -166,43 +186,29 @@ impl<T> Log<T> {
         }
     }
 
-    /// Writes the entry, unless its place was overrun meanwhile: then its message comes back.
-    #[inline]
-    pub(crate) fn write(&self, claim: Claim<T>, topic: &Topic, record: Record<T>) -> Result<Written<T>, Record<T>> {
-        let Claim { chunk, index, offset, wakes, left } = claim;
-        let mut written = Written::nothing();
-        written.add(wakes, left);
+    /// Writes the entry, unless its place was overrun meanwhile: then its message comes back. Runs no user code.
+    #[inline(always)]
+    pub(crate) fn write(&self, claim: Claim<T>, topic: &Topic, record: Record<T>) -> Result<(), Record<T>> {
+        let Claim { chunk, index, offset } = claim;
         if !self.blocks() && self.oldest_offset() > offset {
             // Readers have skipped it, and will.
-            drop(chunk);
-            written.finish(self);
             return Err(record);
         }
         chunk.write(index, topic, record);
-        Ok(written)
+        Ok(())
     }
 
     /// Claims and writes in one step.
-    // The way of a message that only this log gets, so nothing is prepared for what is rare.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn append(&self, topic: &Topic, record: Record<T>) -> Result<(), (Refused, Record<T>)> {
-        let Claim { chunk, index, offset, wakes, left } = match self.claim() {
-            Ok(claim) => claim,
-            Err(NoClaim::Full) => return Err((Refused::Full, record)),
-            Err(NoClaim::Closed) => return Err((Refused::Closed, record)),
+        let mut leftovers = Leftovers::none();
+        let appended = match self.claim(&mut leftovers) {
+            Ok(claim) => self.write(claim, topic, record).map_err(|record| (Refused::Overrun, record)),
+            Err(NoClaim::Full) => Err((Refused::Full, record)),
+            Err(NoClaim::Closed) => Err((Refused::Closed, record)),
         };
-        let refused = if !self.blocks() && self.oldest_offset() > offset {
-            Some(record)
-        } else {
-            chunk.write(index, topic, record);
-            None
-        };
-        drop(chunk);
-        if wakes {
-            self.sleepers.wake_all();
-        }
-        left.into_iter().for_each(|chunk| self.chunks.recycle(chunk));
-        refused.map_or(Ok(()), |record| Err((Refused::Overrun, record)))
+        leftovers.finish(self);
+        appended
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::append::Written;
 use super::chunk::Chunk;
 use super::place::{Handled, Place};
 use super::{Log, Start, StartError, flag, notice};
@@ -342,10 +341,7 @@ impl<T> Drop for Cursor<T> {
         let mut gate = self.log.gate.lock();
         let index = gate.readers.iter().position(|place| place.id == self.place.id);
         let place = index.map(|index| gate.readers.swap_remove(index));
-        let mut written = Written::nothing();
-        self.log.let_in(&mut gate, &mut written);
-        drop(gate);
+        self.log.let_in_and_finish(gate);
         drop(place);
-        written.finish(&self.log);
     }
 }

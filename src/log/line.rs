@@ -3,7 +3,7 @@
 #[cfg(feature = "async")]
 use std::task::Waker;
 
-use super::append::{Claim, NoClaim, Written};
+use super::append::{Claim, Leftovers, NoClaim};
 use super::{Log, Record, flag, notice};
 use crate::lifecycle::{EndSignal, this_thread_serves};
 use crate::sync::atomic::{Ordering, fence};
@@ -28,19 +28,16 @@ pub(crate) enum InLine<T> {
     Closed(Option<Record<T>>),
 }
 
-/// A few hundred nanoseconds.
-const SPINS: u32 = 16;
-
 impl<T> Log<T> {
     /// Claims the next offset, or a place at the end of the line.
-    pub(crate) fn claim_or_join(&self) -> Joined<T> {
-        match self.claim() {
+    pub(crate) fn claim_or_join(&self, leftovers: &mut Leftovers<T>) -> Joined<T> {
+        match self.claim(leftovers) {
             Ok(claim) => return Joined::Claimed(claim),
             Err(NoClaim::Closed) => return Joined::Closed,
             Err(NoClaim::Full) => {}
         }
         let mut gate = self.gate.lock();
-        match self.claim_under_lock(&mut gate) {
+        match self.claim_under_lock(&mut gate, leftovers) {
             Ok(claim) => return Joined::Claimed(claim),
             Err(NoClaim::Closed) => return Joined::Closed,
             Err(NoClaim::Full) => {}
@@ -59,21 +56,16 @@ impl<T> Log<T> {
         Joined::InLine(number, signal)
     }
 
-    /// Puts the message into its place in the line; from here on it is moved on when there is room.
+    /// Puts the message into its place in the line; from here on it is moved on when there is room. Runs no user code.
     ///
-    /// A reader that passes an entry at this very moment may not have seen that somebody waits, so this looks twice. A thread
-    /// looks again from time to time, see `look_again`.
-    pub(crate) fn fill(&self, number: u64, topic: &Topic, record: Record<T>) {
+    /// A reader that passes an entry at this very moment may not have seen that somebody waits. So the publisher calls
+    /// [`look_again`](Self::look_again), at once and from time to time.
+    pub(crate) fn fill(&self, number: u64, topic: &Topic, record: Record<T>, leftovers: &mut Leftovers<T>) {
         let mut gate = self.gate.lock();
         gate.line.fill(number, topic, record);
         // SeqCst pairs with the one in `Cursor::make_room`.
         fence(Ordering::SeqCst);
-        self.let_in_and_finish(gate);
-        // The position that such a reader has stored is on its way for nanoseconds.
-        (0..SPINS).for_each(|_| std::hint::spin_loop());
-        if self.is_crowded() {
-            self.look_again();
-        }
+        self.let_in(&mut gate, leftovers);
     }
 
     /// Moves on what has room now.
@@ -90,10 +82,10 @@ impl<T> Log<T> {
     }
 
     pub(super) fn let_in_and_finish(&self, mut gate: crate::sync::MutexGuard<'_, super::Gate<T>>) {
-        let mut written = Written::nothing();
-        self.let_in(&mut gate, &mut written);
+        let mut leftovers = Leftovers::none();
+        self.let_in(&mut gate, &mut leftovers);
         drop(gate);
-        written.finish(self);
+        leftovers.finish(self);
     }
 
     /// Looks where the message is that was put into this place.

@@ -33,7 +33,7 @@ mod start;
 mod sync_log;
 mod ticket;
 
-pub(crate) use append::{Claim, NoClaim, Refused, Written};
+pub(crate) use append::{Claim, Leftovers, NoClaim, Refused};
 pub(crate) use chunk::Record;
 use chunks::Chunks;
 pub(crate) use cursor::{Cursor, EntryParts, Look};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 #[cfg(feature = "async")]
 use std::task::Waker;
 
+use super::append::Leftovers;
 use super::line::InLine;
 use super::{Record, SyncLog};
 use crate::lifecycle::EndSignal;
@@ -30,8 +31,8 @@ impl<T> Ticket<T> {
         &self.is_over
     }
 
-    pub(crate) fn fill(&self, topic: &Topic, record: Record<T>) {
-        self.log.fill(self.number, topic, record);
+    pub(crate) fn fill(&self, topic: &Topic, record: Record<T>, leftovers: &mut Leftovers<T>) {
+        self.log.fill(self.number, topic, record, leftovers);
     }
 
     pub(crate) fn look(&self) -> InLine<T> {

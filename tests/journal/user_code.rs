@@ -1,12 +1,13 @@
 //! User code that panics, and payloads that are dropped.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use tramline::{Bus, Overflow, Start};
+use tramline::{Bus, Overflow, Start, WeakBus};
 
 use crate::support::{counts, within, within_limit};
 
@@ -113,4 +114,67 @@ fn j14_a_drop_may_publish_into_its_journal() {
         assert!(journal.next_offset() > 150, "{}", journal.next_offset());
         bus.close();
     });
+}
+
+thread_local! {
+    static READS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Publishes another when it is dropped, unless that is on the thread of a reader.
+struct Leaving(Option<(WeakBus<Arc<Self>>, &'static str)>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let Some((bus, topic)) = self.0.take().filter(|_| !READS.get()) else { return };
+        let Some(bus) = bus.upgrade() else { return };
+        if topic == "kept" {
+            let _ = bus.publish_retained(topic, Arc::new(Self(None)));
+        } else {
+            let _ = bus.publish(topic, Arc::new(Self(None)));
+        }
+    }
+}
+
+/// Two journals that are full most of the time, whose payloads publish when they leave.
+fn drops_publish(topic: &'static str) {
+    let bus = Bus::<Arc<Leaving>>::new();
+    let journals = ["one", "two"].map(|name| bus.journal("tick").also(topic).name(name).capacity(1).open().unwrap());
+    let readers = journals.each_ref().map(|journal| journal.reader(Start::Oldest).unwrap());
+    thread::scope(|scope| {
+        for mut reader in readers {
+            scope.spawn(move || {
+                READS.set(true);
+                while reader.recv().is_ok() {}
+            });
+        }
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                let bus = &bus;
+                // What one of these publishes lets another leave, and so on.
+                let deep = thread::Builder::new().stack_size(256 << 20);
+                let publishing = deep.spawn_scoped(scope, move || {
+                    for _ in 0..2000 {
+                        let leaving = Arc::new(Leaving(Some((bus.downgrade(), topic))));
+                        if topic == "kept" {
+                            bus.publish_retained("kept", leaving).unwrap();
+                        } else {
+                            bus.publish("tick", leaving).unwrap();
+                        }
+                    }
+                });
+                publishing.unwrap();
+            }
+        });
+        bus.close();
+    });
+}
+
+#[test]
+fn j14_drops_that_publish_come_between_no_claim_and_its_write() {
+    within(Duration::from_secs(120), || drops_publish("tock"));
+}
+
+#[test]
+fn j14_drops_that_publish_retained_values_run_under_no_lock() {
+    within(Duration::from_secs(120), || drops_publish("kept"));
 }
