@@ -53,15 +53,15 @@ pub(crate) fn publish_all<T: Clone, R>(
                 let span = Publishing::enter(topic);
                 match found {
                     None => inner.refuse(payload, span),
-                    Some(found) if found.simple().is_none() => {
-                        inner.publish_closer(topic, found, payload, Wait::Forever, span)
-                    }
-                    Some(found) => match inner.publish_at_once(topic, &found, payload, &span) {
-                        Ok(delivery) => {
-                            route = Some(found);
-                            Ok(delivery)
-                        }
-                        Err(undelivered) => inner.publish_rest(topic, found, undelivered, Wait::Forever, span),
+                    Some(found) => match found.simple() {
+                        None => inner.publish_closer(topic, found, payload, Wait::Forever, span),
+                        Some(mailboxes) => match inner.publish_at_once(topic, mailboxes, payload, &span) {
+                            Ok(delivery) => {
+                                route = Some(found);
+                                Ok(delivery)
+                            }
+                            Err(undelivered) => inner.publish_rest(topic, found, undelivered, Wait::Forever, span),
+                        },
                     },
                 }
             };

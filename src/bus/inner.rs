@@ -11,7 +11,7 @@ use crate::dead_letter::{DeadLetter, DeadLetterReason, LetterPolicy, Losses, Pub
 use crate::delivery::{Delivered, Delivery, Stopped, Undelivered, Wait, deliver, deliver_at_once, deliver_rest};
 use crate::lifecycle::{BusId, DrainGroup, Lifecycle, Phase};
 use crate::log::{Record, Refused, SyncLog};
-use crate::mailbox::{Filter, Mailbox, MailboxOptions, NewQueue, Overflow, SeenWorkers};
+use crate::mailbox::{Filter, Mailbox, MailboxOptions, MailboxSender, NewQueue, Overflow, SeenWorkers};
 use crate::message::Outgoing;
 use crate::metadata::Properties;
 use crate::request::{
@@ -289,10 +289,8 @@ impl<T: Clone, R> BusInner<T, R> {
         }
         let span = Publishing::enter(topic);
         let Some(route) = route else { return self.refuse(payload, span) };
-        if route.simple().is_none() {
-            return self.publish_closer(topic, route, payload, wait, span);
-        }
-        match self.publish_at_once(topic, &route, payload, &span) {
+        let Some(mailboxes) = route.simple() else { return self.publish_closer(topic, route, payload, wait, span) };
+        match self.publish_at_once(topic, mailboxes, payload, &span) {
             Ok(delivery) => Ok(delivery),
             // The span by value: one that is empty takes no register.
             Err(undelivered) => self.publish_rest(topic, route, undelivered, wait, span),
@@ -326,7 +324,8 @@ impl<T: Clone, R> BusInner<T, R> {
                 Err((_, record)) => payload = record.payload,
             }
         }
-        self.publish_rest(topic, route, Undelivered::bare(payload), wait, span)
+        let original = Outgoing { payload, metadata: None };
+        self.publish_rest(topic, route, Undelivered::new(original), wait, span)
     }
 
     /// The bus takes no message of this thread.
@@ -384,11 +383,11 @@ impl<T: Clone, R> BusInner<T, R> {
     pub(super) fn publish_at_once(
         &self,
         topic: &Topic,
-        route: &Route<T, R>,
+        mailboxes: &[Arc<MailboxSender<T, R>>],
         payload: T,
         span: &Publishing,
     ) -> Result<Delivery, Undelivered<T, R>> {
-        let delivery = deliver_at_once(route, topic, payload, (), &NoMetadata)?;
+        let delivery = deliver_at_once(mailboxes, topic, payload, (), &NoMetadata)?;
         self.losses.messages.published(delivery.delivered());
         span.end(delivery.delivered(), delivery.dropped(), "delivered");
         Ok(delivery)

@@ -12,7 +12,7 @@ use super::batch::{no_topic, publish_all_async};
 use super::inner::{may_not_ask, outcome, refusal};
 use super::{Bus, BusInner, PublishAllError, PublishError, Publisher};
 use crate::dead_letter::LetterPolicy;
-use crate::delivery::{Delivered, Delivery, PendingDelivery, Wait, deliver_at_once, deliver_pending};
+use crate::delivery::{Delivered, Delivery, PendingDelivery, Undelivered, Wait, deliver_at_once, deliver_pending};
 use crate::mailbox::Mailbox;
 use crate::message::Outgoing;
 use crate::metadata::Properties;
@@ -269,14 +269,18 @@ impl<T: Clone, R> BusInner<T, R> {
         source: &S,
         wait: Wait,
     ) -> FirstPass<T, R> {
-        let Outgoing { payload, metadata } = outgoing;
-        match deliver_at_once(&route, topic, payload, S::own(metadata), source) {
-            Ok(delivery) => FirstPass::AtOnce(delivery),
-            Err(undelivered) => {
-                let overflowed = |mailbox: &Mailbox<T, R>| self.unroute(mailbox);
-                FirstPass::Rest(deliver_pending(route, topic, undelivered, source, wait.may_wait(), overflowed))
+        let undelivered = match route.simple() {
+            None => Undelivered::new(outgoing),
+            Some(mailboxes) => {
+                let Outgoing { payload, metadata } = outgoing;
+                match deliver_at_once(mailboxes, topic, payload, S::own(metadata), source) {
+                    Ok(delivery) => return FirstPass::AtOnce(delivery),
+                    Err(undelivered) => undelivered,
+                }
             }
-        }
+        };
+        let overflowed = |mailbox: &Mailbox<T, R>| self.unroute(mailbox);
+        FirstPass::Rest(deliver_pending(route, topic, undelivered, source, wait.may_wait(), overflowed))
     }
 
     async fn second_pass<S: MetadataSource<R>>(

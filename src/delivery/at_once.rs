@@ -1,10 +1,11 @@
 //! The way of nearly every message: into one mailbox after the other, without a wait.
 
+use std::sync::Arc;
+
 use super::Delivery;
-use crate::mailbox::AtOnce;
+use crate::mailbox::{AtOnce, MailboxSender};
 use crate::message::Outgoing;
 use crate::request::MetadataSource;
-use crate::routing::Route;
 use crate::topic::Topic;
 
 /// A message that has come to a mailbox which needs the passes.
@@ -19,22 +20,21 @@ pub(crate) struct Undelivered<T, R> {
 }
 
 impl<T, R> Undelivered<T, R> {
-    /// A bare message that is nowhere yet.
-    pub(crate) fn bare(payload: T) -> Self {
-        let original = Outgoing { payload, metadata: None };
+    /// A message that is nowhere yet.
+    pub(crate) fn new(original: Outgoing<T, R>) -> Self {
         Self { next: 0, delivery: Delivery::NONE, original, spare: None }
     }
 }
 
-/// Enqueues the message in every mailbox of the route, as long as one look at each says what to do with it.
+/// Enqueues the message in every mailbox of a [simple](crate::routing::Route::simple) route, as long as one look at each says
+/// what to do with it.
 ///
 /// It returns at the first mailbox that needs a closer look; the passes go on from there. So they do behind a mailbox at
-/// which a task waits: they wake it when the others have the message too. A route without mailboxes, or with a filter, is
-/// for the passes too.
+/// which a task waits: they wake it when the others have the message too. A route without mailboxes is for the passes too.
 // Always inline, and all by value: memory that is written before an atomic operation of the channel has to arrive first.
 #[inline(always)]
 pub(crate) fn deliver_at_once<T: Clone, R, S: MetadataSource<R>>(
-    route: &Route<T, R>,
+    mailboxes: &[Arc<MailboxSender<T, R>>],
     topic: &Topic,
     payload: T,
     own: S::Own,
@@ -42,7 +42,7 @@ pub(crate) fn deliver_at_once<T: Clone, R, S: MetadataSource<R>>(
 ) -> Result<Delivery, Undelivered<T, R>> {
     let mut delivery = Delivery::NONE;
     let original = |payload, own| Outgoing { payload, metadata: S::metadata(own) };
-    let Some([others @ .., last]) = route.simple() else {
+    let [others @ .., last] = mailboxes else {
         return Err(Undelivered { next: 0, delivery, original: original(payload, own), spare: None });
     };
     for (next, sender) in others.iter().enumerate() {

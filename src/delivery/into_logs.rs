@@ -91,18 +91,23 @@ impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S,
 
     /// Notes what became of the message in the logs, and does what is left to do there: all of that may be user code.
     pub(super) fn settle_logs(&mut self, logs: &[Log<T>], placed: PlacedInLogs<T>) {
-        let mut leftovers = SmallVec::<[_; 2]>::new();
-        for (index, placed, left) in placed {
+        let mut refused = SmallVec::<[_; 2]>::new();
+        for (index, placed, leftovers) in placed {
             let log = &logs[index];
             match placed {
-                PlacedInLog::Written => self.is_in_log(log),
-                PlacedInLog::InLine(ticket) => self.tickets.push(ticket),
-                PlacedInLog::Refused(why, record) => self.refused_by_log(log, why, record),
+                PlacedInLog::Written => self.is_in_log(log, counts(log) && !self.copies.is_of_request()),
+                PlacedInLog::InLine(mut ticket) => {
+                    // Now, because a mailbox may take the original, and with it the right to answer.
+                    ticket.set_counts(counts(log) && !self.copies.is_of_request());
+                    self.tickets.push(ticket);
+                }
+                PlacedInLog::Refused(why, record) => refused.push((index, why, record)),
             }
-            leftovers.push((index, left));
+            leftovers.finish(log);
         }
-        for (index, left) in leftovers {
-            left.finish(&logs[index]);
+        // Last: a dead letter needs a clone, which may panic, and nobody else is to suffer from that.
+        for (index, why, record) in refused {
+            self.refused_by_log(&logs[index], why, record);
         }
     }
 
@@ -110,7 +115,7 @@ impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S,
     fn put_into_only_log(&mut self, log: &Log<T>, is_for_original: bool, room: Room) {
         let Some(record) = (if is_for_original { self.original_record() } else { self.record() }) else { return };
         let (why, record) = match log.append(self.topic, record) {
-            Ok(()) => return self.is_in_log(log),
+            Ok(()) => return self.is_in_log(log, counts(log) && !self.copies.is_of_request()),
             Err((Refused::Full, record)) if room != Room::Never => {
                 if room == Room::AfterSpinning {
                     let backoff = Backoff::new();
@@ -141,8 +146,8 @@ impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S,
 
     /// The log has the message, with an offset.
     #[inline]
-    fn is_in_log(&mut self, log: &Log<T>) {
-        if counts(log) && !self.copies.is_of_request() {
+    fn is_in_log(&mut self, log: &Log<T>, counts: bool) {
+        if counts {
             self.delivery.enqueued(0);
         } else {
             log.count_observed();
@@ -186,12 +191,11 @@ impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S,
                 InLine::Waiting => index += 1,
                 InLine::Placed => {
                     let ticket = self.tickets.swap_remove(index);
-                    self.is_in_log(ticket.log());
+                    self.is_in_log(ticket.log(), ticket.counts());
                 }
                 InLine::Closed(record) => {
-                    drop(self.tickets.swap_remove(index));
-                    self.stopped = Some(Stopped::Closed);
-                    record.into_iter().for_each(|record| self.keep_record(record));
+                    let ticket = self.tickets.swap_remove(index);
+                    self.missed_log(&ticket, record, Some(Stopped::Closed));
                 }
             }
         }
@@ -201,13 +205,25 @@ impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S,
     pub(super) fn give_up_tickets(&mut self) {
         for ticket in std::mem::take(&mut self.tickets) {
             match ticket.take_back() {
-                None => self.is_in_log(ticket.log()),
+                None => self.is_in_log(ticket.log(), ticket.counts()),
                 Some(record) => {
-                    let is_observer = !counts(ticket.log()) || self.copies.is_of_request();
-                    self.late.push(super::Late::Log(Arc::clone(ticket.log()), is_observer));
-                    record.into_iter().for_each(|record| self.keep_record(record));
+                    self.late.push(super::Late::Log(Arc::clone(ticket.log()), !ticket.counts()));
+                    self.missed_log(&ticket, record, None);
                 }
             }
+        }
+    }
+
+    /// A message has left the line of a log. It is kept if the log counts; otherwise whoever counts has it, or it is still here.
+    fn missed_log(&mut self, ticket: &Ticket<T>, record: Option<Record<T>>, stopped: Option<Stopped>) {
+        if ticket.counts() || self.copies.original.is_some() {
+            self.stopped = stopped.or(self.stopped.take());
+            record.into_iter().for_each(|record| self.keep_record(record));
+        } else if let Some(record) = record {
+            // A request that somebody may answer, or a message for an audit: the loss is that of the log alone.
+            let reason = DeadLetterReason::Full;
+            ticket.log().count_loss(self.topic, &record.payload, record.properties.as_ref(), reason);
+            self.late.retain(|late| !late.is_log(ticket.log()));
         }
     }
 }
@@ -257,7 +273,7 @@ pub(super) fn place<T>(
         .collect();
     let write = |((index, record), (held, mut leftovers)): ((usize, Record<T>), (Held<T>, Leftovers<T>))| {
         let placed = match held {
-            Held::Claim(claim) => match logs[index].write(claim, topic, record) {
+            Held::Claim(claim) => match logs[index].write(claim, topic, record, &mut leftovers) {
                 Ok(()) => PlacedInLog::Written,
                 Err(record) => PlacedInLog::Refused(Refusal::Overrun, record),
             },

@@ -207,6 +207,10 @@ impl<T: Clone, R> Late<T, R> {
         }
     }
 
+    fn is_log(&self, other: &Arc<dyn SyncLog<T>>) -> bool {
+        matches!(self, Self::Log(log, _) if log.id == other.id)
+    }
+
     fn lost(&self, topic: &Topic, payload: &T, properties: Option<&Arc<Properties>>, reason: DeadLetterReason) {
         match self {
             Self::Mailbox(mailbox) => mailbox.lost(topic, payload, properties, reason),
@@ -266,9 +270,15 @@ pub(crate) fn deliver<T: Clone, R, S: MetadataSource<R>>(
     wait: Wait,
     overflowed: impl Fn(&Mailbox<T, R>),
 ) -> Delivered<T, R> {
-    let Outgoing { payload, metadata } = message;
-    match deliver_at_once(&route, topic, payload, S::own(metadata), source) {
-        Ok(delivery) => Delivered::complete(delivery),
-        Err(undelivered) => deliver_rest(route, topic, undelivered, source, wait, overflowed),
-    }
+    let undelivered = match route.simple() {
+        None => Undelivered::new(message),
+        Some(mailboxes) => {
+            let Outgoing { payload, metadata } = message;
+            match deliver_at_once(mailboxes, topic, payload, S::own(metadata), source) {
+                Ok(delivery) => return Delivered::complete(delivery),
+                Err(undelivered) => undelivered,
+            }
+        }
+    };
+    deliver_rest(route, topic, undelivered, source, wait, overflowed)
 }

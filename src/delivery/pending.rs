@@ -180,6 +180,9 @@ impl<T: Clone, R> PendingDelivery<T, R> {
     }
 }
 
+/// About two microseconds.
+const SPINS: u32 = 64;
+
 impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S, F> {
     /// Looks which logs have let the message in. The others wake the task when they do.
     pub(super) fn poll_tickets(&mut self, context: &mut Context<'_>) {
@@ -188,6 +191,12 @@ impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S,
             ticket.wake_when_in(context.waker());
         }
         self.look_at_tickets();
+        if !self.tickets.is_empty() {
+            // A reader that has just passed an entry may not have seen that somebody waits, see `Log::fill`. What it has
+            // stored is on its way for nanoseconds.
+            (0..SPINS).for_each(|_| std::hint::spin_loop());
+            self.look_at_tickets();
+        }
     }
 }
 

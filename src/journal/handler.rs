@@ -165,7 +165,7 @@ where
         };
         let attached: Arc<dyn Attached> = reading;
         workers
-            .into_handler(attached, name, move || worker.run(|entry| f(entry).into_result()))
+            .into_handler(attached, name, move || worker.run(move |entry| f(entry).into_result()))
             .map_err(StartError::Thread)
     }
 }

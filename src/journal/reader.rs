@@ -85,6 +85,7 @@ impl<T> JournalReader<T> {
             match self.cursor.look() {
                 Look::At(index) => return Ok(self.entry(index)),
                 Look::Nothing => _ = self.cursor.wait(None, None, || false),
+                Look::Skipped => {}
                 Look::Closed => return Err(RecvError::Closed),
                 Look::Overflowed => return Err(RecvError::Overflowed),
             }
@@ -111,11 +112,17 @@ impl<T> JournalReader<T> {
     /// ```
     #[inline]
     pub fn try_recv(&mut self) -> Result<Entry<'_, T>, TryRecvError> {
-        match self.cursor.look() {
-            Look::At(index) => Ok(self.entry(index)),
-            Look::Nothing => Err(TryRecvError::Empty),
-            Look::Closed => Err(TryRecvError::Closed),
-            Look::Overflowed => Err(TryRecvError::Overflowed),
+        let mut end = None;
+        loop {
+            match self.cursor.look() {
+                Look::At(index) => return Ok(self.entry(index)),
+                Look::Nothing => return Err(TryRecvError::Empty),
+                // To what is there now, and no further.
+                Look::Skipped if self.offset() < *end.get_or_insert(self.cursor.log().next_offset()) => {}
+                Look::Skipped => return Err(TryRecvError::Empty),
+                Look::Closed => return Err(TryRecvError::Closed),
+                Look::Overflowed => return Err(TryRecvError::Overflowed),
+            }
         }
     }
 
@@ -173,8 +180,12 @@ impl<T> JournalReader<T> {
         loop {
             match self.cursor.look() {
                 Look::At(index) => return Ok(self.entry(index)),
-                Look::Nothing if in_time => in_time = self.cursor.wait(None, deadline, || false),
-                Look::Nothing => return Err(RecvTimeoutError::Timeout),
+                Look::Nothing if in_time => {
+                    in_time = self.cursor.wait(None, deadline, || false)
+                        && deadline.is_none_or(|deadline| Instant::now() < deadline);
+                }
+                Look::Skipped if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
+                Look::Nothing | Look::Skipped => return Err(RecvTimeoutError::Timeout),
                 Look::Closed => return Err(RecvTimeoutError::Closed),
                 Look::Overflowed => return Err(RecvTimeoutError::Overflowed),
             }

@@ -60,11 +60,7 @@ impl<T: Send + Sync> Attached for Reading<T> {
 
     fn abandon(&self) -> usize {
         // The entries stay in the journal. Letters do not.
-        let mut letters = 0;
-        while let Some(letter) = self.place.handled.as_ref().and_then(|handled| handled.take_returned()) {
-            drop(letter);
-            letters += 1;
-        }
+        let letters = self.place.handled.as_ref().map_or(0, |handled| handled.drop_returned());
         self.log.losses.abandoned.fetch_add(letters, Ordering::Relaxed);
         let unread = self.until().min(self.log.next_offset()).saturating_sub(self.place.position());
         usize::try_from(unread + letters).unwrap_or(usize::MAX)
@@ -88,7 +84,8 @@ impl<T: Clone> JournalWorker<T> {
         loop {
             match catch(|| self.handle_next(&mut activity, &mut f)) {
                 Ok(true) => {}
-                Ok(false) => break,
+                Ok(false) if self.ends() => break,
+                Ok(false) => {}
                 // In the `Drop` of a payload.
                 Err(_) => _ = self.shared.log.losses.handler_panics.fetch_add(1, Ordering::Relaxed),
             }
@@ -97,6 +94,16 @@ impl<T: Clone> JournalWorker<T> {
         // The closure may hold handles of the bus, and they must be gone before the thread counts as ended.
         let _ = catch(|| drop(f));
         let _ = catch(|| drop(self));
+    }
+
+    /// There is nothing more to do. Returns `false` if a letter was sent back meanwhile; after that none can be.
+    fn ends(&self) -> bool {
+        let Some(handled) = &self.cursor.place().handled else { return true };
+        if self.control.is_leaving() {
+            self.shared.log.losses.abandoned.fetch_add(handled.drop_returned(), Ordering::Relaxed);
+            return true;
+        }
+        handled.end_if_none_returned()
     }
 
     /// Handles the next entry, or a letter that was sent back. Returns `false` when there is nothing more to do.
@@ -121,7 +128,9 @@ impl<T: Clone> JournalWorker<T> {
             if self.cursor.offset() >= self.reading.until() {
                 return false;
             }
-            match self.cursor.look() {
+            match self.cursor.look_before(self.reading.until()) {
+                // Appended after the handler was told to stop, a moment ago.
+                Look::At(_) if self.cursor.offset() > self.reading.until() => return false,
                 Look::At(index) => {
                     activity.found();
                     let lost = self.cursor.take_lost();
@@ -131,6 +140,8 @@ impl<T: Clone> JournalWorker<T> {
                     return true;
                 }
                 Look::Closed | Look::Overflowed => return false,
+                Look::Skipped => {}
+                Look::Nothing if self.cursor.offset() >= self.reading.until() => {}
                 Look::Nothing => {
                     activity.idles();
                     let Self { cursor, reading, control, .. } = self;

@@ -30,11 +30,13 @@ pub(crate) enum NoClaim {
 pub(crate) struct Leftovers<T> {
     /// Readers sleep until the entry is written.
     wakes: bool,
+    /// The hold of a chunk that was written to: it may be the last.
+    written: Option<Guard<Arc<Chunk<T>>>>,
     others: Vec<Leftover<T>>,
 }
 
 enum Leftover<T> {
-    /// Its payloads are to be dropped.
+    /// The last hold of it, maybe: then its payloads are to be dropped.
     Chunk(Arc<Chunk<T>>),
     /// To be woken.
     Owner(Owner),
@@ -43,17 +45,24 @@ enum Leftover<T> {
 impl<T> Leftovers<T> {
     #[inline(always)]
     pub(crate) fn none() -> Self {
-        Self { wakes: false, others: Vec::new() }
+        Self { wakes: false, written: None, others: Vec::new() }
     }
 
     #[inline(always)]
     pub(crate) fn finish(self, log: &Log<T>) {
-        if self.wakes {
+        let Self { wakes, written, others } = self;
+        if wakes {
             log.sleepers.wake_all();
         }
-        if !self.others.is_empty() {
-            Self::finish_others(self.others, log);
+        drop(written);
+        if !others.is_empty() {
+            Self::finish_others(others, log);
         }
+    }
+
+    /// Keeps the hold of a chunk, which is not to be let go here.
+    fn keep(&mut self, chunk: Guard<Arc<Chunk<T>>>) {
+        self.others.push(Leftover::Chunk(Guard::into_inner(chunk)));
     }
 
     #[cold]
@@ -83,8 +92,7 @@ impl<T> Log<T> {
                 return self.claim_at_gate(leftovers);
             }
             let Some(index) = chunk.index(offset) else {
-                drop(chunk);
-                self.add_chunk(offset, leftovers);
+                self.add_chunk(offset, chunk, leftovers);
                 chunk = self.chunks.newest();
                 continue;
             };
@@ -99,7 +107,8 @@ impl<T> Log<T> {
 
     #[cold]
     #[inline(never)]
-    fn add_chunk(&self, offset: u64, leftovers: &mut Leftovers<T>) {
+    fn add_chunk(&self, offset: u64, before: Guard<Arc<Chunk<T>>>, leftovers: &mut Leftovers<T>) {
+        leftovers.keep(before);
         leftovers.others.extend(self.chunks.add(offset).map(Leftover::Chunk));
     }
 
@@ -143,8 +152,7 @@ impl<T> Log<T> {
                 return Err(NoClaim::Full);
             }
             let Some(index) = chunk.index(offset) else {
-                drop(chunk);
-                self.add_chunk(offset, leftovers);
+                self.add_chunk(offset, chunk, leftovers);
                 chunk = self.chunks.newest();
                 continue;
             };
@@ -178,6 +186,7 @@ impl<T> Log<T> {
             let Ok(claim) = self.claim_for_first(gate, gate.line.len() > 1, leftovers) else { break };
             let Some((topic, record, owner)) = gate.line.pop() else { break };
             claim.chunk.write(claim.index, &topic, record);
+            leftovers.keep(claim.chunk);
             leftovers.others.push(Leftover::Owner(owner));
         }
         if gate.line.is_empty() && self.is_crowded() {
@@ -188,14 +197,24 @@ impl<T> Log<T> {
 
     /// Writes the entry, unless its place was overrun meanwhile: then its message comes back. Runs no user code.
     #[inline(always)]
-    pub(crate) fn write(&self, claim: Claim<T>, topic: &Topic, record: Record<T>) -> Result<(), Record<T>> {
+    pub(crate) fn write(
+        &self,
+        claim: Claim<T>,
+        topic: &Topic,
+        record: Record<T>,
+        leftovers: &mut Leftovers<T>,
+    ) -> Result<(), Record<T>> {
         let Claim { chunk, index, offset } = claim;
-        if !self.blocks() && self.oldest_offset() > offset {
+        let is_overrun = !self.blocks() && self.oldest_offset() > offset;
+        let written = if is_overrun {
             // Readers have skipped it, and will.
-            return Err(record);
-        }
-        chunk.write(index, topic, record);
-        Ok(())
+            Err(record)
+        } else {
+            chunk.write(index, topic, record);
+            Ok(())
+        };
+        leftovers.written = Some(chunk);
+        written
     }
 
     /// Claims and writes in one step.
@@ -203,7 +222,7 @@ impl<T> Log<T> {
     pub(crate) fn append(&self, topic: &Topic, record: Record<T>) -> Result<(), (Refused, Record<T>)> {
         let mut leftovers = Leftovers::none();
         let appended = match self.claim(&mut leftovers) {
-            Ok(claim) => self.write(claim, topic, record).map_err(|record| (Refused::Overrun, record)),
+            Ok(claim) => self.write(claim, topic, record, &mut leftovers).map_err(|record| (Refused::Overrun, record)),
             Err(NoClaim::Full) => Err((Refused::Full, record)),
             Err(NoClaim::Closed) => Err((Refused::Closed, record)),
         };

@@ -71,10 +71,9 @@ impl<T> Chunks<T> {
         kept.push_back(Arc::clone(&chunk));
         let is_over = kept.front().is_some_and(|oldest| oldest.end() + self.capacity <= offset);
         let oldest = if is_over { kept.pop_front() } else { None };
-        let before = self.newest.swap(chunk);
+        // It is kept as long as the lock is, so this is not the last hold of it.
+        drop(self.newest.swap(chunk));
         drop(kept);
-        // Kept, so it is not the last.
-        drop(before);
         oldest
     }
 

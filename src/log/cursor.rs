@@ -13,6 +13,9 @@ use crate::sync::channel::Select;
 use crate::sync::{Backoff, Instant, thread};
 use crate::topic::{Pattern, Topic};
 
+/// How many entries one look skips: the reader may have to look at something else.
+const MOST_SKIPPED: u32 = 1024;
+
 /// A place in a log, and the chunk that it is in.
 pub(crate) struct Cursor<T> {
     log: Arc<Log<T>>,
@@ -42,6 +45,8 @@ pub(crate) enum Look {
     At(usize),
     /// It was not written yet.
     Nothing,
+    /// It has skipped many entries, and more may come.
+    Skipped,
     /// None will come.
     Closed,
     /// It was overrun, and is at the end of what it could read.
@@ -165,7 +170,17 @@ impl<T> Cursor<T> {
     /// Looks at the next entry, and passes it if it is there.
     #[inline]
     pub(crate) fn look(&mut self) -> Look {
+        self.look_before(u64::MAX)
+    }
+
+    /// The same, for entries before this offset: from there on there is nothing.
+    #[inline(always)]
+    pub(crate) fn look_before(&mut self, until: u64) -> Look {
+        let mut skipped = 0;
         loop {
+            if self.next >= until {
+                return Look::Nothing;
+            }
             let Some(index) = self.chunk.index(self.next) else {
                 match self.next_chunk() {
                     Some(look) => return look,
@@ -178,7 +193,10 @@ impl<T> Cursor<T> {
                     None => continue,
                 }
             }
-            let Some((topic, _)) = self.chunk.get(index) else { return self.nothing() };
+            let Some((topic, _)) = self.chunk.get(index) else {
+                // A place that was overrun before it was written stays empty.
+                return if self.ends_at.is_some() { Look::Overflowed } else { self.nothing() };
+            };
             let is_for_this = self.only.as_ref().is_none_or(|only| only.matches(topic))
                 && self.chunk.properties(index).is_none_or(|properties| !properties.is_expired());
             self.next += 1;
@@ -188,6 +206,10 @@ impl<T> Cursor<T> {
             }
             if is_for_this {
                 return Look::At(index);
+            }
+            skipped += 1;
+            if skipped == MOST_SKIPPED {
+                return Look::Skipped;
             }
         }
     }
@@ -302,6 +324,10 @@ impl<T> Cursor<T> {
         let (number, woken) = log.sleepers.add();
         // AcqRel pairs with the claims: that of the next entry comes before, and is seen here, or behind, and wakes this reader.
         let word = log.tail.word.fetch_or(flag::SLEEPERS, Ordering::AcqRel);
+        // After that step a publisher in the line is seen that has not seen how far this reader is.
+        if log.is_crowded() {
+            log.look_again();
+        }
         if word / flag::ENTRY > self.next || word & flag::CLOSED != 0 || is_called() {
             log.sleepers.remove(number);
             // A publisher between claim and write needs a moment, unless it has lost its processor.

@@ -80,7 +80,8 @@ impl<T> Line<T> {
         let (trigger, signal) = EndTrigger::new();
         let number = self.next;
         self.next += 1;
-        let owner = Owner { _is_over: Some(trigger), ..Owner::none() };
+        let mut owner = Owner::none();
+        owner._is_over = Some(trigger);
         self.waiting.push_back(Waiting { number, message: None, owner });
         (number, signal)
     }

@@ -187,7 +187,7 @@ impl<T> Log<T> {
     pub(crate) fn give_back(&self, reader: u64, topic: &Topic, again: Again<T>) -> Result<(), Again<T>> {
         let place = self.gate.lock().readers.iter().find(|place| place.id == reader).cloned();
         let Some(handled) = place.as_ref().and_then(|place| place.handled.as_ref()) else { return Err(again) };
-        handled.give_back(topic.clone(), again);
+        handled.give_back(topic.clone(), again)?;
         self.call_readers();
         Ok(())
     }

@@ -15,11 +15,21 @@ pub(crate) struct Ticket<T> {
     log: Arc<dyn SyncLog<T>>,
     number: u64,
     is_over: EndSignal,
+    /// Whether the log counts in the delivery of this message.
+    counts: bool,
 }
 
 impl<T> Ticket<T> {
     pub(crate) fn new(log: &Arc<dyn SyncLog<T>>, number: u64, is_over: EndSignal) -> Self {
-        Self { log: Arc::clone(log), number, is_over }
+        Self { log: Arc::clone(log), number, is_over, counts: true }
+    }
+
+    pub(crate) fn counts(&self) -> bool {
+        self.counts
+    }
+
+    pub(crate) fn set_counts(&mut self, counts: bool) {
+        self.counts = counts;
     }
 
     pub(crate) fn log(&self) -> &Arc<dyn SyncLog<T>> {

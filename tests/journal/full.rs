@@ -1,5 +1,6 @@
 //! What happens when a reader is behind by the whole capacity.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -218,6 +219,31 @@ fn j07_an_overrun_reader_ends_after_the_rest() {
         slow.seek(Start::Oldest).unwrap();
         assert_eq!(*slow.recv().unwrap(), 12, "unless it begins anew");
         assert!(fast.try_recv().unwrap_err().is_empty());
+    });
+}
+
+#[test]
+fn j07_a_place_that_is_never_written_ends_an_overrun_reader() {
+    within(Duration::from_secs(120), || {
+        let bus = Bus::<u64>::new();
+        let journal = bus.journal("tick").capacity(2).overflow(Overflow::Disconnect).open().unwrap();
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                let ticks = bus.publisher("tick").unwrap();
+                scope.spawn(|| {
+                    let ticks = ticks;
+                    while !is_over.load(Ordering::Relaxed) {
+                        ticks.publish(1).unwrap();
+                    }
+                });
+            }
+            for _ in 0..2000 {
+                let mut reader = journal.reader(Start::Oldest).unwrap();
+                while reader.recv().is_ok() {}
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
     });
 }
 

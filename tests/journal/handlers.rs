@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tramline::{Bus, DeadLetterReason, Retry, Start, WeakBus};
 
-use crate::support::{LONG, counts, gate, letters, wait_until, within, within_limit};
+use crate::support::{LONG, SHORT, counts, gate, letters, wait_until, within, within_limit};
 
 #[test]
 fn j16_a_handler_retries_and_gives_up() {
@@ -116,16 +116,58 @@ fn j16_a_stop_reads_up_to_the_next_offset_at_the_call() {
             handler.stop(LONG)
         });
         is_stopping.recv().unwrap();
-        wait_until("the stop has begun", || {
-            // It is seen by what comes later and is not handled.
-            thread::sleep(Duration::from_millis(20));
-            true
-        });
+        // It is seen by what comes later and is not handled.
+        thread::sleep(SHORT);
         bus.publish("work", 3).unwrap();
         drop(key);
         assert!(stopped.join().unwrap().is_complete());
         assert_eq!(entered.iter().collect::<Vec<_>>(), [1, 2]);
         assert_eq!(journal.readers(), 0);
+    });
+}
+
+#[test]
+fn j16_a_stop_of_a_handler_of_some_topics_reads_no_further() {
+    within_limit(|| {
+        let bus = Bus::<u32>::new();
+        let journal = bus.journal(">").open().unwrap();
+        let (gate, entered, key) = gate();
+        let handler = journal.handler(Start::Oldest).only("a").handle(move |work| gate.pass(**work)).unwrap();
+        bus.publish("a", 0).unwrap();
+        assert_eq!(entered.recv().unwrap(), 0);
+        bus.publish("b", 1).unwrap();
+        let stopped = thread::spawn(move || handler.stop(LONG));
+        thread::sleep(SHORT);
+        bus.publish("a", 2).unwrap();
+        drop(key);
+        assert!(stopped.join().unwrap().is_complete());
+        assert_eq!(entered.iter().count(), 0, "2 was published after the call");
+    });
+}
+
+#[test]
+fn j16_a_letter_that_comes_at_the_end_is_handled_or_comes_back() {
+    within(Duration::from_secs(60), || {
+        for round in 0..500 {
+            let bus = Bus::<u32>::new();
+            let dead_letters = bus.dead_letters();
+            let journal = bus.journal("work").open().unwrap();
+            let (seen, all) = channel();
+            let fails = move |work: &tramline::Entry<'_, u32>| {
+                seen.send(**work).unwrap();
+                Err::<(), _>("never")
+            };
+            let handler = journal.on(Start::Oldest, fails).unwrap();
+            bus.publish("work", 7).unwrap();
+            let letter = dead_letters.recv().unwrap();
+            let retrying = thread::spawn(move || {
+                (0..20 * (round % 200)).for_each(|_| std::hint::spin_loop());
+                letter.retry().is_ok()
+            });
+            assert!(handler.stop(LONG).is_complete());
+            let expected = 1 + usize::from(retrying.join().unwrap());
+            assert_eq!(all.iter().count(), expected);
+        }
     });
 }
 

@@ -2,14 +2,14 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use tramline::{Bus, Overflow, Start, WeakBus};
+use tramline::{Bus, Journal, Overflow, Start, WeakBus};
 
-use crate::support::{counts, within, within_limit};
+use crate::support::{SHORT, counts, within, within_limit};
 
 #[derive(Clone, Copy, PartialEq)]
 enum PanicsIn {
@@ -117,64 +117,117 @@ fn j14_a_drop_may_publish_into_its_journal() {
 }
 
 thread_local! {
-    static READS: Cell<bool> = const { Cell::new(false) };
+    static MUST_NOT_REACT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Publishes another when it is dropped, unless that is on the thread of a reader.
-struct Leaving(Option<(WeakBus<Arc<Self>>, &'static str)>);
+type Reaction = fn(&Bus<Arc<Leaving>>);
+
+/// Reacts to its end once, but not on the thread of a reader, and not within another's reaction.
+struct Leaving(Option<(WeakBus<Arc<Self>>, Reaction)>);
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        let Some((bus, topic)) = self.0.take().filter(|_| !READS.get()) else { return };
-        let Some(bus) = bus.upgrade() else { return };
-        if topic == "kept" {
-            let _ = bus.publish_retained(topic, Arc::new(Self(None)));
-        } else {
-            let _ = bus.publish(topic, Arc::new(Self(None)));
+        let Some((bus, react)) = self.0.take() else { return };
+        if let Some(bus) = bus.upgrade().filter(|_| !MUST_NOT_REACT.replace(true)) {
+            react(&bus);
+            MUST_NOT_REACT.set(false);
         }
     }
 }
 
-/// Two journals that are full most of the time, whose payloads publish when they leave.
-fn drops_publish(topic: &'static str) {
-    let bus = Bus::<Arc<Leaving>>::new();
-    let journals = ["one", "two"].map(|name| bus.journal("tick").also(topic).name(name).capacity(1).open().unwrap());
-    let readers = journals.each_ref().map(|journal| journal.reader(Start::Oldest).unwrap());
-    thread::scope(|scope| {
-        for mut reader in readers {
-            scope.spawn(move || {
-                READS.set(true);
-                while reader.recv().is_ok() {}
-            });
-        }
+/// Publishes to a topic with two journals that are full most of the time, whose payloads react when they leave.
+fn react_to_the_end(retained: bool, react: Reaction) {
+    within(Duration::from_secs(120), move || {
+        let bus = Bus::<Arc<Leaving>>::new();
+        let one = bus.journal("tick").name("one").capacity(1).open().unwrap();
+        let two = bus.journal("tick").also("second").name("two").capacity(1).open().unwrap();
+        let readers = [&one, &two].map(|journal| journal.reader(Start::Oldest).unwrap());
         thread::scope(|scope| {
-            for _ in 0..3 {
-                let bus = &bus;
-                // What one of these publishes lets another leave, and so on.
-                let deep = thread::Builder::new().stack_size(256 << 20);
-                let publishing = deep.spawn_scoped(scope, move || {
-                    for _ in 0..2000 {
-                        let leaving = Arc::new(Leaving(Some((bus.downgrade(), topic))));
-                        if topic == "kept" {
-                            bus.publish_retained("kept", leaving).unwrap();
-                        } else {
-                            bus.publish("tick", leaving).unwrap();
-                        }
-                    }
+            for mut reader in readers {
+                scope.spawn(move || {
+                    MUST_NOT_REACT.set(true);
+                    while reader.recv().is_ok() {}
                 });
-                publishing.unwrap();
             }
+            thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(|| {
+                        let ticks = bus.publisher("tick").unwrap();
+                        for _ in 0..2000 {
+                            let tick = Arc::new(Leaving(Some((bus.downgrade(), react))));
+                            if retained { ticks.publish_retained(tick) } else { ticks.publish(tick) }.unwrap();
+                        }
+                    });
+                }
+            });
+            bus.close();
         });
-        bus.close();
     });
 }
 
 #[test]
-fn j14_drops_that_publish_come_between_no_claim_and_its_write() {
-    within(Duration::from_secs(120), || drops_publish("tock"));
+fn j14_a_drop_that_publishes_comes_between_no_claim_and_its_write() {
+    react_to_the_end(false, |bus| _ = bus.publish("second", Arc::new(Leaving(None))).unwrap());
 }
 
 #[test]
-fn j14_drops_that_publish_retained_values_run_under_no_lock() {
-    within(Duration::from_secs(120), || drops_publish("kept"));
+fn j14_a_drop_may_subscribe_while_a_retained_value_is_published() {
+    react_to_the_end(true, |bus| drop(bus.subscribe("other").unwrap()));
+}
+
+#[test]
+fn j14_a_drop_may_publish_a_retained_value_of_its_topic() {
+    react_to_the_end(true, |bus| {
+        _ = bus.message("tick", Arc::new(Leaving(None))).no_wait().publish_retained().unwrap();
+    });
+}
+
+#[test]
+fn j14_no_entry_is_dropped_under_the_lock_of_the_gate() {
+    static JOURNAL: OnceLock<Journal<Arc<Asks>>> = OnceLock::new();
+    struct Asks;
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            let _ = JOURNAL.get().map(Journal::readers);
+        }
+    }
+    within(Duration::from_secs(120), || {
+        let bus = Bus::<Arc<Asks>>::new();
+        let opened = bus.journal("tick").capacity(1).overflow(Overflow::DropOldest).open().unwrap();
+        let journal = JOURNAL.get_or_init(|| opened);
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let ticks = bus.publisher("tick").unwrap();
+                    (0..30_000).for_each(|_| _ = ticks.publish(Arc::new(Asks)).unwrap());
+                });
+                scope.spawn(|| (0..30_000).for_each(|_| drop(journal.reader(Start::Oldest).unwrap().clone())));
+            }
+        });
+    });
+}
+
+#[test]
+fn j14_a_clone_that_panics_for_a_letter_strands_no_reader() {
+    struct Touchy(u32, u32);
+    impl Clone for Touchy {
+        fn clone(&self) -> Self {
+            assert!(self.0 != 7 || self.1 == 0, "the copy for the letter");
+            Self(self.0, self.1 + 1)
+        }
+    }
+    within_limit(|| {
+        let bus = Bus::<Touchy>::new();
+        let _dead_letters = bus.dead_letters();
+        let full = bus.journal("tick").name("full").capacity(1).open().unwrap();
+        let _stalled = full.reader(Start::Next).unwrap();
+        bus.publish("tick", Touchy(1, 0)).unwrap();
+        let other = bus.journal("tick").name("other").open().unwrap();
+        let mut reader = other.reader(Start::Oldest).unwrap();
+        let reading = thread::spawn(move || reader.recv().map(|entry| entry.0));
+        thread::sleep(SHORT);
+        let published = catch_unwind(AssertUnwindSafe(|| bus.try_publish("tick", Touchy(7, 0)).map(drop)));
+        assert!(published.is_err());
+        assert_eq!(reading.join().unwrap().unwrap(), 7, "it is in the other journal");
+    });
 }

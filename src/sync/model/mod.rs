@@ -113,6 +113,10 @@ impl<T> Guard<T> {
     pub fn from_inner(value: T) -> Self {
         Self(value)
     }
+
+    pub fn into_inner(guard: Self) -> T {
+        guard.0
+    }
 }
 
 impl<T> Deref for Guard<T> {
