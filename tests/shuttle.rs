@@ -52,6 +52,14 @@ models! {
         retry_that_waits_against_stop_without_time,
         group_while_members_come_and_go,
     }
+    journal {
+        publishers_in_the_line_against_room,
+        journal_with_publishers_and_readers,
+        journal_while_readers_come_and_go,
+        journal_that_drops_with_publishers_and_readers,
+        cause_against_effect_in_two_journals_that_are_full,
+        stop_of_a_handler_on_a_journal_against_appends,
+    }
     observers {
         handlers_that_react_to_each_other,
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::metadata::Properties;
 use crate::panic::catch;
-use crate::sync::{OnceLock, WeakLink, WriteOnce};
+use crate::sync::{InitOnce, WeakLink, WriteOnce};
 use crate::topic::Topic;
 
 /// What a log keeps of a message, on its way there or back.
@@ -62,14 +62,14 @@ pub(crate) struct Chunk<T> {
     base: u64,
     places: Places<T>,
     /// Of the entries that have any, which few do: then each has a place here too.
-    properties: OnceLock<Box<[WriteOnce<Arc<Properties>>]>>,
+    properties: InitOnce<Box<[WriteOnce<Arc<Properties>>]>>,
     /// Weak: a reader that stopped in an old chunk keeps that chunk in memory, and none behind it.
-    next: OnceLock<WeakLink<Self>>,
+    next: WriteOnce<WeakLink<Self>>,
 }
 
 impl<T> Chunk<T> {
     pub(super) fn new(base: u64, places: Places<T>) -> Self {
-        Self { base, places, properties: OnceLock::new(), next: OnceLock::new() }
+        Self { base, places, properties: InitOnce::new(), next: WriteOnce::new() }
     }
 
     /// The offset of the first entry.
@@ -127,7 +127,7 @@ impl<T> Chunk<T> {
 
     /// Links the chunk behind this one. Called once.
     pub(super) fn link(&self, next: &Arc<Self>) {
-        let _ = self.next.set(WeakLink::new(next));
+        self.next.set(WeakLink::new(next));
     }
 
     pub(super) fn has_next(&self) -> bool {

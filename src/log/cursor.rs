@@ -226,15 +226,32 @@ impl<T> Cursor<T> {
     /// The entry is not there: it may still come.
     #[cold]
     #[inline(never)]
-    fn nothing(&self) -> Look {
+    fn nothing(&mut self) -> Look {
+        if self.ends_at.is_some() {
+            // Its place was overrun before it was written, so it may never be.
+            self.ends_at = Some(self.next);
+            return Look::Overflowed;
+        }
+        // SeqCst pairs with the one in `Log::fill`. When it passed an entry it may have missed that somebody had come to wait,
+        // and who that was may have missed how far it is; one of them sees the other now.
+        fence(Ordering::SeqCst);
         // Acquire pairs with `Log::close`.
-        if self.log.notice.load(Ordering::Acquire) & notice::CLOSED == 0 {
+        let notice = self.log.notice.load(Ordering::Acquire);
+        if notice & notice::CROWDED != 0 {
+            self.log.look_again();
+        }
+        if notice & notice::CLOSED == 0 {
             return Look::Nothing;
         }
         // Acquire pairs with the claims.
         let word = self.log.tail.word.load(Ordering::Acquire);
         let is_claimed = word / flag::ENTRY > self.next;
-        if word & flag::CLOSED != 0 && !is_claimed { Look::Closed } else { Look::Nothing }
+        if word & flag::CLOSED != 0 && !is_claimed {
+            return Look::Closed;
+        }
+        // A publisher is between claim and write, and `wait` does not wait at a log that is closed.
+        thread::yield_now();
+        Look::Nothing
     }
 
     /// Goes on to the next chunk. Returns what a look shows if there is none.
@@ -258,7 +275,7 @@ impl<T> Cursor<T> {
     }
 
     fn is_overrun(&self) -> bool {
-        self.ends_at.is_none() && self.log.oldest_offset() > self.next
+        self.ends_at.map_or_else(|| self.log.oldest_offset() > self.next, |end| self.next >= end)
     }
 
     /// Goes on where it can. Returns what a look shows if that is nowhere.

@@ -59,11 +59,12 @@ impl<T> Log<T> {
     /// Puts the message into its place in the line; from here on it is moved on when there is room. Runs no user code.
     ///
     /// A reader that passes an entry at this very moment may not have seen that somebody waits. So the publisher calls
-    /// [`look_again`](Self::look_again), at once and from time to time.
+    /// [`look_again`](Self::look_again), at once and from time to time, and so does a reader
+    /// that has read the last entry.
     pub(crate) fn fill(&self, number: u64, topic: &Topic, record: Record<T>, leftovers: &mut Leftovers<T>) {
         let mut gate = self.gate.lock();
         gate.line.fill(number, topic, record);
-        // SeqCst pairs with the one in `Cursor::make_room`.
+        // SeqCst pairs with those in `Cursor::make_room` and `Cursor::nothing`.
         fence(Ordering::SeqCst);
         self.let_in(&mut gate, leftovers);
     }

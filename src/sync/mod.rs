@@ -40,8 +40,8 @@ pub(crate) use model::Delay;
 mod model;
 #[cfg(any(loom, shuttle))]
 pub(crate) use model::{
-    ArcSwap, Backoff, Guard, Instant, Mutex, MutexGuard, ReentrantMutex, RwLock, WeakLink, WriteOnce, atomic, channel,
-    checker, thread, thread_local,
+    ArcSwap, Backoff, Guard, InitOnce, Instant, Mutex, MutexGuard, ReentrantMutex, RwLock, WeakLink, WriteOnce, atomic,
+    channel, checker, thread, thread_local,
 };
 
 /// Atomics for sums, statistics and guesses, which order nothing: no step of its own in a model, where each would
@@ -50,6 +50,10 @@ pub(crate) use std::sync::atomic as counters;
 
 /// A cell that is set once, and under a lock: who finds it empty takes the lock, and that is the step that a model sees.
 pub(crate) use std::sync::OnceLock;
+
+/// A cell that whoever needs it first makes, under no lock: as many may look at the same time, each look is a step of a model.
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) use std::sync::OnceLock as InitOnce;
 
 /// Nothing that a model runs waits like this.
 #[cfg(all(feature = "testkit", not(any(loom, shuttle))))]

@@ -17,6 +17,9 @@ use tramline::{Bus, Publisher, Subscriber};
 pub mod dead_letters;
 pub mod ends;
 pub mod handlers;
+pub mod journal;
+#[cfg(feature = "async")]
+pub mod journal_tasks;
 pub mod observers;
 pub mod overflow;
 pub mod publishing;
@@ -90,6 +93,17 @@ macro_rules! every_case {
                 retry_that_waits_against_close,
                 retry_that_waits_against_room_and_unsubscribe,
             }
+            journal {
+                append_against_read,
+                append_against_a_reader_of_the_next_chunk,
+                append_against_a_reader_that_leaves,
+                append_against_a_reader_that_skips,
+                close_of_a_journal_against_a_reader_that_sleeps,
+                close_against_a_publisher_in_the_line,
+                overrun_against_a_reader,
+                publisher_with_a_timeout_against_room,
+                cause_against_effect_in_two_journals,
+            }
         }
         $models! {
             Some(3);
@@ -113,6 +127,12 @@ macro_rules! every_case {
                 gathered_reply_against_a_responder_dropped,
                 request_against_room_at_an_observer_and_a_responder,
             }
+            journal {
+                append_against_a_reader_that_joins_at_the_next,
+                append_against_a_reader_that_goes_back,
+                overrun_against_a_late_publisher,
+                two_publishers_of_a_journal,
+            }
         }
         #[cfg(feature = "async")]
         $models! {
@@ -135,6 +155,15 @@ macro_rules! every_case {
                 cancelled_gather_against_a_task_that_serves,
                 stopping_task_against_the_end_of_a_worker,
             }
+            journal_tasks {
+                task_in_the_line_against_room,
+                task_that_waits_already_against_room,
+                task_in_the_line_against_a_reader_that_leaves,
+                task_in_the_line_against_a_reader_that_skips,
+                task_in_the_line_against_close,
+                task_in_the_line_with_a_timeout_against_room,
+                cancelled_task_in_the_line_against_room,
+            }
         }
         #[cfg(feature = "async")]
         $models! {
@@ -145,6 +174,41 @@ macro_rules! every_case {
                 publishing_task_against_close,
                 asking_task_with_a_timeout_against_room_and_reply,
                 waiting_task_against_gathered_replies,
+            }
+            journal_tasks {
+                task_in_the_line_against_a_reader_that_sleeps,
+                task_in_the_line_against_a_reader_that_goes_back,
+                cause_in_the_line_against_effect,
+                task_in_the_line_and_at_a_mailbox_against_room,
+            }
+        }
+        $models! {
+            Some(1);
+            journal {
+                append_against_a_reader_that_joins_a_full_journal,
+            }
+        }
+        $models! {
+            Some(2);
+            journal {
+                append_against_a_reader_that_joins_at_the_oldest,
+                append_against_one_reader_that_reads_and_one_that_joins,
+                append_against_a_reader_that_is_cloned,
+                appends_that_do_not_wait_against_a_reader_that_joins_at_the_oldest,
+                appends_that_do_not_wait_against_a_reader_that_joins_at_the_next,
+                two_publishers_against_a_reader_of_a_journal,
+                close_against_append,
+                close_against_room_and_a_publisher_in_the_line,
+                overrun_that_disconnects_against_a_reader,
+                recycling_against_a_reader_of_the_old_chunk,
+            }
+        }
+        #[cfg(feature = "async")]
+        $models! {
+            Some(2);
+            journal_tasks {
+                cancelled_task_in_the_line_before_another,
+                forgotten_task_in_the_line_before_another,
             }
         }
     };

@@ -28,7 +28,7 @@ impl Wake for Alarm {
 }
 
 /// Polls only when woken: a wake-up that is lost is a wait for ever, which the checker finds.
-fn block_on<F: Future>(future: F) -> F::Output {
+pub fn block_on<F: Future>(future: F) -> F::Output {
     block_on_and(future, || ())
 }
 
@@ -52,7 +52,7 @@ fn block_on_and<F: Future>(future: F, look: impl Fn()) -> F::Output {
 }
 
 /// Polls once, for nobody.
-async fn once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+pub async fn once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     poll_fn(|context| {
         Poll::Ready(match Pin::new(&mut *future).poll(context) {
             Poll::Ready(output) => Some(output),

@@ -29,9 +29,11 @@ pub use checker::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 #[cfg(loom)]
 pub mod atomic;
 pub mod channel;
+mod init_once;
 mod weak_link;
 mod write_once;
 
+pub use init_once::InitOnce;
 pub use weak_link::WeakLink;
 pub use write_once::WriteOnce;
 
