@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs all benchmarks, and writes what they print into benches/RESULTS.md and README.md, with a plot beside.
 
-    scripts/results.py          about 20 minutes; leave the machine alone meanwhile
+    scripts/results.py          about 45 minutes; leave the machine alone meanwhile
 
 Only what stands between a pair of markers, `<!-- NAME -->` and `<!-- end of NAME -->`, is replaced.
 """
@@ -30,15 +30,16 @@ def output(*command):
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def table(text, first_cell):
-    """The rows of the table that begins with this cell."""
+def table(text, first_cell, of_journals=False):
+    """The rows of the table that begins with this cell: those of journals, or the others."""
     lines = text.splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith(f"| {first_cell} |"))
     rows = []
     for line in lines[start:]:
         if not line.startswith("|"):
             break
-        rows.append(line)
+        if len(rows) < 2 or line.startswith("| J") == of_journals:
+            rows.append(line)
     return "\n".join(rows)
 
 
@@ -63,6 +64,20 @@ def sections(peers):
     """The printed sections by the name of their workload: heading and tables."""
     found = re.split(r"^## ", peers, flags=re.MULTILINE)[1:]
     return {section.split(":")[0]: section.strip() for section in found}
+
+
+def joined(sections):
+    return "\n\n".join(f"### {section}" for section in sections)
+
+
+def bars(found):
+    """What each section says of its bars, in one table."""
+    rows = []
+    for name, section in found.items():
+        first, lines, *found_rows = table(section, "tramline, a journal | beside").splitlines()
+        rows = rows or [f"| workload {first}", f"| --- {lines}"]
+        rows += [f"| {name} {row}" for row in found_rows]
+    return "\n".join(rows)
 
 
 def comparison(found):
@@ -95,17 +110,24 @@ def main():
     os.chdir(os.path.join(os.path.dirname(__file__), ".."))
     when = conditions()
     limits = output("cargo", "bench", "--locked")
-    one_unit = output("cargo", "bench", "--locked", "--profile", "one-unit", "--bench", "limits", "--", "W2")
+    one_unit = output("cargo", "bench", "--locked", "--profile", "one-unit", "--bench", "limits", "--", "W2|J")
     tasks = output("cargo", "bench", "--locked", "--features", "async", "--bench", "tasks")
     peers = output("cargo", "bench", "--locked", "--manifest-path", PEERS)
     output("cargo", "run", "--locked", "--release", "--manifest-path", PEERS, "--bin", "plot", "--", PLOT)
+    peers_one_unit = output("cargo", "bench", "--locked", "--manifest-path", PEERS, "--profile", "one-unit", "--", "J")
     found = sections(peers)
+    journals = {name: found.pop(name) for name in list(found) if name.startswith("J")}
     replace("benches/RESULTS.md", "conditions", when)
     replace("benches/RESULTS.md", "limits", table(limits, "workload"))
     replace("benches/RESULTS.md", "one unit", table(one_unit, "workload"))
     replace("benches/RESULTS.md", "tasks", table(tasks, "workload"))
     replace("benches/RESULTS.md", "heap", table(limits, "bytes for each"))
-    replace("benches/RESULTS.md", "peers", "\n\n".join(f"### {section}" for section in found.values()))
+    replace("benches/RESULTS.md", "peers", joined(found.values()))
+    replace("benches/RESULTS.md", "journals", table(limits, "workload", of_journals=True))
+    replace("benches/RESULTS.md", "journals, one unit", table(one_unit, "workload", of_journals=True))
+    replace("benches/RESULTS.md", "journals on the heap", table(limits, "bytes of a journal"))
+    replace("benches/RESULTS.md", "journals beside rings", joined(journals.values()))
+    replace("benches/RESULTS.md", "journals beside rings, one unit", bars(sections(peers_one_unit)))
     replace("README.md", "peers", comparison(found))
     print("written")
 

@@ -1,4 +1,4 @@
-//! The bus beside its limit: the same work on bare crossbeam channels, in the same run.
+//! The bus beside its limit: the same work on bare crossbeam channels, in the same run. For journals J3, J4 and J6.
 //!
 //! `cargo bench` runs it and ends with a table; `cargo bench -- --test` shows that it works. What counts is the ratio of
 //! two neighbouring lines, not a time. Nothing is pinned to a core. Receivers wait in `recv`, publishers in `publish`;
@@ -7,6 +7,7 @@
 mod batches;
 mod fan_in;
 mod fan_out;
+mod journals;
 mod latency;
 mod neighbours;
 mod one_thread;
@@ -39,6 +40,8 @@ fn main() {
     subscriptions::run(&mut criterion, &mut table);
     latency::run(&mut criterion, &mut table);
     neighbours::run(&mut table);
+    journals::run(&mut criterion, &mut table);
+    latency::of_journal(&mut criterion, &mut table);
     criterion.final_summary();
     table.print();
 }

@@ -3,7 +3,7 @@
 use criterion::Criterion;
 
 use crate::measure::run_topic;
-use crate::peer::Shape;
+use crate::peer::{CAPACITY, Shape};
 use crate::table::Table;
 
 pub(crate) fn run(criterion: &mut Criterion) -> Table {
@@ -12,7 +12,7 @@ pub(crate) fn run(criterion: &mut Criterion) -> Table {
     for publishers in [2, 4] {
         let name = format!("from {publishers}");
         table.column(criterion, name, (publishers as u64, 1.0), |system, what, messages| {
-            let shape = Shape { publishers, subscribers: 1, messages };
+            let shape = Shape { publishers, subscribers: 1, messages, capacity: CAPACITY };
             run_topic((system.numbers)(shape)?, what, shape, system.ordered)
         });
     }

@@ -3,21 +3,22 @@
 use criterion::Criterion;
 
 use crate::measure::run_topic;
-use crate::peer::{Cannot, Round, Shape, System};
+use crate::peer::{CAPACITY, Cannot, Round, Shape, System};
 use crate::table::Table;
 
-type Begin = fn(&System, Shape) -> Result<Round, Cannot>;
+pub(crate) type Begin = fn(&System, Shape) -> Result<Round, Cannot>;
+
+pub(crate) const PAYLOADS: [(&str, Begin); 2] =
+    [("u64", |system, shape| (system.numbers)(shape)), ("64 bytes", |system, shape| (system.blocks)(shape))];
 
 pub(crate) fn run(criterion: &mut Criterion) -> Table {
     let title = "one publisher of one topic, to 1, 2 and 8 subscribers";
     let mut table = Table::new("W1", title, ("publish", "deliveries"), &[]);
-    let payloads: [(&str, Begin); 2] =
-        [("u64", |system, shape| (system.numbers)(shape)), ("64 bytes", |system, shape| (system.blocks)(shape))];
-    for (payload, begin) in payloads {
+    for (payload, begin) in PAYLOADS {
         for subscribers in [1, 2, 8] {
             let name = format!("{payload} to {subscribers}");
             table.column(criterion, name, (1, subscribers as f64), |system, what, messages| {
-                let shape = Shape { publishers: 1, subscribers, messages };
+                let shape = Shape { publishers: 1, subscribers, messages, capacity: CAPACITY };
                 run_topic(begin(system, shape)?, what, shape, system.ordered)
             });
         }

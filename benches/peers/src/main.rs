@@ -1,4 +1,4 @@
-//! tramline beside its peers, in one run on one machine: W1, W3, W4 and W10.
+//! tramline beside its peers, in one run on one machine: W1, W3, W4, W10, and for journals J1 and J2.
 //!
 //! Nothing is pinned to a core. Every system is used as its own documentation recommends, and waits as it does there;
 //! its adapter says how. Nothing may be lost: every subscriber's messages are counted, summed and checked. Setting up,
@@ -6,6 +6,7 @@
 
 mod fan_in;
 mod fan_out;
+mod journals;
 mod many_to_many;
 mod measure;
 mod payload;
@@ -36,6 +37,7 @@ fn main() {
         fan_in::run(&mut criterion),
         many_to_many::run(&mut criterion),
     ];
+    let journals = journals::run(&mut criterion);
     criterion.final_summary();
-    tables.iter().for_each(Table::print);
+    tables.iter().chain(&journals).for_each(Table::print);
 }

@@ -72,7 +72,7 @@ impl Requests {
     }
 }
 
-/// Runs a round of W1 or W4: every subscriber has to get everything, in order if there is one publisher and the system
+/// Runs a round of one topic: every subscriber has to get everything, in order if there is one publisher and the system
 /// keeps its order.
 pub(crate) fn run_topic(round: Round, what: &str, shape: Shape, ordered: bool) -> Result<Duration, Cannot> {
     let (elapsed, tallies) = round.run(what, shape.messages);

@@ -7,7 +7,7 @@ use std::thread;
 use crate::payload::Payload;
 use crate::tally::Tally;
 
-/// The capacity of every queue and ring that has one.
+/// The capacity of every queue, and of every ring where nothing else is said.
 pub(crate) const CAPACITY: usize = 1024;
 
 /// Why a system cannot do a workload.
@@ -21,6 +21,8 @@ pub(crate) struct Shape {
     pub(crate) subscribers: usize,
     /// So many from each publisher.
     pub(crate) messages: u64,
+    /// Of what all subscribers share, if they share something. A queue of one subscriber has [`CAPACITY`].
+    pub(crate) capacity: usize,
 }
 
 impl Shape {
@@ -56,7 +58,7 @@ pub(crate) trait Peer {
     /// Whether the messages of one publisher arrive in order.
     const ORDERED: bool = true;
 
-    /// W1 and W4: every subscriber takes every message of one topic.
+    /// W1, W4, J1 and J2: every subscriber takes every message of one topic.
     fn one_topic<T: Payload>(shape: Shape) -> Result<Round, Cannot>;
 
     /// W3: a server thread that answers a number with its successor.

@@ -1,18 +1,18 @@
 //! The systems, one file each. They differ in their adapter and in nothing else.
 
-mod async_broadcast;
-mod bus;
+pub(crate) mod async_broadcast;
+pub(crate) mod bus;
 mod crossbeam;
-mod disruptor;
+pub(crate) mod disruptor;
 mod double_decker;
 mod event_bus_rs;
 mod flume;
 mod jaeb;
 mod kameo;
 mod kanal;
-mod multiqueue2;
+pub(crate) mod multiqueue2;
 mod rust_pubsub;
-mod tokio;
+pub(crate) mod tokio;
 mod tramline;
 
 use crate::peer::System;
@@ -34,6 +34,22 @@ pub(crate) const SYSTEMS: &[System] = &[
     System::of::<kanal::Kanal>(),
     System::of::<bus::Bus>(),
     System::of::<multiqueue2::Multiqueue2>(),
+    System::of::<disruptor::SingleProducer>(),
+    System::of::<disruptor::MultiProducer>(),
+];
+
+/// The mailboxes of tramline, beside its journal.
+pub(crate) const MAILBOXES: &str = "tramline, mailboxes of 1024";
+
+/// For J1 and J2: a journal, and what else has one order for all who read. Also the mailboxes, which have not.
+pub(crate) const JOURNALS: &[System] = &[
+    System::of::<tramline::Journal>(),
+    System { name: MAILBOXES, ..System::of::<tramline::Tramline>() },
+    System::of::<multiqueue2::Multiqueue2>(),
+    System::of::<bus::Bus>(),
+    System::of::<tokio::BroadcastToTasks>(),
+    System::of::<tokio::BroadcastToThreads>(),
+    System::of::<async_broadcast::AsyncBroadcast>(),
     System::of::<disruptor::SingleProducer>(),
     System::of::<disruptor::MultiProducer>(),
 ];

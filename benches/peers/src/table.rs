@@ -17,6 +17,14 @@ pub(crate) struct Table {
     units: (&'static str, &'static str),
     systems: Vec<&'static System>,
     columns: Vec<Column>,
+    bars: Vec<Bar>,
+}
+
+/// The first system is to take at most so many times as long as another, in one column.
+struct Bar {
+    column: usize,
+    row: usize,
+    at_most: f64,
 }
 
 struct Column {
@@ -57,8 +65,27 @@ impl Table {
         units: (&'static str, &'static str),
         others: &'static [System],
     ) -> Self {
-        let systems = peers::SYSTEMS.iter().chain(others).collect();
-        Self { workload, title, units, systems, columns: Vec::new() }
+        Self::of(workload, title, units, peers::SYSTEMS.iter().chain(others).collect())
+    }
+
+    /// With these systems alone. The others are compared to the first.
+    pub(crate) fn of(
+        workload: &'static str,
+        title: &'static str,
+        units: (&'static str, &'static str),
+        systems: Vec<&'static System>,
+    ) -> Self {
+        Self { workload, title, units, systems, columns: Vec::new(), bars: Vec::new() }
+    }
+
+    /// Sets bars for the column that was measured last: names of systems, and how many times as long as each the first
+    /// system may take.
+    pub(crate) fn bars(&mut self, bars: &[(&'static str, f64)]) {
+        let Some(column) = self.columns.len().checked_sub(1) else { return };
+        for &(name, at_most) in bars {
+            let row = self.systems.iter().position(|system| system.name == name).expect("the system is in the table");
+            self.bars.push(Bar { column, row, at_most });
+        }
     }
 
     /// Measures a variant for every system, one right after the other, in turns.
@@ -112,7 +139,7 @@ impl Table {
         let mut reasons = Reasons::default();
         println!("\n## {}: {}\n", self.workload, self.title);
         let (timed, counted) = self.units;
-        println!("Nanoseconds a {timed}: median (10th to 90th percentile), and how many times tramline's.\n");
+        println!("Nanoseconds a {timed}: median (10th to 90th percentile), and how many times the first line's.\n");
         self.print_rows(|column, row| {
             let cell = &column.cells[row];
             if let Some(Cannot(reason)) = cell.cannot {
@@ -128,6 +155,20 @@ impl Table {
             Some(short(copies * 1_000.0 / column.cells[row].figure()?.median))
         });
         reasons.print();
+        self.print_bars();
+    }
+
+    fn print_bars(&self) {
+        if self.bars.is_empty() {
+            return;
+        }
+        println!("\n| {} | beside | ratio | bar |\n| --- | --- | ---: | --- |", self.systems[0].name);
+        for Bar { column, row, at_most } in &self.bars {
+            let Column { name, cells, .. } = &self.columns[*column];
+            let Some(ratio) = cells[0].ratio(&cells[*row]) else { continue };
+            let held = if ratio <= *at_most { "held" } else { "**not held**" };
+            println!("| {name} | {} | {ratio:.2} | {at_most}: {held} |", self.systems[*row].name);
+        }
     }
 
     /// A row for each system that has a cell. What a filter on the command line has left out has none.

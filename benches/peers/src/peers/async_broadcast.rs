@@ -6,7 +6,7 @@
 use async_broadcast::broadcast;
 
 use crate::payload::Payload;
-use crate::peer::{CAPACITY, Cannot, Peer, Round, Shape, publishers};
+use crate::peer::{Cannot, Peer, Round, Shape, publishers};
 use crate::runtime::{RUNTIME, tasks};
 use crate::tally::Tally;
 
@@ -16,7 +16,7 @@ impl Peer for AsyncBroadcast {
     const NAME: &'static str = "async-broadcast";
 
     fn one_topic<T: Payload>(shape: Shape) -> Result<Round, Cannot> {
-        let (sender, first) = broadcast(CAPACITY);
+        let (sender, first) = broadcast(shape.capacity);
         let receivers = vec![first; shape.subscribers];
         let subscribers = receivers.into_iter().map(|mut receiver| async move {
             let mut tally = Tally::default();

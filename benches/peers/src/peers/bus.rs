@@ -4,7 +4,7 @@
 //! has a thread that wakes readers.
 
 use crate::payload::Payload;
-use crate::peer::{CAPACITY, Cannot, Peer, Round, Shape, one_publisher, threads};
+use crate::peer::{Cannot, Peer, Round, Shape, one_publisher, threads};
 
 pub(crate) struct Bus;
 
@@ -15,7 +15,7 @@ impl Peer for Bus {
         if shape.publishers > 1 {
             return Err(Cannot("one publisher only: who publishes owns the bus"));
         }
-        let mut bus = bus::Bus::<T>::new(CAPACITY);
+        let mut bus = bus::Bus::<T>::new(shape.capacity);
         let readers = (0..shape.subscribers).map(|_| bus.add_rx()).collect();
         Ok(Round {
             finish: threads(readers, |reader| reader.into_iter().map(T::number).collect()),

@@ -10,7 +10,7 @@ use std::thread;
 use disruptor::{BusySpin, Polling, Producer, build_multi_producer, build_single_producer};
 
 use crate::payload::Payload;
-use crate::peer::{CAPACITY, Cannot, Peer, Publish, Round, Shape, one_publisher, publishers, threads};
+use crate::peer::{Cannot, Peer, Publish, Round, Shape, one_publisher, publishers, threads};
 use crate::tally::Tally;
 
 pub(crate) struct SingleProducer;
@@ -22,7 +22,7 @@ impl Peer for SingleProducer {
         if shape.publishers > 1 {
             return Err(Cannot("one publisher only, by choice of this builder; the other entry has several"));
         }
-        Ok(round!(build_single_producer(CAPACITY, T::default, BusySpin), shape, one))
+        Ok(round!(build_single_producer(shape.capacity, T::default, BusySpin), shape, one))
     }
 }
 
@@ -32,7 +32,7 @@ impl Peer for MultiProducer {
     const NAME: &'static str = "disruptor, multi producer (polls)";
 
     fn one_topic<T: Payload>(shape: Shape) -> Result<Round, Cannot> {
-        Ok(round!(build_multi_producer(CAPACITY, T::default, BusySpin), shape, several))
+        Ok(round!(build_multi_producer(shape.capacity, T::default, BusySpin), shape, several))
     }
 }
 

@@ -9,7 +9,7 @@ use std::thread;
 use multiqueue2::broadcast_queue;
 
 use crate::payload::Payload;
-use crate::peer::{CAPACITY, Cannot, Peer, Round, Shape, publishers, threads};
+use crate::peer::{Cannot, Peer, Round, Shape, publishers, threads};
 
 pub(crate) struct Multiqueue2;
 
@@ -17,7 +17,7 @@ impl Peer for Multiqueue2 {
     const NAME: &'static str = "multiqueue2";
 
     fn one_topic<T: Payload>(shape: Shape) -> Result<Round, Cannot> {
-        let (sender, first) = broadcast_queue::<T>(CAPACITY as u64);
+        let (sender, first) = broadcast_queue::<T>(shape.capacity as u64);
         let stream = || first.add_stream().into_single().expect("the stream has one consumer");
         let receivers = (0..shape.subscribers).map(|_| stream()).collect();
         // A stream that nobody reads would fill the queue.

@@ -25,7 +25,7 @@ impl Peer for BroadcastToTasks {
     const NAME: &'static str = "tokio broadcast, tasks";
 
     fn one_topic<T: Payload>(shape: Shape) -> Result<Round, Cannot> {
-        let (sender, _) = channel::<T>(CAPACITY);
+        let (sender, _) = channel::<T>(shape.capacity);
         let subscribers: Vec<_> = (0..shape.subscribers).map(|_| sender.subscribe()).collect();
         let finish = tasks(subscribers.into_iter().map(|mut receiver| async move {
             let mut tally = Tally::default();
@@ -41,7 +41,7 @@ impl Peer for BroadcastToTasks {
                     let mut room = 0;
                     for number in numbers {
                         while room == 0 {
-                            room = room_in(&sender, shape.publishers);
+                            room = room_in(&sender, shape);
                             if room == 0 {
                                 task::yield_now().await;
                             }
@@ -62,7 +62,7 @@ impl Peer for BroadcastToThreads {
     const NAME: &'static str = "tokio broadcast, threads";
 
     fn one_topic<T: Payload>(shape: Shape) -> Result<Round, Cannot> {
-        let (sender, _) = channel::<T>(CAPACITY);
+        let (sender, _) = channel::<T>(shape.capacity);
         let subscribers = (0..shape.subscribers).map(|_| sender.subscribe()).collect();
         let finish = threads(subscribers, |mut receiver| {
             iter::from_fn(|| unless_closed(receiver.blocking_recv())).map(T::number).collect()
@@ -73,7 +73,7 @@ impl Peer for BroadcastToThreads {
                 let mut room = 0;
                 for number in numbers {
                     while room == 0 {
-                        room = room_in(&sender, shape.publishers);
+                        room = room_in(&sender, shape);
                         if room == 0 {
                             thread::yield_now();
                         }
@@ -89,8 +89,9 @@ impl Peer for BroadcastToThreads {
 /// How many messages a publisher may send before it looks again.
 ///
 /// Each gets its share of one half while the other may be taken, so all of them together cannot overrun the ring.
-fn room_in<T>(sender: &Sender<T>, publishers: usize) -> usize {
-    if sender.len() <= CAPACITY / 2 { CAPACITY / 2 / publishers } else { 0 }
+fn room_in<T>(sender: &Sender<T>, shape: Shape) -> usize {
+    let half = shape.capacity / 2;
+    if sender.len() <= half { half / shape.publishers } else { 0 }
 }
 
 fn unless_closed<T>(received: Result<T, RecvError>) -> Option<T> {

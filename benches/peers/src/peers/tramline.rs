@@ -1,9 +1,12 @@
 //! tramline: a [`Publisher`] bound to the topic, a [`Subscriber`] for each thread, as its crate documentation shows.
 //!
 //! Readers spin, yield, let messages gather, and then sleep; the default policy makes a publisher wait for room, so
-//! nothing is lost. Requests are [`Publisher::request`] and [`PendingReply::wait`], answered with `Message::reply`.
+//! nothing is lost. A journal keeps each message once for all its readers, which wait as subscribers do; publishers wait for
+//! the slowest. Requests are [`Publisher::request`] and [`PendingReply::wait`], answered with `Message::reply`.
 
-use tramline::{Bus, PendingReply, Publisher, Subscriber};
+use std::ops::Range;
+
+use tramline::{Bus, JournalReader, PendingReply, Publisher, Start, Subscriber};
 
 use crate::many_to_many;
 use crate::payload::Payload;
@@ -24,11 +27,7 @@ impl Peer for Tramline {
         // The bus closes when its last publisher is dropped.
         Ok(Round {
             finish: threads(subscribers, take_all),
-            publishers: publishers(shape.publishers, publisher, |publisher, numbers| {
-                for number in numbers {
-                    publisher.publish(T::new(number)).expect("the bus is open");
-                }
-            }),
+            publishers: publishers(shape.publishers, publisher, publish_all),
         })
     }
 
@@ -63,6 +62,39 @@ impl Peer for Tramline {
             }),
         })
     }
+}
+
+/// A journal of the topic, of which every subscriber is a reader.
+pub(crate) struct Journal;
+
+impl Peer for Journal {
+    const NAME: &'static str = "tramline, a journal";
+
+    fn one_topic<T: Payload>(shape: Shape) -> Result<Round, Cannot> {
+        let bus = Bus::<T>::new();
+        let journal = bus.journal(TOPIC).capacity(shape.capacity).open().expect("the bus is open");
+        let readers =
+            (0..shape.subscribers).map(|_| journal.reader(Start::Next).expect("it can begin there")).collect();
+        let publisher = bus.publisher(TOPIC).expect("the topic is valid");
+        Ok(Round {
+            finish: threads(readers, read_all),
+            publishers: publishers(shape.publishers, publisher, publish_all),
+        })
+    }
+}
+
+fn publish_all<T: Payload>(publisher: Publisher<T>, numbers: Range<u64>) {
+    for number in numbers {
+        publisher.publish(T::new(number)).expect("the bus is open");
+    }
+}
+
+fn read_all<T: Payload>(mut reader: JournalReader<T>) -> Tally {
+    let mut tally = Tally::default();
+    while let Ok(entry) = reader.recv() {
+        tally.add(entry.number());
+    }
+    tally
 }
 
 fn take_all<T: Payload>(subscriber: Subscriber<T>) -> Tally {
