@@ -187,16 +187,18 @@ impl<T> Cursor<T> {
                     None => continue,
                 }
             };
-            if !self.log.blocks() && self.is_overrun() {
-                match self.overrun() {
-                    Some(look) => return look,
-                    None => continue,
+            if !self.log.blocks() {
+                if self.ends_at.is_some_and(|end| self.next >= end) {
+                    return Look::Overflowed;
+                }
+                if self.is_overrun() {
+                    match self.overrun() {
+                        Some(look) => return look,
+                        None => continue,
+                    }
                 }
             }
-            let Some((topic, _)) = self.chunk.get(index) else {
-                // A place that was overrun before it was written stays empty.
-                return if self.ends_at.is_some() { Look::Overflowed } else { self.nothing() };
-            };
+            let Some((topic, _)) = self.chunk.get(index) else { return self.nothing() };
             let is_for_this = self.only.as_ref().is_none_or(|only| only.matches(topic))
                 && self.chunk.properties(index).is_none_or(|properties| !properties.is_expired());
             self.next += 1;
@@ -341,10 +343,6 @@ impl<T> Cursor<T> {
         let (number, woken) = log.sleepers.add();
         // AcqRel pairs with the claims: that of the next entry comes before, and is seen here, or behind, and wakes this reader.
         let word = log.tail.word.fetch_or(flag::SLEEPERS, Ordering::AcqRel);
-        // After that step a publisher in the line is seen that has not seen how far this reader is.
-        if log.is_crowded() {
-            log.look_again();
-        }
         if word / flag::ENTRY > self.next || word & flag::CLOSED != 0 || is_called() {
             log.sleepers.remove(number);
             // A publisher between claim and write needs a moment, unless it has lost its processor.
