@@ -1,7 +1,8 @@
 //! Everything that a bus does, at once and for as long as wanted, with faults; and an account of every message.
 //!
-//! Three buses run side by side: [`traffic`] for what is published, with all policies, groups, handlers and subscriptions
-//! that come and go; [`asking`] for requests; [`fragile`] for payloads that panic when they are cloned or dropped.
+//! Four buses run side by side: [`traffic`] for what is published, with all policies, groups, handlers and subscriptions
+//! that come and go; [`asking`] for requests; [`fragile`] for payloads that panic when they are cloned or dropped;
+//! [`journals`] for what is kept in order.
 //!
 //! # What can be accounted exactly
 //!
@@ -34,12 +35,19 @@
 //! *A payload* that panics may take a publish with it, and with that what is known of it. Those that do not panic, in a
 //! publish that did not, are accounted as above.
 //!
+//! *A journal* has an offset for every message that its publishers count as delivered there. Its topics have mailboxes that
+//! take every message, or none, so a [`Delivery`](tramline::Delivery) tells whether the journal has taken it. Who drops a future
+//! does not know; so payloads of these say so, and are at most in the journal: the others are losses. A reader sees offsets
+//! without a hole but for those that it reports as lost, and the messages of each publisher in order, none behind what was
+//! published because of it. What was read at an offset is the same for all readers.
+//!
 //! And each payload that was made, by whom ever, was dropped in the end.
 
 #![allow(unreachable_pub, reason = "the example and the test are crates of their own")]
 
 mod asking;
 mod fragile;
+mod journals;
 mod ledger;
 #[cfg(feature = "async")]
 mod tasks;
@@ -181,8 +189,8 @@ fn threads() -> u64 {
     0
 }
 
-/// More threads than the work ever has: 70 of its own, and 13 of handlers that come and go.
-const MOST_THREADS: u64 = 96;
+/// More threads than the work ever has: 87 of its own, and 14 of handlers that come and go.
+const MOST_THREADS: u64 = 114;
 
 /// The thread of the timer, which async handlers begin to use when they retry, stays as long as the process.
 const TIMER: u64 = cfg!(feature = "async") as u64;
@@ -200,10 +208,11 @@ pub fn run(options: Options) -> Summary {
     let lines;
     {
         let stop = Arc::new(AtomicBool::new(false));
-        let mut crews = [(); 3].map(|()| Crew::default());
+        let mut crews = [(); 4].map(|()| Crew::default());
         let mut traffic = traffic::start(options.seed, &stop, &alive, &mut crews[0]);
         let mut asking = asking::start(options.seed, &stop, &alive, &mut crews[1]);
         let mut fragile = fragile::start(options.seed, &stop, &alive, &mut crews[2]);
+        let mut journals = journals::start(options.seed, &stop, &alive, &mut crews[3]);
         watch(&options, began, &mut resources);
         stop.store(true, Ordering::Relaxed);
         let mut readers = Vec::new();
@@ -214,8 +223,15 @@ pub fn run(options: Options) -> Summary {
         traffic.close(&mut checks);
         asking.close(&mut checks);
         fragile.close(&mut checks);
+        journals.close(&mut checks);
         checks.ended(readers);
-        lines = [traffic.settle(&mut checks), asking.settle(&mut checks), fragile.settle(&mut checks)].concat();
+        lines = [
+            traffic.settle(&mut checks),
+            asking.settle(&mut checks),
+            fragile.settle(&mut checks),
+            journals.settle(&mut checks),
+        ]
+        .concat();
     }
     checks.equal("payloads that are alive in the end", alive.load(Ordering::Relaxed), 0);
     let took = began.elapsed();
