@@ -91,8 +91,8 @@ impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S,
 
     /// Notes what became of the message in the logs, and does what is left to do there: all of that may be user code.
     pub(super) fn settle_logs(&mut self, logs: &[Log<T>], placed: PlacedInLogs<T>) {
-        let mut refused = SmallVec::<[_; 2]>::new();
-        for (index, placed, leftovers) in placed {
+        let (mut refused, mut left) = (SmallVec::<[_; 2]>::new(), SmallVec::<[_; 2]>::new());
+        for (index, placed, mut leftovers) in placed {
             let log = &logs[index];
             match placed {
                 PlacedInLog::Written => self.is_in_log(log, counts(log) && !self.copies.is_of_request()),
@@ -103,7 +103,11 @@ impl<T: Clone, R, S: MetadataSource<R>, F: Fn(&Mailbox<T, R>)> Pass<'_, T, R, S,
                 }
                 PlacedInLog::Refused(why, record) => refused.push((index, why, record)),
             }
-            leftovers.finish(log);
+            leftovers.wake(log);
+            left.push((index, leftovers));
+        }
+        for (index, leftovers) in left {
+            leftovers.drop_chunks(&logs[index]);
         }
         // Last: a dead letter needs a clone, which may panic, and nobody else is to suffer from that.
         for (index, why, record) in refused {
@@ -264,15 +268,14 @@ pub(super) fn place<T>(
     topic: &Topic,
     room: Room,
 ) -> PlacedInLogs<T> {
-    let held: SmallVec<[_; 2]> = records
-        .iter()
-        .map(|(index, _)| {
-            let mut leftovers = Leftovers::none();
-            (hold(&logs[*index], room, &mut leftovers), leftovers)
-        })
-        .collect();
-    let write = |((index, record), (held, mut leftovers)): ((usize, Record<T>), (Held<T>, Leftovers<T>))| {
-        let placed = match held {
+    let mut held = SmallVec::<[_; 2]>::new();
+    for (index, _) in &records {
+        let mut leftovers = Leftovers::none();
+        held.push((hold(&logs[*index], room, &mut leftovers), leftovers));
+    }
+    let mut placed = PlacedInLogs::new();
+    for ((index, record), (held, mut leftovers)) in records.into_iter().zip(held) {
+        let in_log = match held {
             Held::Claim(claim) => match logs[index].write(claim, topic, record, &mut leftovers) {
                 Ok(()) => PlacedInLog::Written,
                 Err(record) => PlacedInLog::Refused(Refusal::Overrun, record),
@@ -284,9 +287,9 @@ pub(super) fn place<T>(
             Held::Refused(why) => PlacedInLog::Refused(why.into(), record),
             Held::SelfDeadlock => PlacedInLog::Refused(Refusal::SelfDeadlock, record),
         };
-        (index, placed, leftovers)
-    };
-    records.into_iter().zip(held).map(write).collect()
+        placed.push((index, in_log, leftovers));
+    }
+    placed
 }
 
 /// Claims an offset, or a place in the line.

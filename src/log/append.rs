@@ -32,48 +32,54 @@ pub(crate) struct Leftovers<T> {
     wakes: bool,
     /// The hold of a chunk that was written to: it may be the last.
     written: Option<Guard<Arc<Chunk<T>>>>,
-    others: Vec<Leftover<T>>,
+    /// To be woken: their messages are in.
+    owners: Vec<Owner>,
+    /// The last holds of these, maybe: then their payloads are to be dropped.
+    chunks: Vec<Arc<Chunk<T>>>,
 }
 
-enum Leftover<T> {
-    /// The last hold of it, maybe: then its payloads are to be dropped.
-    Chunk(Arc<Chunk<T>>),
-    /// To be woken.
-    Owner(Owner),
+#[cold]
+#[inline(never)]
+fn recycle_all<T>(chunks: Vec<Arc<Chunk<T>>>, log: &Log<T>) {
+    chunks.into_iter().for_each(|chunk| log.chunks.recycle(chunk));
 }
 
 impl<T> Leftovers<T> {
     #[inline(always)]
     pub(crate) fn none() -> Self {
-        Self { wakes: false, written: None, others: Vec::new() }
+        Self { wakes: false, written: None, owners: Vec::new(), chunks: Vec::new() }
+    }
+
+    /// Wakes those who wait, and drops the payloads that have left.
+    #[inline(always)]
+    pub(crate) fn finish(mut self, log: &Log<T>) {
+        self.wake(log);
+        self.drop_chunks(log);
+    }
+
+    /// Wakes those who wait. In every log of a message before payloads of any are dropped: a `Drop` may wait for them.
+    #[inline(always)]
+    pub(crate) fn wake(&mut self, log: &Log<T>) {
+        if std::mem::take(&mut self.wakes) {
+            log.sleepers.wake_all();
+        }
+        if !self.owners.is_empty() {
+            self.owners.drain(..).for_each(Owner::wake);
+        }
     }
 
     #[inline(always)]
-    pub(crate) fn finish(self, log: &Log<T>) {
-        let Self { wakes, written, others } = self;
-        if wakes {
-            log.sleepers.wake_all();
-        }
+    pub(crate) fn drop_chunks(self, log: &Log<T>) {
+        let Self { written, chunks, .. } = self;
         drop(written);
-        if !others.is_empty() {
-            Self::finish_others(others, log);
+        if !chunks.is_empty() {
+            recycle_all(chunks, log);
         }
     }
 
     /// Keeps the hold of a chunk, which is not to be let go here.
     fn keep(&mut self, chunk: Guard<Arc<Chunk<T>>>) {
-        self.others.push(Leftover::Chunk(Guard::into_inner(chunk)));
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn finish_others(others: Vec<Leftover<T>>, log: &Log<T>) {
-        for leftover in others {
-            match leftover {
-                Leftover::Chunk(chunk) => log.chunks.recycle(chunk),
-                Leftover::Owner(owner) => owner.wake(),
-            }
-        }
+        self.chunks.push(Guard::into_inner(chunk));
     }
 }
 
@@ -89,6 +95,7 @@ impl<T> Log<T> {
             let word = self.tail.word.load(Ordering::Acquire);
             let offset = word / flag::ENTRY;
             if word & (flag::CLOSED | flag::GATE) != 0 || offset >= self.tail.limit.load(Ordering::Relaxed) {
+                leftovers.keep(chunk);
                 return self.claim_at_gate(leftovers);
             }
             let Some(index) = chunk.index(offset) else {
@@ -109,7 +116,7 @@ impl<T> Log<T> {
     #[inline(never)]
     fn add_chunk(&self, offset: u64, before: Guard<Arc<Chunk<T>>>, leftovers: &mut Leftovers<T>) {
         leftovers.keep(before);
-        leftovers.others.extend(self.chunks.add(offset).map(Leftover::Chunk));
+        leftovers.chunks.extend(self.chunks.add(offset));
     }
 
     #[cold]
@@ -146,9 +153,11 @@ impl<T> Log<T> {
             let word = self.tail.word.load(Ordering::Acquire);
             let offset = word / flag::ENTRY;
             if word & flag::CLOSED != 0 {
+                leftovers.keep(chunk);
                 return Err(NoClaim::Closed);
             }
             if offset >= self.tail.limit.load(Ordering::Relaxed) && !self.has_room(gate, offset) {
+                leftovers.keep(chunk);
                 return Err(NoClaim::Full);
             }
             let Some(index) = chunk.index(offset) else {
@@ -187,7 +196,7 @@ impl<T> Log<T> {
             let Some((topic, record, owner)) = gate.line.pop() else { break };
             claim.chunk.write(claim.index, &topic, record);
             leftovers.keep(claim.chunk);
-            leftovers.others.push(Leftover::Owner(owner));
+            leftovers.owners.push(owner);
         }
         if gate.line.is_empty() && self.is_crowded() {
             // Relaxed: a reader that still sees it looks in vain.
