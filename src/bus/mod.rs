@@ -440,7 +440,8 @@ where
     ///
     /// The queues of subscribers count too: a subscriber that nobody reads, even one with a lossy policy, makes a drain wait
     /// its full time. Drop such a subscriber first, or wait for handlers alone with
-    /// [`drain_handlers`](Self::drain_handlers). The call blocks its thread; a task calls `drain_async`, with the feature
+    /// [`drain_handlers`](Self::drain_handlers). Of journals, all handlers count, and the readers of those that
+    /// [block](crate::Overflow::Block), with what they have not taken. The call blocks its thread; a task calls `drain_async`, with the feature
     /// `async`. If a gateway serves this bus, shut the gateway down first, and then drain.
     ///
     /// # Examples

@@ -97,7 +97,8 @@ impl Delivery {
     }
 
     /// Returns the number of messages lost by this delivery, each at one full mailbox or journal: this message where it was not
-    /// taken, or older ones evicted to make room under [`Overflow::DropOldest`](crate::Overflow::DropOldest).
+    /// taken, or older ones evicted from a mailbox to make room under [`Overflow::DropOldest`](crate::Overflow::DropOldest). What
+    /// readers of a journal miss is in [`Entry::lost_before`](crate::Entry::lost_before) alone.
     ///
     /// # Examples
     ///

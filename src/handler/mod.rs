@@ -47,7 +47,7 @@ const MAX_WORKERS: usize = 1024;
 
 /// A closure at work on the messages of a subscription.
 ///
-/// Made by [`Bus::on`](crate::Bus::on), [`Bus::serve`](crate::Bus::serve) and the `handle` and `serve` of
+/// Made by [`Bus::on`](crate::Bus::on), [`Bus::serve`](crate::Bus::serve), [`Journal::on`](crate::Journal::on) and the `handle` and `serve` of
 /// [`SubscriptionBuilder`](crate::SubscriptionBuilder).
 ///
 /// **Dropping it** unsubscribes and returns at once: each thread finishes the message in its hand and ends, what is
@@ -329,7 +329,7 @@ impl fmt::Display for StopReport {
 impl StopReport {
     /// Returns the number of messages that were queued and not handled; 0 if the group has other members. They are dropped,
     /// count as [`BusStats::abandoned`](crate::BusStats), and make no dead letters; after a stop from the handler's own closure
-    /// its thread still handles them.
+    /// its thread still handles them. Entries of a journal are not dropped and not counted there: the journal keeps them.
     ///
     /// # Examples
     ///

@@ -141,8 +141,8 @@ where
         self
     }
 
-    /// Names the journal, for [`Bus::find_journal`](crate::Bus::find_journal), for drain reports and for those who open it
-    /// again. The default is the patterns, sorted and joined by a comma.
+    /// Names the journal, for [`Bus::find_journal`](crate::Bus::find_journal), for those who open it again, and for drain reports,
+    /// which call its bare readers by it. The default is the patterns, sorted and joined by a comma.
     ///
     /// # Examples
     ///
@@ -157,9 +157,13 @@ where
         self
     }
 
-    /// Lets the journal not count: [`Delivery::delivered`](crate::Delivery::delivered),
+    /// Does not count the journal: [`Delivery::delivered`](crate::Delivery::delivered),
     /// [`is_unheard`](crate::Delivery::is_unheard) and the dead letter
     /// [`Unheard`](crate::DeadLetterReason::Unheard) are as if it were not there. For an audit of everything, on `>`.
+    ///
+    /// It still blocks: an audit that must never slow a publisher down is opened with
+    /// [`Overflow::DropOldest`], and a capacity for the longest burst. A publisher whose time is over while it waits for
+    /// journals that do not count has delivered its message: the loss is theirs.
     ///
     /// # Examples
     ///
@@ -183,7 +187,8 @@ where
     ///
     /// [`SubscribeError::Topic`] if a pattern is invalid; [`SubscribeError::Capacity`] if the capacity is out of range;
     /// [`SubscribeError::JournalOverflow`] for [`Overflow::DropNewest`]; [`SubscribeError::Journal`] if there is a journal of
-    /// this name with other patterns or options, or with a filter, which cannot be compared; [`SubscribeError::Closed`] if the
+    /// this name with other patterns or options, or with a filter, which cannot be compared ([`Bus::find_journal`](crate::Bus::find_journal)
+    /// returns it); [`SubscribeError::Closed`] if the
     /// bus is closed.
     ///
     /// # Examples

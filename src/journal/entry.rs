@@ -98,7 +98,7 @@ impl<'a, T> Entry<'a, T> {
         Properties::headers(self.properties)
     }
 
-    /// Returns the number of entries that this reader has missed right before this one: they were overwritten before it came to
+    /// Returns the number of entries that this reader has missed since the one before: they were overwritten before it came to
     /// them, under [`Overflow::DropOldest`](crate::Overflow::DropOldest), or were not kept any more when it
     /// [began](crate::Start::At).
     ///

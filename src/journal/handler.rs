@@ -69,7 +69,7 @@ where
     }
 
     /// Tries an entry again when the closure returns an error. The default is [`Retry::none`]. While it waits for its next
-    /// try the handler reads no other entry.
+    /// try the handler reads no other entry. Each try sees the same entry, with the same [`lost_before`](Entry::lost_before).
     ///
     /// # Examples
     ///
@@ -114,7 +114,8 @@ where
     /// Starts the handler, on a thread of its own: the closure is called for each entry, in order.
     ///
     /// What it returns is a [result or nothing](Outcome). An entry on which it has failed, or panicked, becomes a dead letter;
-    /// [`DeadLetter::retry`](crate::DeadLetter::retry) sends that back to this handler alone. [`Handler::stop`] handles the
+    /// [`DeadLetter::retry`](crate::DeadLetter::retry) sends that back to this handler alone, where it has its old offset, and
+    /// may come behind later ones. [`Handler::stop`] handles the
     /// entries up to the journal's next offset at that moment. **Dropping the handler** ends the thread after the entry in its
     /// hand; the entries stay in the journal. **When the bus closes** the thread handles what is kept and ends by itself. A
     /// handler keeps its journal, and does not keep the bus open.

@@ -26,16 +26,29 @@ pub use reader::{JournalIter, JournalReader, JournalTryIter};
 /// [reader](Self::reader) begins [where it likes](Start) and sees every entry from there on, in this order, without a gap
 /// between history and what is new.
 ///
-/// **Memory.** The journal keeps its last [`capacity`](JournalBuilder::capacity) messages, 65,536 by default, and up to one
-/// chunk of some hundred more. A reader takes no memory for messages.
+/// An offset belongs to this journal while it is open: one that is opened again, or after a restart of the program, is empty and
+/// begins at 0.
+///
+/// **Memory.** The journal keeps its last [`capacity`](JournalBuilder::capacity) messages, 65,536 by default. Messages are
+/// dropped in *chunks* of up to 512, so it may have as many more. A reader takes some hundred bytes; one that was overrun also
+/// keeps the chunk in which it stands, until it reads again or is dropped.
 ///
 /// **When it is full.** Under [`Overflow::Block`](crate::Overflow::Block), the default, a message is overwritten only when
-/// every reader has passed it. A reader that stops therefore stops all publishers of the journal's topics, a *handler* that
-/// publishes into a full journal which it reads itself excepted: that message is lost to the journal, as at a mailbox
-/// ([`SelfDeadlock`](crate::DeadLetterReason::SelfDeadlock)). A thread that publishes into a full journal for which
+/// every reader has taken it, which means that `recv` has returned it. A reader that stops therefore stops all publishers of the
+/// journal's topics, except those that do not [wait](crate::Bus::try_publish), or not for [long](crate::MessageBuilder::timeout).
+/// It keeps no message from mailboxes and other journals: they have it while its publisher waits, and may have it although the
+/// journal does not get it. A *handler* that publishes into a full journal which it reads itself does not wait: that message is
+/// lost to the journal, as at a mailbox
+/// ([`SelfDeadlock`](crate::DeadLetterReason::SelfDeadlock)). But a thread that publishes into a full journal for which
 /// it holds a bare [`JournalReader`] waits for itself, for good. Without readers nobody waits. Under
 /// [`DropOldest`](crate::Overflow::DropOldest) publishers never wait, and a reader that was overrun goes on at the oldest entry,
-/// which [says](Entry::lost_before) how many it has missed. Under [`Disconnect`](crate::Overflow::Disconnect) such a reader ends.
+/// which [says](Entry::lost_before) how many it has missed; nothing else counts that, because other readers may have them. Under
+/// [`Disconnect`](crate::Overflow::Disconnect) such a reader ends, and a handler with it. The policy is the journal's: for strict
+/// and for lossy readers of one topic, open two journals.
+///
+/// **What it keeps.** Every kind of message: requests too, without the right to answer, so a request that only journals get has
+/// no responder; retained values, as they are published; not replies. A message that has
+/// [expired](crate::MessageBuilder::expires_after) keeps its offset, and readers skip it without a word.
 ///
 /// **Order.** A message has its place in every journal of its topic before anybody can read it in one of them, and before any
 /// mailbox is offered it. So whatever is published because of it comes later in each of these journals: cause comes before
@@ -62,6 +75,7 @@ pub use reader::{JournalIter, JournalReader, JournalTryIter};
 /// assert_eq!(*reader.recv()?, 101);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[must_use = "a journal without a handle, a reader or a handler is gone: keep it in a variable"]
 pub struct Journal<T> {
     shared: Arc<Shared<T>>,
 }

@@ -38,6 +38,7 @@ use crate::topic::{Pattern, TopicError};
 /// # let _ = ticks.join();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[must_use = "a reader that is dropped reads nothing: keep it in a variable"]
 pub struct JournalReader<T> {
     cursor: Cursor<T>,
     shared: Arc<Shared<T>>,
@@ -194,7 +195,8 @@ impl<T> JournalReader<T> {
 
     /// Reads only the entries whose topic matches this pattern from now on, and skips the others.
     ///
-    /// Offsets and [`lag`](Self::lag) count all entries, those that are skipped too.
+    /// Offsets, [`lag`](Self::lag) and [`lost_before`](Entry::lost_before) count all entries, those that are skipped too. What it
+    /// has not skipped yet fills the journal like anything else.
     ///
     /// # Errors
     ///
@@ -257,7 +259,8 @@ impl<T> JournalReader<T> {
 
     /// Goes on from there: forward, or back to what is still kept.
     ///
-    /// Losses that it has not reported yet are forgotten. Publishers that wait for it may go on, or wait again.
+    /// A reader that has ended, because it was overrun or the bus is closed, goes on too. Losses that it has not reported yet are
+    /// forgotten. Publishers that wait for it may go on, or wait again.
     ///
     /// # Errors
     ///

@@ -31,9 +31,9 @@ pub enum Start {
     Oldest,
     /// The next entry that is appended.
     Next,
-    /// This many entries before the next, or the oldest that is kept; `Last(0)` is `Next`.
+    /// The last so many entries, or all that are kept if those are fewer; `Last(0)` is `Next`.
     Last(usize),
-    /// The entry of this offset. If that is not kept any more, the reader begins at the oldest that is, and its first entry
+    /// The entry of this offset, in this life of the journal. If that is not kept any more, the reader begins at the oldest that is, and its first entry
     /// reports how many are missing ([`Entry::lost_before`](crate::Entry::lost_before)).
     At(u64),
 }

@@ -24,11 +24,11 @@ use thiserror::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RecvError {
-    /// The bus is closed and the mailbox is drained.
-    #[error("the bus is closed and the mailbox is drained")]
+    /// The bus is closed, and everything is read.
+    #[error("the bus is closed and everything is read")]
     Closed,
     /// The mailbox ran over under [`Overflow::Disconnect`](crate::Overflow::Disconnect), and is drained.
-    #[error("the mailbox ran over and was disconnected")]
+    #[error("the reader fell behind and was disconnected")]
     Overflowed,
 }
 
@@ -86,13 +86,13 @@ impl RecvError {
 #[non_exhaustive]
 pub enum TryRecvError {
     /// The mailbox is empty.
-    #[error("the mailbox is empty")]
+    #[error("there is no message")]
     Empty,
-    /// The bus is closed and the mailbox is drained.
-    #[error("the bus is closed and the mailbox is drained")]
+    /// The bus is closed, and everything is read.
+    #[error("the bus is closed and everything is read")]
     Closed,
     /// The mailbox ran over under [`Overflow::Disconnect`](crate::Overflow::Disconnect), and is drained.
-    #[error("the mailbox ran over and was disconnected")]
+    #[error("the reader fell behind and was disconnected")]
     Overflowed,
 }
 
@@ -174,11 +174,11 @@ pub enum RecvTimeoutError {
     /// The wait timed out; a message may come later.
     #[error("no message came in time")]
     Timeout,
-    /// The bus is closed and the mailbox is drained.
-    #[error("the bus is closed and the mailbox is drained")]
+    /// The bus is closed, and everything is read.
+    #[error("the bus is closed and everything is read")]
     Closed,
     /// The mailbox ran over under [`Overflow::Disconnect`](crate::Overflow::Disconnect), and is drained.
-    #[error("the mailbox ran over and was disconnected")]
+    #[error("the reader fell behind and was disconnected")]
     Overflowed,
 }
 
