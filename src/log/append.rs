@@ -90,8 +90,8 @@ impl<T> Log<T> {
         // The chunk first: one that is loaded after the word may be too new for it.
         let mut chunk = self.chunks.newest();
         loop {
-            // Acquire pairs with the claims, and with `Log::add_reader` by those that come behind it: who sees the word that a
-            // claim at the gate has left sees the limit of before.
+            // Acquire pairs with the claims: who sees the word that a claim at the gate has left sees the limit that a reader has
+            // lowered before.
             let word = self.tail.word.load(Ordering::Acquire);
             let offset = word / flag::ENTRY;
             if word & (flag::CLOSED | flag::GATE) != 0 || offset >= self.tail.limit.load(Ordering::Relaxed) {
