@@ -100,7 +100,7 @@ impl<T> Cursor<T> {
         gate.readers.push(Arc::clone(&place));
         drop(gate);
         let (chunk, next) = log.chunks.locate(position).unwrap_or_else(|| unreachable!("a log has a chunk"));
-        let lost = lost + (next - position);
+        let lost = lost + overrun_at_once(start, position, next);
         Ok(Self { log, chunk, next, place, lost, ends_at: None, only: None, gathering: Gathering::default() })
     }
 
@@ -129,7 +129,7 @@ impl<T> Cursor<T> {
         self.place.pass(position);
         log.let_in_and_finish(gate);
         let (chunk, next) = log.chunks.locate(position).unwrap_or_else(|| unreachable!("a log has a chunk"));
-        self.lost = lost + (next - position);
+        self.lost = lost + overrun_at_once(start, position, next);
         self.ends_at = None;
         self.next = next;
         let before = std::mem::replace(&mut self.chunk, chunk);
@@ -364,6 +364,12 @@ impl<T> Cursor<T> {
         }
         woken_by == Some(by_entry)
     }
+}
+
+/// What a reader has lost that was to begin at a position, and begins at a later one, because publishers were faster. The
+/// oldest entry is the oldest that it finds.
+fn overrun_at_once(start: Start, position: u64, next: u64) -> u64 {
+    if matches!(start, Start::Oldest | Start::Last(1..)) { 0 } else { next - position }
 }
 
 impl<T> Log<T> {
