@@ -80,8 +80,8 @@
 //! # Journals
 //!
 //! A [`Journal`] keeps the messages of some topics, each once, in one order with offsets: [`Bus::journal`] opens one. Its
-//! [readers](JournalReader) begin [where they like](Start), so a latecomer has the history; they read without a clone, and ten of
-//! them cost a publisher as little as one. [`Journal::on`] calls a closure for each entry. A mailbox is for one subscription that
+//! [readers](JournalReader) begin [where they like](Start), so a latecomer has the history; they read without a clone, and
+//! a publish is one append, however many there are. [`Journal::on`] calls a closure for each entry. A mailbox is for one subscription that
 //! takes messages away; a journal is for many that look at the same.
 //!
 //! ```
