@@ -162,12 +162,12 @@ fn j24_what_a_filter_publishes_precedes_the_message() {
 static CLONING: Mutex<Option<Bus<Cloning>>> = Mutex::new(None);
 static CLONES: AtomicBool = AtomicBool::new(false);
 
-/// Publishes another when it is first cloned.
+/// Publishes another whenever it is cloned.
 struct Cloning(u32);
 
 impl Clone for Cloning {
     fn clone(&self) -> Self {
-        let bus = CLONING.lock().unwrap().take();
+        let bus = CLONING.lock().unwrap().clone().filter(|_| self.0 < 100);
         if let Some(bus) = bus {
             bus.publish("tick", Self(self.0 + 100)).unwrap();
             CLONES.store(true, Ordering::SeqCst);
@@ -184,13 +184,14 @@ fn j24_what_a_clone_publishes_precedes_the_message() {
         let mailboxes = [bus.subscribe("tick").unwrap(), bus.subscribe("tick").unwrap()];
         *CLONING.lock().unwrap() = Some(bus.clone());
         assert_eq!(bus.publish("tick", Cloning(1)).unwrap().delivered(), 4);
+        *CLONING.lock().unwrap() = None;
         assert!(CLONES.load(Ordering::SeqCst));
         for journal in journals {
             let order: Vec<_> = journal.reader(Start::Oldest).unwrap().try_iter().map(|entry| entry.0).collect();
-            assert_eq!(order, [101, 1]);
+            assert_eq!(order, [101, 101, 101, 1]);
         }
         for mailbox in mailboxes {
-            assert_eq!(mailbox.try_iter().map(|message| message.0).collect::<Vec<_>>(), [101, 1]);
+            assert_eq!(mailbox.try_iter().map(|message| message.0).collect::<Vec<_>>(), [101, 101, 101, 1]);
         }
     });
 }
